@@ -1,0 +1,35 @@
+# The two commands of this project, and the checks. Each builds what it needs first.
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+help:        ## show this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# torch, torchvision and timm are resolved together, in a fresh environment.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Papagaio needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.ready    ## learn to read digits from letters, and write the report
+	$(BIN)/papagaio demo
+
+test: $(VENV)/.ready    ## run the tests
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.ready   ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: $(VENV)/.ready     ## mend format and lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:       ## remove the environment and the caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: help demo test check fix clean

@@ -1,0 +1,127 @@
+"""Spending a budget: choose images, send them, write down what came back."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio.blackboxes.contract import BlackBox, answer_checked
+from papagaio.errors import BadImages, BadSettings
+from papagaio.images.imageset import ImageSet
+from papagaio.ledger import Ledger, Question
+from papagaio.progress import Step, Watch, unwatched
+
+__all__ = ["ask", "choose", "question_for"]
+
+
+def question_for(box: BlackBox) -> Question:
+    """What a ledger files the black box's answers under."""
+    return Question(box.identity, box.contract.response)
+
+
+def choose(images: ImageSet, budget: int, seed: int = 0) -> NDArray[np.int64]:
+    """The images a budget is spent on: a seeded shuffle of the distinct ones, cut off.
+
+    A smaller budget's choice is the beginning of a larger one's, so a curve over budgets costs no
+    more than its last point.
+
+    Args:
+        images: the transfer set.
+        budget: how many queries.
+        seed: of the shuffle.
+
+    Returns:
+        int64 (budget,), rows of `images`.
+
+    Raises:
+        BadSettings: a budget of 0, or of more than there are distinct images.
+    """
+    distinct = images.distinct()
+    if not 1 <= budget <= len(distinct):
+        twice = "" if len(distinct) == len(images) else f" ({len(images):,} with repeated ones)"
+        raise BadSettings(
+            f"budget {budget:,}: {images.name} has {len(distinct):,} distinct images{twice}; "
+            f"say a --budget from 1 to {len(distinct):,}"
+        )
+    return np.random.default_rng(seed).permutation(distinct)[:budget]
+
+
+def ask(
+    box: BlackBox,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    ledger: Ledger,
+    watch: Watch = unwatched,
+) -> NDArray[np.float32]:
+    """Have an answer to every chosen image, sending only those that the ledger does not hold.
+
+    A request is noted before it is sent, and its answers before the next is sent, so nothing that
+    was paid for is lost, whenever the process ends. It never sends more than `len(rows)` images.
+
+    Args:
+        box: the black box.
+        images: the set that is asked about.
+        rows: int64 (N,), which of its images; the budget is their number.
+        ledger: where answers are kept.
+        watch: told after every request.
+
+    Returns:
+        float32 (N, K), in the order of `rows`.
+
+    Raises:
+        BadImages: the images do not have the shape that the contract names.
+        BadAnswer: the black box raised or broke its contract; earlier answers are kept.
+        NoSpace: the disk is full; earlier answers are kept.
+    """
+    if images.shape != box.contract.shape:
+        raise BadImages(
+            f"{images.name}: images of {images.shape}, {box.name} takes {box.contract.shape}"
+        )
+    question = question_for(box)
+    digests = images.digests[rows]
+    missing = _first_of_each(digests, ledger.missing(question, digests))
+    done = len(rows) - len(missing)
+    task = f"asking about {images.name}"
+    watch(Step(task, done, len(rows), "images"))
+    for start in range(0, len(missing), box.contract.batch):
+        batch = missing[start : start + box.contract.batch]
+        with _finishing_first():
+            request = ledger.note_request(question, len(batch))
+            scores = answer_checked(box, np.ascontiguousarray(images.pixels[rows[batch]]))
+            ledger.note_answers(question, request, digests[batch], scores)
+        done += len(batch)
+        watch(Step(task, done, len(rows), "images"))
+    return ledger.read(question, digests)
+
+
+@contextmanager
+def _finishing_first() -> Iterator[None]:
+    """Hold Ctrl-C back until the request in flight is answered and written; a second one is not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def remember(_: int, __: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def _first_of_each(digests: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`rows` without those whose image an earlier one has already."""
+    _, first = np.unique(np.ascontiguousarray(digests[rows]).view("S32").ravel(), return_index=True)
+    return rows[np.sort(first)]

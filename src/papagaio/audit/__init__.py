@@ -1,0 +1,1 @@
+"""The audit: images -> black box -> ledger -> students -> scores -> result, in this order."""

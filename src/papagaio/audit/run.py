@@ -1,0 +1,226 @@
+"""Running an audit from its settings to `result.json`; run again, it goes on where it stopped."""
+
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from papagaio import __version__, files
+from papagaio.asking import question_for
+from papagaio.audit.cells import Lesson, cells_of, lessons_of
+from papagaio.audit.inputs import Inputs, Purchase, Purpose, buy, purchases, queries_owed
+from papagaio.audit.log import Log
+from papagaio.audit.opening import Sets, open_all
+from papagaio.audit.record import (
+    black_box_record,
+    machine_record,
+    pictures,
+    queries_record,
+    references_record,
+    set_record,
+)
+from papagaio.blackboxes.contract import BlackBox
+from papagaio.blackboxes.torch_module import digest_weights, load_weights
+from papagaio.errors import BadSettings, PapagaioError
+from papagaio.images.duplicates import near_duplicates
+from papagaio.ledger import Ledger
+from papagaio.progress import Watch, unwatched
+from papagaio.report.page import write_report
+from papagaio.result import CellRecord, Result, TestRecord, write_result
+from papagaio.settings import Settings, read_toml, settings_from, write_config
+from papagaio.students.named import build_student, check_student, default_student
+from papagaio.study import Study, run_cells
+from papagaio.summary import summarise
+from papagaio.training.loop import precision_for
+from papagaio.training.machine import Machine, choose_device, cores
+
+__all__ = ["Forecast", "audit", "forecast", "run_audit"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an audit would do: its resolved settings, the queries still owed, and its trainings."""
+
+    settings: Settings
+    queries: dict[Purpose, int]
+    trainings: int
+
+
+def audit(settings: Settings, watch: Watch = unwatched) -> Result:
+    """Audit a black box: ask, train, score, and write the run directory.
+
+    Run again with the same settings, it pays and trains only what is missing.
+
+    Args:
+        settings: all of them.
+        watch: told how far it is.
+
+    Returns:
+        what stands in `result.json`; `report.html` shows it.
+
+    Raises:
+        BadSettings, BadImages, BadAnswer, BadLedger, Busy, NoSpace: see their texts.
+        Diverged: a training's loss stopped being finite.
+    """
+    is_new = not settings.out.exists()
+    try:
+        with files.lock(settings.out / ".lock"):
+            box, sets = open_all(settings, settings.out / "images")
+            lessons = lessons_of(settings, box.contract.shape)
+            return run_audit(settings, box, sets, lessons, watch)
+    except PapagaioError:
+        # A mistake found before anything was paid leaves nothing behind.
+        if is_new and not settings.ledger_path.exists():
+            shutil.rmtree(settings.out, ignore_errors=True)
+        raise
+
+
+def run_audit(
+    settings: Settings,
+    box: BlackBox,
+    sets: Sets,
+    lessons: Sequence[Lesson],
+    watch: Watch = unwatched,
+) -> Result:
+    """Audit a black box and images that are open already; as `audit`, which locks the run first."""
+    settings, machine = _resolved(settings, sets, lessons)
+    _check_students(settings, box)
+    bought = purchases(settings, sets)
+    write_config(settings)
+    log = Log(settings.out / "log.jsonl")
+    log.note("started", command=_command(), papagaio=__version__)
+    with Ledger(settings.ledger_path) as ledger:
+        inputs = buy(box, bought, ledger, settings.out / "inputs", watch)
+        interrupted = sum(t.interrupted for t in ledger.totals() if t.question == question_for(box))
+    log.note("asked", interrupted=interrupted)
+    described = _described(settings, box, sets, bought, inputs, interrupted)
+    cells = cells_of(settings, lessons, settings.students, inputs)
+    study = Study(
+        settings.out / "cells", inputs.test, inputs.labels, machine, settings.checkpoint_seconds
+    )
+    found: dict[str, CellRecord] = {}
+    try:
+        for record in run_cells(study, cells, workers=settings.workers, watch=watch):
+            found[record.id] = record
+            log.note("trained", cell=record.id)
+    finally:
+        # An interrupted run, too, shows what it has.
+        records = [found[key] for cell in cells if (key := study.id_of(cell)) in found]
+        result = Result(
+            papagaio=__version__,
+            command=_command(),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=log.seconds,
+            complete=len(records) == len(cells),
+            authorised_by=settings.authorised_by,
+            machine=machine_record(machine, settings.workers),
+            settings=settings.model_dump(mode="json", by_alias=True, exclude_none=True),
+            cells=records,
+            summary=summarise(records),
+            **described,
+        )
+        write_result(result, settings.out / "result.json")
+        write_report(result, settings.out / "report.html")
+        log.note("ended", complete=result.complete)
+    return result
+
+
+def forecast(settings: Settings) -> Forecast:
+    """What `audit` would do, without sending a query or writing a file that stays.
+
+    Raises:
+        BadSettings, BadImages, BadLedger: as `audit`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        box, sets = open_all(settings, Path(scratch))
+        lessons = lessons_of(settings, box.contract.shape)
+        settings, _ = _resolved(settings, sets, lessons)
+        _check_students(settings, box)
+        bought = purchases(settings, sets)
+        path = settings.ledger_path if settings.ledger_path.exists() else Path(scratch, "ledger")
+        with Ledger(path) as ledger:
+            owed = queries_owed(box, bought, ledger)
+        floors_and_ceilings = sum(
+            (control in ("labels", "own-data")) <= (sets.own is not None)
+            for control in settings.controls
+        )
+        copies = len(settings.curve) * len(settings.students) * len(lessons)
+        return Forecast(settings, owed, (copies + floors_and_ceilings) * len(settings.seeds))
+
+
+def _resolved(
+    settings: Settings, sets: Sets, lessons: Sequence[Lesson]
+) -> tuple[Settings, Machine]:
+    """The settings with nothing left to choose, and where they train.
+
+    What an earlier session of the run chose stays chosen: another precision or number of threads
+    would be another result.
+    """
+    config = settings.out / "config.toml"
+    earlier = settings_from(read_toml(config), str(config)) if config.exists() else settings
+    device, _ = choose_device(earlier.device if settings.device == "auto" else settings.device)
+    precision = earlier.precision if settings.precision == "auto" else settings.precision
+    threads = settings.threads or earlier.threads or max(1, cores() // settings.workers)
+    students = settings.students or (default_student(sets.transfer.shape),)
+    machine = Machine(device, threads=threads)
+    if precision == "auto":
+        network = build_student(students[0], "random", sets.transfer.pixels[:64], 10, seed=0)
+        precision, _ = precision_for(network, sets.transfer.pixels, lessons[0][1], machine)
+    machine = replace(machine, precision=precision)
+    resolved = {
+        "device": device,
+        "precision": precision,
+        "threads": threads,
+        "students": students,
+        "recipes": tuple(dict.fromkeys(recipe.name for _, recipe in lessons)),
+    }
+    return settings.model_copy(update=resolved), machine
+
+
+def _check_students(settings: Settings, box: BlackBox) -> None:
+    for name in settings.students:
+        check_student(name, settings.initial, box.contract.shape, box.contract.classes)
+    if settings.initial not in ("random", "library"):
+        weights = load_weights(Path(settings.initial))
+        if digest_weights(weights) == box.identity:
+            raise BadSettings(
+                f"--initial {settings.initial}: these are the black box's own weights; "
+                "a student that is the black box measures nothing"
+            )
+
+
+def _described(
+    settings: Settings,
+    box: BlackBox,
+    sets: Sets,
+    bought: Sequence[Purchase],
+    inputs: Inputs,
+    interrupted: int,
+) -> dict[str, Any]:
+    """The parts of the result that stand before the first training."""
+    labels = np.load(inputs.labels)
+    twins = near_duplicates(sets.test, sets.transfer)
+    return {
+        "black_box": black_box_record(box, inputs, labels),
+        "transfer": set_record(sets.transfer),
+        "test": TestRecord(**set_record(sets.test).model_dump(), near_duplicates=len(twins)),
+        "queries": queries_record(settings, bought, interrupted),
+        "references": references_record(labels, box.contract.classes),
+        "pictures": pictures(
+            np.load(inputs.transfer.images, mmap_mode="r"),
+            inputs.answers["transfer"],
+            box.contract.class_names,
+        ),
+    }
+
+
+def _command() -> str:
+    """The command line, as one would type it again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

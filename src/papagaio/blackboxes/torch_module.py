@@ -1,0 +1,88 @@
+"""A black box that is a torch module: a factory and a safetensors file."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from papagaio.blackboxes.contract import Contract
+from papagaio.blackboxes.imported import import_function
+from papagaio.errors import BadSettings
+
+__all__ = ["TorchBox", "digest_weights", "load_weights", "open_torch_module"]
+
+
+@dataclass(frozen=True)
+class TorchBox:
+    """A torch module, float32 (N, C, H, W) in [0, 1] to logits (N, K); answers their softmax."""
+
+    name: str
+    identity: str
+    contract: Contract
+    module: nn.Module
+
+    def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The softmax of the module's logits, in evaluation mode."""
+        self.module.eval()
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
+            scores: NDArray[np.float32] = self.module(pixels).float().softmax(1).numpy()
+        return scores
+
+
+def open_torch_module(
+    spec: str, weights: Path, contract: Contract, identity: str | None = None
+) -> TorchBox:
+    """A black box out of a factory of an `nn.Module` and its weights.
+
+    Args:
+        spec: names a function without arguments that returns the module.
+        weights: a safetensors file that fits the module strictly.
+        contract: what it takes and gives.
+        identity: a stable name of the model; None takes a digest of the weights.
+
+    Raises:
+        BadSettings: there is no such function, or the weights do not fit.
+    """
+    imported = import_function(spec)
+    module = imported.function()
+    if not isinstance(module, nn.Module):
+        raise BadSettings(
+            f"{spec} returned {type(module).__name__}, with --weights a torch module is due"
+        )
+    state = load_weights(weights)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadSettings(f"{weights} does not fit {spec}: {error}") from error
+    return TorchBox(spec, identity or digest_weights(state), contract, module)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        BadSettings: no such file, or it is no safetensors file.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadSettings(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def digest_weights(state: Mapping[str, Tensor]) -> str:
+    """The identity of a set of weights: a digest of every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
+    return f"weights-sha256:{digest.hexdigest()}"

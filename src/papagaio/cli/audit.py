@@ -1,0 +1,278 @@
+"""`papagaio audit`: the whole path on a person's own model."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["audit"]
+
+_BLACK_BOX = "The black box"
+_IMAGES = "The images"
+_COPY = "The copies"
+_RUN = "The run"
+
+
+def audit(
+    context: typer.Context,
+    black_box: Annotated[
+        str | None,
+        typer.Argument(
+            help="A Python function, FILE.py:NAME or PACKAGE.MODULE:NAME. It takes uint8 images "
+            "(N, H, W, C) and returns float32 probabilities (N, K). With --weights, a function "
+            "that builds a torch module: float32 (N, C, H, W) from 0 to 1 in, logits (N, K) out."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Safetensors file for a torch module.", rich_help_panel=_BLACK_BOX),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            help="A stable name of this very model. By default a digest of the weights, or of the "
+            "function's file: declare one if the function's weights lie elsewhere.",
+            rich_help_panel=_BLACK_BOX,
+        ),
+    ] = None,
+    input: Annotated[  # noqa: A002  # the option's name
+        str | None,
+        typer.Option(
+            metavar="HxWxC",
+            help="What the black box takes, as 32x32x3. By default the test images' size.",
+            rich_help_panel=_BLACK_BOX,
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            help="How many classes. By default the test set's.", rich_help_panel=_BLACK_BOX
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Images a request. [default: 64]", rich_help_panel=_BLACK_BOX),
+    ] = None,
+    authorised_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar='"WHO, REFERENCE"',
+            help="Who allowed this audit of a model that is not yours; stands in the result.",
+            rich_help_panel=_BLACK_BOX,
+        ),
+    ] = None,
+    transfer: Annotated[
+        str | None,
+        typer.Option(
+            help="Images from elsewhere to ask about: an image folder, .parquet, .npz, or cifar10, "
+            "cifar100, digits, letters (NAME:test for another part). Labels are not used.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="Your own labelled images, for scores and nothing else. As --transfer; in a "
+            "folder, a sub-folder a class.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    own_data: Annotated[
+        str | None,
+        typer.Option(
+            help="More labelled images of the black box's own kind, for the ceilings.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where cifar10/ and cifar100/ lie as Parquet files. [default: download]",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="For images of another size: exact refuses them, stretch, crop, or pad. "
+            "[default: exact]",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    colour: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="For grey images where colour is needed, or the reverse: exact refuses them, "
+            "convert. [default: exact]",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="The most transfer images to ask about.", rich_help_panel=_COPY),
+    ] = None,
+    budgets: Annotated[
+        str | None,
+        typer.Option(help="Smaller budgets for a curve, as 100,500,1000.", rich_help_panel=_COPY),
+    ] = None,
+    responses: Annotated[
+        str | None,
+        typer.Option(
+            help="How much an answer shows: probabilities, rounded-3, rounded-2, rounded-1, top-5, "
+            "top-3, top-1, label; several with commas. Weaker ones are derived, at no query. "
+            "[default: probabilities]",
+            rich_help_panel=_COPY,
+        ),
+    ] = None,
+    recipes: Annotated[
+        str | None,
+        typer.Option(
+            help="recovered-logits, labels, thesis; several with commas. [default: what suits the "
+            "response best]",
+            rich_help_panel=_COPY,
+        ),
+    ] = None,
+    students: Annotated[
+        str | None,
+        typer.Option(
+            help="small-cnn, residual-cnn, timm/NAME or torchvision/NAME; several with commas. "
+            "[default: by image size]",
+            rich_help_panel=_COPY,
+        ),
+    ] = None,
+    initial: Annotated[
+        str | None,
+        typer.Option(
+            help="The students' initial weights: random, library (downloads the library's), or a "
+            "safetensors file. [default: random]",
+            rich_help_panel=_COPY,
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Several with commas, as 0,1,2. [default: 0]", rich_help_panel=_COPY),
+    ] = None,
+    controls: Annotated[
+        str | None,
+        typer.Option(
+            help="Floors and ceilings to train: shuffled, noise, labels, own-data; or none. Noise "
+            "and own data are asked about, besides the budget. [default: all]",
+            rich_help_panel=_COPY,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Instead of the recipe's.", rich_help_panel=_COPY),
+    ] = None,
+    augmentation: Annotated[
+        str | None,
+        typer.Option(
+            help="crop, flip, or none, instead of the recipe's. Leave flip out where mirrored "
+            "images mean something else.",
+            rich_help_panel=_COPY,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, mps or auto. [default: auto]", rich_help_panel=_RUN),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, bfloat16, or auto: whichever is measured to be faster. [default: auto]",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="CPU threads a training. [default: all]", rich_help_panel=_RUN),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Trainings side by side. [default: 1]", rich_help_panel=_RUN),
+    ] = None,
+    checkpoint_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Least time between two checkpoints of a training. [default: 10]",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    price_per_1000: Annotated[
+        float | None,
+        typer.Option(help="Price of 1,000 queries, for the report.", rich_help_panel=_RUN),
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where answers are kept. [default: OUT/ledger.sqlite]", rich_help_panel=_RUN
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder; an existing run goes on.", rich_help_panel=_RUN),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file with these options as keys (own-data = ...). Flags win.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the resolved settings and how many queries would be sent; send none.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+) -> None:
+    r"""Measure how good a copy of a black box can be made from its answers.
+
+    Nothing paid for is lost: interrupted, the same command goes on where it stopped.
+    OUT/report.html shows the result, OUT/result.json holds it.
+
+    \b
+    papagaio audit my_model.py:predict --transfer photos/ --test my_test_images/ \\
+        --budget 5000 --out runs/mine
+    """
+    from papagaio.audit.run import audit as run
+    from papagaio.audit.run import forecast
+    from papagaio.cli.progress import watching
+    from papagaio.report.page import headline
+    from papagaio.settings import read_toml, settings_from
+
+    flags = {k: v for k, v in context.params.items() if k not in ("config", "dry_run")}
+    values: dict[str, Any] = read_toml(config) if config else {}
+    values |= {name.replace("_", "-"): _many(name, v) for name, v in flags.items() if v is not None}
+    settings = settings_from(values, str(config) if config else "audit")
+    if dry_run:
+        _show(forecast(settings))
+        return
+    with watching() as watch:
+        result = run(settings, watch)
+    typer.echo(headline(result))
+    typer.echo(f"report: {settings.out / 'report.html'}")
+
+
+_LISTS = ("budgets", "responses", "recipes", "students", "seeds", "controls", "augmentation")
+
+
+def _many(name: str, value: Any) -> Any:  # noqa: ANN401  # an option's value
+    """Options that take several values, split at commas; `none` is no value."""
+    if name not in _LISTS:
+        return value
+    return [] if value == "none" else [part.strip() for part in value.split(",")]
+
+
+def _show(forecast: Any) -> None:  # noqa: ANN401  # a Forecast, whose module is imported lazily
+    from papagaio.settings import to_toml
+
+    typer.echo(to_toml(forecast.settings), nl=False)
+    for purpose, count in forecast.queries.items():
+        typer.echo(f"# queries to send about {purpose} images: {count}")
+    typer.echo(f"# queries to send in all: {sum(forecast.queries.values())}")
+    typer.echo(f"# trainings: {forecast.trainings}")

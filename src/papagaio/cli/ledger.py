@@ -1,0 +1,49 @@
+"""`papagaio ledger`: what was paid for, and whether it is whole."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from papagaio.errors import BadLedger
+
+__all__ = ["ledger"]
+
+ledger = typer.Typer(no_args_is_help=True, help="Look into a ledger of answers.")
+
+File = Annotated[Path, typer.Argument(help="A ledger, as RUN/ledger.sqlite.")]
+
+
+@ledger.command()
+def show(file: File) -> None:
+    """Print what a ledger holds: a line a black box and response, tab-separated."""
+    from papagaio.ledger import Ledger
+
+    _check(file)
+    typer.echo("answers\trequests\tinterrupted\tresponse\tdraw\tfirst\tlast\tblack box")
+    with Ledger(file) as opened:
+        for row in opened.totals():
+            asked = row.question
+            columns = (row.answers, row.requests, row.interrupted, asked.response, asked.draw)
+            typer.echo("\t".join(map(str, (*columns, row.first, row.last, asked.box))))
+
+
+@ledger.command()
+def verify(file: File) -> None:
+    """Check every answer's seal, and every request's count of answers."""
+    from papagaio.ledger import Ledger
+
+    _check(file)
+    with Ledger(file) as opened:
+        answers = sum(row.answers for row in opened.totals())
+        problems = list(opened.problems())
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise BadLedger(f"{file}: {len(problems)} problems; do not use it, take a copy from before")
+    typer.echo(f"{file}: {answers} answers, all whole")
+
+
+def _check(file: Path) -> None:
+    if not file.is_file():
+        raise BadLedger(f"{file}: no such file")

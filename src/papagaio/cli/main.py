@@ -1,0 +1,78 @@
+"""`papagaio`: the verbs, and the rim where errors become words and exit codes.
+
+Exit codes: 0 done; 1 broken (a bug, or a training that diverged); 2 the user's mistake; 130
+interrupted, and the same command goes on.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from papagaio import __version__
+from papagaio.cli.audit import audit
+from papagaio.cli.demo import demo
+from papagaio.cli.doctor import doctor
+from papagaio.cli.ledger import ledger
+from papagaio.cli.report import report
+from papagaio.errors import Diverged, PapagaioError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 broken, 2 your mistake, 130 interrupted (run it again to go on).",
+)
+app.command()(demo)
+app.command()(audit)
+app.command()(report)
+app.add_typer(ledger, name="ledger")
+app.command()(doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"papagaio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def papagaio(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """How good a copy of your image classifier could somebody train from its answers alone?
+
+    Papagaio asks the classifier about images that have nothing to do with its purpose, trains
+    copies from the answers, measures them on your test images, and writes a report. For auditing
+    your own models, or others' with their leave.
+
+    Begin with: papagaio demo
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app(standalone_mode=True)
+    except PapagaioError as error:
+        sys.exit(_say(str(error), 2))
+    except Diverged as error:
+        sys.exit(_say(str(error), 1))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; the same command goes on where this one stopped", 130))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as in `papagaio ledger show FILE | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"papagaio: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201  # the rim
+    return code

@@ -1,0 +1,96 @@
+"""Progress on stderr: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from papagaio.progress import Step, Watch
+
+__all__ = ["watching"]
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """A function to tell steps to, for as long as the block runs."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bars(console) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines()
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}, {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+class _Bars:
+    """A bar a task; a task begun again (the next training) begins its bar again."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, step: Step) -> None:
+        if step.task not in self._tasks:
+            self._tasks[step.task] = self._progress.add_task(
+                step.task, total=step.total, unit=step.unit, note="", rate=""
+            )
+        task = self._tasks[step.task]
+        if step.done < self._progress.tasks[task].completed:
+            self._progress.reset(task, total=step.total)
+        speed = self._progress.tasks[task].speed
+        rate = f"{speed:,.1f} a second" if speed else ""
+        self._progress.update(
+            task, completed=step.done, total=step.total, note=step.note, rate=rate
+        )
+
+
+class _Lines:
+    """A line when a task begins, when it ends, and now and then between."""
+
+    def __init__(self) -> None:
+        self._task = ""
+        self._begun = self._last = time.monotonic()
+        self._first_done = 0
+
+    def __call__(self, step: Step) -> None:
+        now = time.monotonic()
+        begins = step.task != self._task
+        if begins:
+            self._task, self._begun, self._first_done = step.task, now, step.done
+        ends = step.done == step.total
+        if not (begins or ends or now - self._last >= _SECONDS_BETWEEN_LINES):
+            return
+        self._last = now
+        words = [f"{step.task}: {step.done:,} of {step.total:,} {step.unit}"]
+        advance, seconds = step.done - self._first_done, now - self._begun
+        if advance > 0 and seconds > 0:
+            rate = advance / seconds
+            words += [f"{rate:,.1f} a second"]
+            words += [] if ends else [f"about {(step.total - step.done) / rate:,.0f} s to go"]
+        words += [step.note] if step.note else []
+        print(", ".join(words), file=sys.stderr, flush=True)  # noqa: T201  # the rim

@@ -1,0 +1,97 @@
+"""The one place that writes files: under a temporary name, flushed to the disk, then renamed."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from papagaio.errors import Busy, NoSpace
+
+__all__ = ["disk_full_is_no_space", "lock", "need_space", "write", "writing"]
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a whole file, or nothing.
+
+    Args:
+        path: the file; its folder is made if missing.
+        content: text (stored as UTF-8) or bytes.
+
+    Raises:
+        NoSpace: the disk is full; `path` is as it was before.
+    """
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file open for writing that becomes `path` when the block ends without an error.
+
+    Raises:
+        NoSpace: the disk is full; `path` is as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with disk_full_is_no_space(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_full_is_no_space(path: Path) -> Iterator[None]:
+    """Turn the system's `no space left` into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(
+                f"{path}: no space left on the disk; free some and run it again"
+            ) from error
+        raise
+
+
+def need_space(path: Path, size: int) -> None:
+    """Refuse before a large file of `size` bytes is begun, rather than in its middle.
+
+    A memory-mapped file on a full disk ends the process without an error to catch.
+
+    Raises:
+        NoSpace: fewer than `size` bytes are free where `path` would lie.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise NoSpace(
+            f"{path} needs {size / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
+            "free some space or choose another --out"
+        )
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold `path` for this process alone; the system lets go of it even after a kill.
+
+    Raises:
+        Busy: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(
+                f"{path.parent}: another process is at work here (it holds {path.name}); "
+                "wait for it to end, or choose another --out or --ledger"
+            ) from error
+        yield

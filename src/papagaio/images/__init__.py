@@ -1,0 +1,1 @@
+"""Images from anywhere, as one array that fits the black box: a source -> `ImageSet`."""

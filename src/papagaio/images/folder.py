@@ -1,0 +1,62 @@
+"""Image folders: one sub-folder a class, or flat and unlabelled."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from papagaio.errors import BadImages
+from papagaio.images.decode import decode
+from papagaio.images.source import Picture, Source
+
+__all__ = ["folder"]
+
+# Kinds that are refused stand here too: left out in silence, they would be missed.
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+def folder(path: Path) -> Source:
+    """The images of a folder, in the order of their names.
+
+    Files that are no images by their suffix, and hidden ones, are passed over.
+
+    Args:
+        path: a folder of images (unlabelled), or of sub-folders of images (a class each, in the
+            order of their names).
+
+    Raises:
+        BadImages: there is no image, or images lie both beside and inside sub-folders.
+    """
+    flat = _images_in(path)
+    classes = [child for child in sorted(path.iterdir()) if _images_in(child)]
+    if flat and classes:
+        raise BadImages(
+            f"{path}: images lie both in it and in its sub-folders ({classes[0].name}, ...); "
+            "keep either one sub-folder a class, or no sub-folders"
+        )
+    if flat:
+        return _of_files(path.name, flat)
+    found = [_images_in(child) for child in classes]
+    labels = np.repeat(np.arange(len(found), dtype=np.int64), [len(images) for images in found])
+    source = _of_files(path.name, [image for images in found for image in images])
+    return Source(
+        source.name, source.size, source.pictures, labels, tuple(child.name for child in classes)
+    )
+
+
+def _of_files(name: str, paths: list[Path]) -> Source:
+    def pictures() -> Iterator[Picture]:
+        for path in paths:
+            yield Picture(decode(path.read_bytes(), str(path)), str(path))
+
+    return Source(name, len(paths), pictures)
+
+
+def _images_in(path: Path) -> list[Path]:
+    if not path.is_dir() or path.name.startswith("."):
+        return []
+    return sorted(
+        child
+        for child in path.iterdir()
+        if child.suffix.lower() in _SUFFIXES and not child.name.startswith(".") and child.is_file()
+    )

@@ -1,0 +1,282 @@
+"""The ledger: every answer paid for, in SQLite; paid once, kept for ever.
+
+The schema is prose: read `MIGRATIONS`. WAL is for one host, so a ledger lies on a local disk and
+one process at a time writes it.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio import files
+from papagaio.errors import BadLedger, NoSpace
+
+__all__ = ["MIGRATIONS", "Ledger", "Question", "Totals"]
+
+# Appended to, never edited: a ledger of any age is brought up to date when it is opened.
+MIGRATIONS = (
+    """
+    -- 1, 2026-11: one row a request, written before the request is sent.
+    CREATE TABLE requests (
+        number    INTEGER PRIMARY KEY,
+        box       TEXT NOT NULL,     -- identity of the black box
+        response  TEXT NOT NULL,     -- response form asked for
+        draw      INTEGER NOT NULL,  -- 0; asking an image again on purpose takes the next one
+        images    INTEGER NOT NULL,  -- how many images it holds
+        sent      TEXT NOT NULL,     -- UTC, ISO 8601
+        answered  TEXT               -- UTC; NULL: interrupted, so possibly paid and never seen
+    ) STRICT;
+    -- One row an answer, written in one transaction with its request's `answered`.
+    CREATE TABLE answers (
+        box       TEXT NOT NULL,
+        response  TEXT NOT NULL,
+        draw      INTEGER NOT NULL,
+        image     BLOB NOT NULL,     -- SHA-256 of the image
+        scores    BLOB NOT NULL,     -- float32, little-endian, one a class
+        request   INTEGER NOT NULL REFERENCES requests,
+        seal      BLOB NOT NULL,     -- SHA-256 over the columns before `request`
+        PRIMARY KEY (box, response, draw, image)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+_SEAL_TAG = b"papagaio-answer-1"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which answers are meant: whose, in which response form, at which draw."""
+
+    box: str
+    response: str
+    draw: int = 0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a ledger holds for one question.
+
+    Attributes:
+        answers: answers paid for.
+        requests: requests answered.
+        interrupted: images of requests that were sent and never answered: possibly paid.
+        first, last: when the first and the last request was sent (UTC, ISO 8601).
+    """
+
+    question: Question
+    answers: int
+    requests: int
+    interrupted: int
+    first: str
+    last: str
+
+
+class Ledger:
+    """An open ledger. Use it as a context manager; it holds the file for this process alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a ledger, or begin one.
+
+        Raises:
+            BadLedger: the file is no ledger, or a newer Papagaio's.
+            Busy: another process works on it.
+        """
+        self.path = path
+        self._lock = files.lock(path.with_name(f"{path.name}.lock"))
+        self._lock.__enter__()
+        try:
+            self._db = _connect(path)
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._db.close()
+        self._lock.__exit__(kind, error, trace)
+
+    def note_request(self, question: Question, images: int) -> int:
+        """Write down that a request of so many images is about to be sent; returns its number."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO requests (box, response, draw, images, sent) VALUES (?, ?, ?, ?, ?)",
+                (question.box, question.response, question.draw, images, _now()),
+            )
+        number = cursor.lastrowid
+        assert number is not None  # noqa: S101  # an INSERT has just succeeded
+        return number
+
+    def note_answers(
+        self,
+        question: Question,
+        request: int,
+        digests: NDArray[np.uint8],
+        scores: NDArray[np.float32],
+    ) -> None:
+        """Write down a request's answers, all or none.
+
+        Args:
+            question: whose answers, as in `note_request`.
+            request: the request's number.
+            digests: uint8 (N, 32), the images in the order of the answers.
+            scores: float32 (N, K).
+        """
+        key = (question.box, question.response, question.draw)
+        images = [digest.tobytes() for digest in digests]
+        values = [row.tobytes() for row in scores.astype("<f4")]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (*key, image, value, request, _seal(*key, image, value))
+                    for image, value in zip(images, values, strict=True)
+                ],
+            )
+            self._db.execute("UPDATE requests SET answered = ? WHERE number = ?", (_now(), request))
+
+    def missing(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Rows (int64) of `digests` (uint8, N x 32) that have no answer yet."""
+        _, found = self._find(question, digests)
+        return np.flatnonzero(found < 0).astype(np.int64)
+
+    def read(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The answers to the images of `digests` (uint8, N x 32), as float32 (N, K), in order.
+
+        Raises:
+            BadLedger: one of them was never answered.
+        """
+        scores, found = self._find(question, digests)
+        if (found < 0).any():
+            count = int((found < 0).sum())
+            raise BadLedger(f"{self.path}: {count} of {len(digests)} images have no answer yet")
+        return scores[found]
+
+    def totals(self) -> list[Totals]:
+        """What the ledger holds, a row a question, oldest first."""
+        rows = self._db.execute(
+            """
+            SELECT box, response, draw,
+                   coalesce(sum(images) FILTER (WHERE answered IS NOT NULL), 0),
+                   count(answered),
+                   coalesce(sum(images) FILTER (WHERE answered IS NULL), 0),
+                   min(sent), max(sent)
+            FROM requests GROUP BY box, response, draw ORDER BY min(number)
+            """
+        )
+        return [Totals(Question(*row[:3]), *row[3:]) for row in rows]
+
+    def problems(self) -> Iterator[str]:
+        """Everything that disagrees with itself, in words; nothing where the ledger is sound."""
+        for (line,) in self._db.execute("PRAGMA integrity_check"):
+            if line != "ok":
+                yield str(line)
+        for line, *_ in self._db.execute("PRAGMA foreign_key_check"):
+            yield f"{line}: a row refers to a request that is not there"
+        yield from self._broken_answers()
+        counts = self._db.execute(
+            """
+            SELECT number, images, answered IS NOT NULL, count(image)
+            FROM requests LEFT JOIN answers ON request = number
+            GROUP BY number HAVING count(image) != iif(answered IS NULL, 0, images)
+            """
+        )
+        for number, images, answered, stored in counts:
+            state = "answered" if answered else "interrupted"
+            yield f"request {number} ({state}): {images} images were sent, {stored} are answered"
+
+    def _broken_answers(self) -> Iterator[str]:
+        rows = self._db.execute("SELECT box, response, draw, image, scores, seal FROM answers")
+        for box, response, draw, image, scores, seal in rows:
+            if _seal(box, response, draw, image, scores) != seal:
+                yield f"answer to image {image.hex()[:16]}: its seal does not fit, it was changed"
+            elif not np.isfinite(np.frombuffer(scores, "<f4")).all():
+                yield f"answer to image {image.hex()[:16]}: a score is not finite"
+
+    def _find(
+        self, question: Question, digests: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """All answers to the question, and for each digest its row among them, or -1."""
+        rows = self._db.execute(
+            "SELECT image, scores FROM answers WHERE box = ? AND response = ? AND draw = ? "
+            "ORDER BY image",
+            (question.box, question.response, question.draw),
+        ).fetchall()
+        if not rows:
+            return np.empty((0, 0), np.float32), np.full(len(digests), -1, np.int64)
+        images = np.frombuffer(b"".join(image for image, _ in rows), "S32")
+        scores = np.frombuffer(b"".join(s for _, s in rows), "<f4").reshape(len(rows), -1)
+        keys = np.ascontiguousarray(digests).view("S32").ravel()
+        at = np.minimum(np.searchsorted(images, keys), len(rows) - 1)
+        return scores.astype(np.float32), np.where(images[at] == keys, at, -1).astype(np.int64)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise NoSpace(
+                    f"{self.path}: no space left on the disk; answers paid so far are kept, "
+                    "free some space and run the same command again"
+                ) from error
+            raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        # An answer is paid for: it must outlast a power cut, not only a crash.
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        _migrate(db, path)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise BadLedger(
+            f"{path}: written by a newer Papagaio (schema {version}, known is {len(MIGRATIONS)}); "
+            "upgrade papagaio"
+        )
+    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN; {statements} PRAGMA user_version = {number}; COMMIT;")
+
+
+def _seal(box: str, response: str, draw: int, image: bytes, scores: bytes) -> bytes:
+    digest = hashlib.sha256(_SEAL_TAG)
+    for part in (box.encode(), response.encode(), str(draw).encode(), image, scores):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.digest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,31 @@
+"""How long work tells what it has done: plain values to a function that the caller passes in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Step", "Watch", "unwatched"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """So much of a task is done.
+
+    Attributes:
+        task: what is being done, in words.
+        done, total: how far it is, in `unit`.
+        unit: what is counted, in the plural.
+        note: the latest figure worth a look, or nothing.
+    """
+
+    task: str
+    done: int
+    total: int
+    unit: str
+    note: str = ""
+
+
+Watch = Callable[[Step], None]
+
+
+def unwatched(_: Step) -> None:
+    """For callers who do not look."""

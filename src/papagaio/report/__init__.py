@@ -1,0 +1,1 @@
+"""`result.json` -> `report.html`: one self-contained page."""

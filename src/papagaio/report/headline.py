@@ -1,0 +1,109 @@
+"""The result in a sentence, and the answer to the question in its title."""
+
+from papagaio.report.numbers import count, money, percent, plural, share
+from papagaio.report.series import series
+from papagaio.result import Figure, Kind, Result, SummaryRow
+
+__all__ = ["answer", "headline", "headline_row", "no_better_than_shuffled", "row_of"]
+
+_BOXS = "black box\u2019s"
+
+
+def headline_row(result: Result) -> SummaryRow | None:
+    """The copies that the headline is about: the first ones made with the largest budget."""
+    copies = [row for row in result.summary if row.kind == "copy"]
+    return max(copies, key=lambda row: row.budget, default=None)
+
+
+def row_of(result: Result, kind: Kind) -> SummaryRow | None:
+    """The first row of a floor or ceiling; None where there is none."""
+    return next((row for row in result.summary if row.kind == kind), None)
+
+
+def no_better_than_shuffled(result: Result) -> bool:
+    """Whether the headline's copy stays at or under its floor's upper bound."""
+    copy, floor = headline_row(result), row_of(result, "floor:shuffled")
+    if copy is None or floor is None or copy.fidelity is None or floor.fidelity is None:
+        return False
+    return copy.fidelity.value <= floor.fidelity.high
+
+
+def headline(result: Result) -> str:
+    """The result in one sentence of plain text."""
+    row = headline_row(result)
+    if row is None:
+        return "No copy has been trained yet."
+    found = [part for part in (_same(result, row), _right(result, row)) if part]
+    said = " and ".join(found) or "could not be scored"
+    about = f"From {plural(row.budget, 'answer')} about {result.transfer.name}"
+    return f"{about}, a copy {said}{_cost(result, row)}."
+
+
+def _same(result: Result, row: SummaryRow) -> str:
+    if row.fidelity is None:
+        return ""
+    return (
+        f"names the same class as {result.black_box.name} on {percent(row.fidelity.value)}"
+        f" of {plural(result.test.images, 'test image')}"
+        f" (95 % interval {share(row.fidelity).interval}, {plural(row.seeds, 'seed')})"
+    )
+
+
+def _right(result: Result, row: SummaryRow) -> str:
+    if row.accuracy is None:
+        return ""
+    right = f"is right on {percent(row.accuracy.value)}"
+    if row.relative_accuracy is None:
+        return right
+    own = percent(result.black_box.accuracy.value)
+    return f"{right}, {percent(row.relative_accuracy.value)} of the {_BOXS} own {own}"
+
+
+def _cost(result: Result, row: SummaryRow) -> str:
+    queries = result.queries
+    if queries.price is None:
+        return ""
+    # An unfinished run may have paid for more answers than its largest copy has learned from.
+    whose = "its" if row.budget == queries.spent else f"the audit\u2019s {count(queries.spent)}"
+    return f"; {whose} queries cost {money(queries.price)}"
+
+
+def answer(result: Result) -> str:
+    """Whether the model is in danger, in numbers and one sentence."""
+    row = headline_row(result)
+    if row is None or row.fidelity is None:
+        return "Nothing can be said before a copy has been trained and scored."
+    made = percent(row.fidelity.value)
+    if no_better_than_shuffled(result):
+        return (
+            f"This audit does not show it: the copy makes {made} of the {_BOXS} decisions, no more"
+            " than a student of shuffled answers may reach."
+        )
+    return (
+        f"Somebody with {plural(row.budget, 'answer')} can make {made} of the {_BOXS} decisions"
+        f" without it{_against(result)}{_earlier(result, row)}."
+    )
+
+
+def _against(result: Result) -> str:
+    shuffled, own = row_of(result, "floor:shuffled"), row_of(result, "ceiling:own-data")
+    others = [
+        f"{percent(figure.value)} for {whose}"
+        for figure, whose in (
+            (_fidelity(shuffled), "a student of shuffled answers"),
+            (_fidelity(own), "a student of answers about the owner\u2019s own data"),
+        )
+        if figure is not None
+    ]
+    return f", against {' and '.join(others)}" if others else ""
+
+
+def _earlier(result: Result, row: SummaryRow) -> str:
+    first = next(one.rows[0] for one in series(result) if row in one.rows)
+    if first.budget == row.budget or first.fidelity is None:
+        return ""
+    return f"; {plural(first.budget, 'answer')} already give {percent(first.fidelity.value)}"
+
+
+def _fidelity(row: SummaryRow | None) -> Figure | None:
+    return None if row is None else row.fidelity

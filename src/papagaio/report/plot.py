@@ -1,0 +1,109 @@
+"""What the plots share: paper, axes, and marks that differ in more than their colour."""
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from papagaio.report.drawing import add, drawing
+
+__all__ = ["BOTTOM", "LEFT", "RIGHT", "TOP", "axes", "group", "legend", "line", "marker", "paper"]
+__all__ += ["spread", "x_of", "y_of"]
+
+# The plot's edges on paper 640 units wide; the margin on the right holds labels.
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 470.0, 38.0, 338.0
+_WIDTH, _LEGEND, _ROW = 640.0, BOTTOM + 74, 24.0
+
+# As many as there are colours in report.css.
+_COLOURS = 6
+_DASHES = ("none", "9 4", "2 4", "10 4 2 4", "16 4")
+_MARKERS = (
+    "M-5,0 A5,5 0 1 1 5,0 A5,5 0 1 1 -5,0 Z",
+    "M-4.5,-4.5 H4.5 V4.5 H-4.5 Z",
+    "M0,-6 L5.5,4.5 H-5.5 Z",
+    "M0,-6.5 L6.5,0 L0,6.5 L-6.5,0 Z",
+    "M0,6 L5.5,-4.5 H-5.5 Z",
+    "M-2,-6 H2 V-2 H6 V2 H2 V6 H-2 V2 H-6 V-2 H-2 Z",
+    "M-7.5,-2.5 H7.5 V2.5 H-7.5 Z",
+)
+
+
+def paper(name: str, title: str, description: str, lines: int) -> Element:
+    """An empty plot with room for a legend of so many lines."""
+    return drawing(name, (_WIDTH, _LEGEND + lines * _ROW - 10), title, description)
+
+
+def x_of(part: float) -> float:
+    """The place of a part (0 to 1) of the way from left to right."""
+    return LEFT + part * (RIGHT - LEFT)
+
+
+def y_of(part: float) -> float:
+    """The height of a share; what lies outside 0 to 1 is drawn at the edge."""
+    return BOTTOM - min(max(part, 0.0), 1.0) * (BOTTOM - TOP)
+
+
+def axes(svg: Element, ticks: Sequence[tuple[float, str]], across: str, upwards: str) -> None:
+    """Draw both axes.
+
+    Args:
+        svg: the plot.
+        ticks: of the horizontal axis: part of the way (0 to 1) and text.
+        across: what the horizontal axis is.
+        upwards: what the vertical axis is, from 0 to 100 %.
+    """
+    box = add(svg, "g", class_="axes")
+    for fifth in range(6):
+        y = y_of(fifth / 5)
+        add(box, "line", class_="grid", x1=LEFT, x2=RIGHT, y1=y, y2=y)
+        add(box, "text", f"{20 * fifth} %", x=LEFT - 8, y=y + 4, text_anchor="end")
+    for part, text in ticks:
+        x = x_of(part)
+        add(box, "line", x1=x, x2=x, y1=BOTTOM, y2=BOTTOM + 6)
+        add(box, "text", text, x=x, y=BOTTOM + 22, text_anchor="middle")
+    add(box, "line", x1=LEFT, x2=RIGHT, y1=BOTTOM, y2=BOTTOM)
+    add(box, "text", upwards, x=4, y=18)
+    add(box, "text", across, x=(LEFT + RIGHT) / 2, y=BOTTOM + 44, text_anchor="middle")
+
+
+def group(svg: Element, index: int) -> Element:
+    """The marks of one series, in its colour."""
+    return add(svg, "g", class_=f"series colour-{index % _COLOURS}")
+
+
+def line(marks: Element, index: int, points: Sequence[tuple[float, float]]) -> None:
+    """A line through points on the paper, in the series' own dashes."""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dashes = _DASHES[index % len(_DASHES)]
+    add(marks, "polyline", points=path, fill="none", stroke_dasharray=dashes)
+
+
+def marker(marks: Element, index: int, x: float, y: float) -> None:
+    """A point on the paper, in the series' own shape."""
+    shape = _MARKERS[index % len(_MARKERS)]
+    add(marks, "path", class_="marker", d=shape, transform=f"translate({x:.1f},{y:.1f})")
+
+
+def legend(svg: Element, labels: Sequence[str]) -> None:
+    """Under the plot, a line for each series."""
+    for index, label in enumerate(labels):
+        y = _LEGEND + index * _ROW
+        marks = group(svg, index)
+        line(marks, index, [(LEFT, y), (LEFT + 44, y)])
+        marker(marks, index, LEFT + 22, y)
+        add(svg, "text", label, x=LEFT + 56, y=y + 5)
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Heights as near to the wanted ones as a gap between any two allows, inside the plot.
+
+    Args:
+        wanted: heights on the paper, from the top down.
+        gap: the least distance between neighbours.
+    """
+    placed: list[float] = []
+    for height in wanted:
+        placed.append(max(height, placed[-1] + gap) if placed else height)
+    limit = BOTTOM
+    for i in reversed(range(len(placed))):
+        placed[i] = limit = min(placed[i], limit)
+        limit -= gap
+    return placed

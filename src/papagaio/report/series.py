@@ -1,0 +1,54 @@
+"""Copies that differ in budget and seed only: one line of a plot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from papagaio.result import CellRecord, Result, SummaryRow
+
+__all__ = ["Series", "series"]
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One student, recipe and response.
+
+    Attributes:
+        label: what tells it from the other series.
+        rows: by budget, smallest first.
+        longest: its first training with the largest budget; None where it has none yet.
+    """
+
+    label: str
+    rows: tuple[SummaryRow, ...]
+    longest: CellRecord | None
+
+
+def series(result: Result) -> list[Series]:
+    """Every series of copies, in the order of the summary."""
+    rows = [row for row in result.summary if row.kind == "copy"]
+    cells = [cell for cell in result.cells if cell.kind == "copy"]
+    keys = list(dict.fromkeys(_key(row) for row in rows))
+    largest = max((cell.budget for cell in cells), default=0)
+    return [
+        Series(
+            label,
+            tuple(sorted((r for r in rows if _key(r) == key), key=lambda row: row.budget)),
+            next((c for c in cells if _key(c) == key and c.budget == largest), None),
+        )
+        for key, label in zip(keys, _labels(keys), strict=True)
+    ]
+
+
+def _key(record: SummaryRow | CellRecord) -> _Key:
+    return record.response, record.recipe, record.student
+
+
+def _labels(keys: Sequence[_Key]) -> list[str]:
+    """The fewest parts that tell them apart, the response before recipe and student."""
+    choices = [parts for size in (1, 2, 3) for parts in combinations(range(3), size)]
+    tries = ([", ".join(key[i] for i in parts) for key in keys] for parts in choices)
+    whole = [", ".join(key) for key in keys]
+    return next((labels for labels in tries if len(set(labels)) == len(keys)), whole)

@@ -1,0 +1,127 @@
+"""What a response form shows of an answer, and what can be read back from it.
+
+Pure functions over arrays: weaker responses are derived from stored stronger ones, at no query.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio.errors import BadSettings
+
+__all__ = ["RESPONSES", "Answers", "Response", "centred_log", "complete", "derive"]
+
+Response = Literal[
+    "probabilities", "rounded-3", "rounded-2", "rounded-1", "top-5", "top-3", "top-1", "label"
+]
+RESPONSES: tuple[Response, ...] = get_args(Response)
+
+# The smallest probability told apart from zero. A float32 softmax reaches below 1e-38, but such
+# small ones carry more noise than knowledge into a logarithm.
+_SMALLEST = 1e-7
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a response form showed.
+
+    Attributes:
+        scores: float32 (N, K); 0 where nothing was shown.
+        known: bool (N, K); whether the score was shown.
+        asked: int64 (N,); the row of the transfer set each answer belongs to.
+    """
+
+    scores: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    asked: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.asked)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class each answer names (N,); the first of equal ones."""
+        return np.asarray(self.scores.argmax(1), np.int64)
+
+
+def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answers:
+    """What `wanted` would have shown, from stored answers.
+
+    Args:
+        full: float32 (N, K), answers as they were stored.
+        shown: the response form of the stored answers.
+        wanted: the response form to derive.
+
+    Returns:
+        Answers whose `asked` counts from 0.
+
+    Raises:
+        BadSettings: `wanted` shows something that `shown` did not.
+    """
+    if wanted != shown and not _is_weaker(wanted, shown):
+        raise BadSettings(f"{wanted} cannot be derived from {shown}: the black box never showed it")
+    scores: NDArray[np.generic] = full
+    known = np.ones(full.shape, bool)
+    kind, _, digits = wanted.partition("-")
+    if wanted == shown:
+        pass
+    elif kind == "rounded":
+        scores = np.round(full, int(digits))
+    elif kind == "top":
+        known = _is_among_top(full, int(digits))
+        scores = np.where(known, full, 0)
+    elif kind == "label":
+        scores = _is_among_top(full, 1)
+    return Answers(scores.astype(np.float32), known, np.arange(len(full), dtype=np.int64))
+
+
+def complete(answers: Answers) -> NDArray[np.float32]:
+    """Probabilities (float32, N x K, rows sum to one) that agree with what was shown.
+
+    What is left to one is spread evenly over the classes that were not shown; rows that rounding
+    took off one are put right by division.
+    """
+    hidden = (~answers.known).sum(1, keepdims=True)
+    left = np.clip(1 - answers.scores.sum(1, keepdims=True), 0, None)
+    scores = np.where(answers.known, answers.scores, left / np.maximum(hidden, 1))
+    total = scores.sum(1, keepdims=True)
+    uniform = np.float32(1 / scores.shape[1])
+    # Rounding to one digit can leave a row of nothing but zeros.
+    return np.where(total > 0, scores / np.where(total > 0, total, 1), uniform).astype(np.float32)
+
+
+def centred_log(
+    probabilities: NDArray[np.float32], smallest: float = _SMALLEST
+) -> NDArray[np.float32]:
+    """The black box's logits, up to a constant an image, which softmax ignores.
+
+    `ln softmax(x) = x + C`, so subtracting the row's mean leaves `x - mean(x)`: with it every
+    temperature is `softmax((x - mean(x)) / T)` (Truong et al., Data-Free Model Extraction, CVPR
+    2021, section 3.3; appendix A of the thesis draws the opposite conclusion).
+
+    Args:
+        probabilities: float32 (N, K).
+        smallest: smaller ones count as this.
+
+    Returns:
+        float32 (N, K), each row with mean 0.
+    """
+    logs = np.log(np.clip(probabilities, smallest, None))
+    return np.asarray(logs - logs.mean(1, keepdims=True), np.float32)
+
+
+def _is_weaker(weak: Response, strong: Response) -> bool:
+    """Whether everything that `weak` shows can be told from what `strong` shows."""
+    if strong == "probabilities" or weak == "label":
+        return True
+    same_kind = weak.partition("-")[0] == strong.partition("-")[0]
+    return same_kind and RESPONSES.index(weak) > RESPONSES.index(strong)
+
+
+def _is_among_top(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    among = np.zeros(scores.shape, bool)
+    np.put_along_axis(among, order, values=True, axis=1)
+    return among

@@ -1,0 +1,182 @@
+"""What is measured of a copy, each figure with its n and its 95 % interval.
+
+Pure functions over arrays. `student` and `black_box` are probabilities, float32 (N, K), of the same
+N images in the same order; `labels` are the true classes, int64 (N,).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+__all__ = [
+    "Score",
+    "accuracy",
+    "calibration_error",
+    "cross_entropy",
+    "fidelity",
+    "fidelity_where_wrong",
+    "kl_divergence",
+    "mean_over_seeds",
+    "per_class",
+    "rate",
+    "relative_accuracy",
+    "score_student",
+]
+
+Probabilities = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+_CONFIDENCE = 0.95
+# Probabilities below this count as this in a logarithm: a copy's one sure mistake must not turn
+# the mean of ten thousand images into infinity.
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure, its 95 % interval, and how many images (or seeds) it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def score_student(
+    student: Probabilities, black_box: Probabilities, labels: Labels
+) -> dict[str, Score]:
+    """Every score of a copy on the test set, by name.
+
+    A score that has nothing to be measured on (fidelity where the black box is wrong, and it never
+    is) is left out.
+    """
+    scores = {
+        "accuracy": accuracy(student, labels),
+        "relative_accuracy": relative_accuracy(student, black_box, labels),
+        "fidelity": fidelity(student, black_box),
+        "fidelity_where_wrong": fidelity_where_wrong(student, black_box, labels),
+        "kl": kl_divergence(student, black_box),
+        "cross_entropy": cross_entropy(student, labels),
+        "calibration_error": calibration_error(student, labels),
+    }
+    return {name: score for name, score in scores.items() if score is not None}
+
+
+def accuracy(student: Probabilities, labels: Labels) -> Score:
+    """Share of images whose true class is named; Wilson interval."""
+    return rate(student.argmax(1) == labels)
+
+
+def fidelity(student: Probabilities, black_box: Probabilities) -> Score:
+    """Share of images on which both name the same class; Wilson interval."""
+    return rate(student.argmax(1) == black_box.argmax(1))
+
+
+def fidelity_where_wrong(
+    student: Probabilities, black_box: Probabilities, labels: Labels
+) -> Score | None:
+    """Fidelity on the images that the black box gets wrong; None where there are none.
+
+    What no honest classifier would share by chance: the black box's own mistakes.
+    """
+    wrong = black_box.argmax(1) != labels
+    return fidelity(student[wrong], black_box[wrong]) if wrong.any() else None
+
+
+def relative_accuracy(
+    student: Probabilities, black_box: Probabilities, labels: Labels
+) -> Score | None:
+    """The student's accuracy divided by the black box's; None where the latter is 0.
+
+    The interval is the delta method's for a ratio of paired means.
+    """
+    right, reference = student.argmax(1) == labels, black_box.argmax(1) == labels
+    if not reference.any():
+        return None
+    ratio = right.mean() / reference.mean()
+    spread = (right - ratio * reference) / reference.mean()
+    return _around(float(ratio), spread)
+
+
+def kl_divergence(student: Probabilities, black_box: Probabilities) -> Score:
+    """Mean Kullback-Leibler divergence of the student from the black box, in nats."""
+    answers = black_box.astype(np.float64)
+    ratio = _log(answers) - _log(student)
+    return _mean((answers * ratio).sum(1))
+
+
+def cross_entropy(student: Probabilities, labels: Labels) -> Score:
+    """Mean negative log-probability of the true class, in nats."""
+    return _mean(-_log(student)[np.arange(len(labels)), labels])
+
+
+def calibration_error(student: Probabilities, labels: Labels, bins: int = 15) -> Score:
+    """Expected calibration error over equal bins of confidence (Guo et al., ICML 2017, eq. 3).
+
+    The interval is the percentiles of 200 bootstrap draws, widened where need be to hold the
+    value: the error of a resample is on average larger than that of the sample.
+    """
+    confidence = student.max(1).astype(np.float64)
+    gap = (student.argmax(1) == labels) - confidence
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+
+    def error(rows: NDArray[np.int64]) -> float:
+        sums = np.bincount(bin_of[rows], gap[rows], bins)
+        return float(np.abs(sums).sum() / len(rows))
+
+    draws = np.random.default_rng(0).integers(0, len(gap), (200, len(gap)))
+    low, high = np.percentile([error(rows) for rows in draws], (2.5, 97.5))
+    value = error(np.arange(len(gap)))
+    return Score(value, min(float(low), value), max(float(high), value), len(gap))
+
+
+def per_class(
+    measure: Callable[[Probabilities, Labels], Score], student: Probabilities, labels: Labels
+) -> list[Score | None]:
+    """A score for the images of each true class; None for a class without images."""
+    classes = student.shape[1]
+    return [
+        measure(student[labels == c], labels[labels == c]) if (labels == c).any() else None
+        for c in range(classes)
+    ]
+
+
+def rate(hits: NDArray[np.bool_]) -> Score:
+    """The share of hits, with Wilson's interval (Wilson, JASA 1927)."""
+    n = len(hits)
+    result = stats.binomtest(int(hits.sum()), n)
+    interval = result.proportion_ci(_CONFIDENCE, method="wilson")
+    return Score(float(hits.mean()), float(interval.low), float(interval.high), n)
+
+
+def mean_over_seeds(scores: Sequence[Score]) -> Score:
+    """The mean of one score over several seeds, with Student's t interval over them.
+
+    One seed says nothing about seeds: its own interval, over images, is given back.
+    """
+    if len(scores) == 1:
+        return scores[0]
+    values = np.array([score.value for score in scores])
+    reach = stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
+    mean = float(values.mean())
+    return Score(mean, mean - float(reach), mean + float(reach), len(values))
+
+
+def _mean(values: NDArray[np.float64]) -> Score:
+    return _around(float(values.mean()), values)
+
+
+def _around(value: float, terms: NDArray[np.float64]) -> Score:
+    """The normal interval around a mean of independent terms."""
+    n = len(terms)
+    reach = float(
+        stats.norm.ppf((1 + _CONFIDENCE) / 2) * np.std(terms, ddof=min(1, n - 1)) / n**0.5
+    )
+    return Score(value, value - reach, value + reach, n)
+
+
+def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))

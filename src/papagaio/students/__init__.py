@@ -1,0 +1,1 @@
+"""Students: networks by name, fitted to the contract's classes and image size."""

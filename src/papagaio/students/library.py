@@ -1,0 +1,81 @@
+"""Students from timm and torchvision, by their names there."""
+
+import difflib
+from typing import Any
+
+import timm
+import torchvision.models
+from torch import Tensor, nn
+
+from papagaio.errors import BadSettings
+
+__all__ = ["build_timm", "build_torchvision", "library_names"]
+
+
+def library_names() -> list[str]:
+    """Every name that the two libraries know, as `timm/...` and `torchvision/...`."""
+    return [f"timm/{name}" for name in timm.list_models()] + [
+        f"torchvision/{name}" for name in torchvision.models.list_models(torchvision.models)
+    ]
+
+
+def build_timm(
+    name: str, shape: tuple[int, int, int], classes: int, *, pretrained: bool
+) -> nn.Module:
+    """A timm network for images of `shape` (height, width, channels) and so many classes."""
+    _known(name, timm.list_models(), "timm")
+    height, width, channels = shape
+    settings: dict[str, Any] = {
+        "num_classes": classes,
+        "in_chans": channels,
+        "pretrained": pretrained,
+    }
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:
+        settings["img_size"] = (height, width)
+    try:
+        network: nn.Module = timm.create_model(name, **settings)
+    except (RuntimeError, OSError, AssertionError, ValueError, TypeError) as error:
+        raise BadSettings(f"timm/{name}: could not be built for {shape} ({error})") from error
+    return network
+
+
+def build_torchvision(
+    name: str, shape: tuple[int, int, int], classes: int, *, pretrained: bool
+) -> nn.Module:
+    """A torchvision network for images of `shape` (height, width, channels) and so many classes.
+
+    Grey images are repeated to the three channels that all of torchvision's networks take.
+    """
+    _known(name, torchvision.models.list_models(torchvision.models), "torchvision")
+    try:
+        if pretrained:
+            network = torchvision.models.get_model(name, weights="DEFAULT")
+            _replace_last_layer(network, classes)
+        else:
+            network = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    except (RuntimeError, OSError, ValueError, TypeError) as error:
+        raise BadSettings(f"torchvision/{name}: could not be built ({error})") from error
+    return network if shape[2] == 3 else nn.Sequential(_ToColour(), network)
+
+
+class _ToColour(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.expand(-1, 3, -1, -1)
+
+
+def _replace_last_layer(network: nn.Module, classes: int) -> None:
+    name, last = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Linear(last.in_features, classes))
+
+
+def _known(name: str, names: list[str], library: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 3)
+        hint = (
+            f"near it: {', '.join(f'{library}/{n}' for n in near)}"
+            if near
+            else "nothing is near it"
+        )
+        raise BadSettings(f"{library}/{name}: no such architecture in {library}; {hint}")

@@ -1,0 +1,128 @@
+"""A student's name -> the network, with its initial weights."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from papagaio.blackboxes.torch_module import load_weights
+from papagaio.errors import BadSettings
+from papagaio.students.library import build_timm, build_torchvision, library_names
+from papagaio.students.own import SMALL_SIDE, residual_cnn, small_cnn
+from papagaio.students.student import IMAGENET, Student, colours_of
+
+__all__ = ["OWN", "build_student", "check_student", "default_student", "own_names"]
+
+Shape = tuple[int, int, int]
+
+# Third parties add theirs as entry points of the group `papagaio.students`.
+OWN: dict[str, Callable[[Shape, int], nn.Module]] = {
+    "small-cnn": small_cnn,
+    "residual-cnn": residual_cnn,
+}
+
+
+def default_student(shape: Shape) -> str:
+    """The student of our own for images of this height, width and channels."""
+    return "small-cnn" if min(shape[:2]) < SMALL_SIDE else "residual-cnn"
+
+
+def own_names() -> list[str]:
+    """The names that need no library in front: our own, and third parties' entry points."""
+    return [*OWN, *(point.name for point in entry_points(group="papagaio.students"))]
+
+
+def build_student(
+    name: str, initial: str, images: NDArray[np.uint8], classes: int, *, seed: int
+) -> Student:
+    """Build a student.
+
+    Args:
+        name: one of `own_names()`, `timm/NAME` or `torchvision/NAME`.
+        initial: its initial weights: `random`, `library` (the library's own pre-trained ones,
+            which it downloads), or the path of a safetensors file. Where the file was made for
+            another number of classes, the last layer stays random.
+        images: uint8 (N, H, W, C), what it will learn from; they give its input size and, for
+            random weights, its colour normalisation.
+        classes: how many logits it gives.
+        seed: of random weights.
+
+    Raises:
+        BadSettings: no such student (near names are suggested), or weights that do not fit it.
+    """
+    shape = images.shape[1], images.shape[2], images.shape[3]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _network(name, shape, classes, pretrained=initial == "library")
+    if initial not in ("random", "library"):
+        _start_from(network, load_weights(Path(initial)), initial)
+    learned_on_imagenet = initial != "random" and shape[2] == 3
+    return Student(network, IMAGENET if learned_on_imagenet else colours_of(images))
+
+
+def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
+    """Find out before anything is spent whether a student can be built.
+
+    Raises:
+        BadSettings: it cannot, and why.
+    """
+    student = build_student(name, initial, np.zeros((1, *shape), np.uint8), classes, seed=0)
+    try:
+        with torch.inference_mode():
+            logits = student.eval()(torch.zeros(1, shape[2], *shape[:2], dtype=torch.uint8))
+    except RuntimeError as error:
+        raise BadSettings(
+            f"student {name} does not take images of {shape[0]} x {shape[1]} ({error}); "
+            "choose another"
+        ) from error
+    if logits.shape != (1, classes):
+        raise BadSettings(f"student {name} gives {tuple(logits.shape)} where (1, {classes}) is due")
+
+
+def _network(name: str, shape: Shape, classes: int, *, pretrained: bool) -> nn.Module:
+    library, slash, rest = name.partition("/")
+    if slash and library == "timm":
+        return build_timm(rest, shape, classes, pretrained=pretrained)
+    if slash and library == "torchvision":
+        return build_torchvision(rest, shape, classes, pretrained=pretrained)
+    if name not in own_names():
+        raise BadSettings(f"student {name}: no such architecture; {_hint(name)}")
+    if pretrained:
+        raise BadSettings(
+            f"student {name} has no weights of its own; say --initial random or a file"
+        )
+    if name in OWN:
+        return OWN[name](shape, classes)
+    (point,) = entry_points(group="papagaio.students", name=name)
+    network: nn.Module = point.load()(shape, classes)
+    return network
+
+
+def _hint(name: str) -> str:
+    known = [*own_names(), *library_names()]
+    by_last_part: dict[str, list[str]] = {}
+    for one in known:
+        by_last_part.setdefault(one.rpartition("/")[2], []).append(one)
+    near: Iterable[str] = difflib.get_close_matches(name.rpartition("/")[2], by_last_part, 3)
+    found = [one for part in near for one in by_last_part[part]]
+    return f"near it: {', '.join(found[:4])}" if found else f"our own are {', '.join(own_names())}"
+
+
+def _start_from(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    own = network.state_dict()
+    # Saved students carry their normalisation along.
+    state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
+    fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
+    left_random = [n for n in own if n not in fitting]
+    last_layer = list(own)[-1].rpartition(".")[0]
+    if any(n.rpartition(".")[0] != last_layer for n in left_random):
+        raise BadSettings(
+            f"{where} does not fit this student: {len(left_random)} of its {len(own)} tensors are "
+            f"missing or of another shape ({left_random[0]}, ...)"
+        )
+    network.load_state_dict(fitting, strict=False)

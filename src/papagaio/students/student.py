@@ -1,0 +1,46 @@
+"""`Student`: any network, with its own colour normalisation, from bytes to logits."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["IMAGENET", "Colours", "Student", "colours_of"]
+
+Colours = tuple[list[float], list[float]]
+
+# Mean and standard deviation a channel of ImageNet, in parts of 255 (torchvision's figures).
+IMAGENET: Colours = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+class Student(nn.Module):
+    """A network behind the normalisation that belongs to it; the two are saved as one."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, colours: Colours) -> None:
+        """Wrap a network that takes normalised float32 (N, C, H, W) and gives logits (N, K)."""
+        super().__init__()
+        self.network = network
+        mean, deviation = (torch.tensor(part).view(1, -1, 1, 1) * 255 for part in colours)
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of images (uint8, N x C x H x W)."""
+        logits: Tensor = self.network((images - self.mean) / self.deviation)
+        return logits
+
+
+def colours_of(images: NDArray[np.uint8]) -> Colours:
+    """Mean and standard deviation a channel of images (uint8, N x H x W x C), in parts of 255."""
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[3]):
+        # Counting levels needs no float copy of the images.
+        share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., channel].size
+        mean = float(share @ levels)
+        means.append(mean)
+        deviations.append(max(float(share @ (levels - mean) ** 2) ** 0.5, 1 / 255))
+    return means, deviations

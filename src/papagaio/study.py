@@ -1,0 +1,263 @@
+"""Cells: which are missing, run them, here or in worker processes, with the same result.
+
+Asking comes wholly before this: a cell is given files of images and answers, and gives back weights
+and scores. It never opens the ledger.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save
+
+from papagaio import files, scores
+from papagaio.progress import Step, Watch, unwatched
+from papagaio.responses import Response, complete, derive
+from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
+from papagaio.students.named import build_student
+from papagaio.training.loop import Checkpoints, Epoch, predict, train
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+
+__all__ = ["Cell", "Material", "Study", "figure", "run_cell", "run_cells"]
+
+_CURVE_POINTS = 100
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images and what is known of each, as two `.npy` files.
+
+    Attributes:
+        images: uint8 (N, H, W, C).
+        answers: float32 (N, K), as the black box gave them; of true labels, one-hot rows.
+        shown: the response form of the answers.
+        digest: of both files' contents; another digest is another cell.
+    """
+
+    images: Path
+    answers: Path
+    shown: Response
+    digest: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training. It learns from the first `budget` images of its material."""
+
+    kind: Kind
+    student: str
+    initial: str
+    recipe: Recipe
+    response: Response
+    budget: int
+    seed: int
+    material: Material
+
+    @property
+    def title(self) -> str:
+        """The cell in words."""
+        return (
+            f"{self.kind}, {self.recipe.name}, {self.response}, {self.budget:,}, seed {self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the cells of a study share.
+
+    Attributes:
+        folder: a folder a cell is made in it.
+        test: the test set's images and the black box's answers to them.
+        labels: the test set's true classes, an `.npy` file of int64 (N,).
+        machine: where trainings run.
+        checkpoint_seconds: the least time between two checkpoints of a training.
+    """
+
+    folder: Path
+    test: Material
+    labels: Path
+    machine: Machine
+    checkpoint_seconds: float
+
+    def id_of(self, cell: Cell) -> str:
+        """A cell's name: readable, and another where anything that decides its result differs."""
+        what = asdict(cell) | {"machine": asdict(self.machine), "test": self.test.digest}
+        what["material"] = cell.material.digest
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+        kind = cell.kind.replace(":", "-")
+        return f"{kind}_{cell.recipe.name}_{cell.response}_{cell.budget}_{cell.seed}_{digest[:8]}"
+
+
+def run_cells(
+    study: Study, cells: Sequence[Cell], *, workers: int, watch: Watch = unwatched
+) -> Iterator[CellRecord]:
+    """Run the cells that have no result yet, and yield all records, in the order they are ready.
+
+    Args:
+        study: what they share.
+        cells: the cells.
+        workers: how many run side by side, each in a process of its own; 1 runs them here.
+        watch: told after every epoch (here) and every cell.
+    """
+    missing = []
+    for cell in cells:
+        record = _finished(study, cell)
+        if record is None:
+            missing.append(cell)
+        else:
+            yield record
+    done = len(cells) - len(missing)
+    watch(Step("training", done, len(cells), "cells"))
+    for record in _side_by_side(study, missing, workers, watch):
+        done += 1
+        fidelity = record.scores.fidelity
+        note = (
+            f"{record.id.rpartition('_')[0]}: fidelity {fidelity.value:.3f}"
+            if fidelity
+            else record.id
+        )
+        watch(Step("training", done, len(cells), "cells", note))
+        yield record
+
+
+def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
+    """Train one student and score it; taken up again where an earlier attempt was stopped.
+
+    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors` and, last of all,
+    `scores.json`.
+
+    Raises:
+        Diverged: the loss stopped being finite.
+    """
+    start = time.monotonic()
+    folder = study.folder / study.id_of(cell)
+    files.write(folder / "recipe.json", json.dumps(asdict(cell.recipe), indent=1))
+    images = np.load(cell.material.images, mmap_mode="r")[: cell.budget]
+    full = np.load(cell.material.answers, mmap_mode="r")[: cell.budget]
+    answers = complete(derive(np.asarray(full), cell.material.shown, cell.response))
+    student = build_student(cell.student, cell.initial, images, answers.shape[1], seed=cell.seed)
+    checkpoint = folder / "checkpoint"
+    epochs = train(
+        student,
+        images,
+        answers,
+        cell.recipe,
+        seed=cell.seed,
+        machine=study.machine,
+        checkpoints=Checkpoints(checkpoint, study.checkpoint_seconds),
+        watch=watch,
+    )
+    probabilities = predict(
+        student,
+        np.load(study.test.images, mmap_mode="r"),
+        study.machine,
+        mirror=cell.recipe.mirrors,
+    )
+    labels = np.load(study.labels)
+    measured = scores.score_student(probabilities, np.load(study.test.answers), labels)
+    classes = scores.per_class(scores.accuracy, probabilities, labels)
+    record = CellRecord(
+        id=folder.name,
+        kind=cell.kind,
+        student=cell.student,
+        initial=cell.initial,
+        recipe=cell.recipe.name,
+        response=cell.response,
+        budget=cell.budget,
+        seed=cell.seed,
+        seconds=round(time.monotonic() - start, 3),
+        epochs=len(epochs),
+        steps=len(epochs) * cell.recipe.steps_an_epoch(len(images)),
+        parameters=sum(p.numel() for p in student.parameters()),
+        scores=Scores(**{name: figure(score) for name, score in measured.items()}),
+        per_class=[figure(score) if score else None for score in classes],
+        curve=_thinned(epochs),
+    )
+    files.write(folder / "curve.csv", _curve_csv(epochs))
+    weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
+    files.write(folder / "student.safetensors", save(weights))
+    files.write(folder / "scores.json", record.model_dump_json(indent=1))
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def figure(score: scores.Score) -> Figure:
+    """A score as it stands in the result."""
+    return Figure(value=score.value, low=score.low, high=score.high, n=score.n)
+
+
+def _finished(study: Study, cell: Cell) -> CellRecord | None:
+    path = study.folder / study.id_of(cell) / "scores.json"
+    return CellRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def _side_by_side(
+    study: Study, cells: Sequence[Cell], workers: int, watch: Watch
+) -> Iterator[CellRecord]:
+    if workers == 1 or len(cells) < 2:
+        for cell in cells:
+            yield run_cell(study, cell, watch)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(cells)), context, _as_worker) as pool:
+        # The longest first, so that no worker is left alone with one at the end.
+        order = sorted(cells, key=_cost, reverse=True)
+        futures: list[Future[CellRecord]] = [
+            pool.submit(partial(run_cell, study, cell)) for cell in order
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+
+
+def _cost(cell: Cell) -> int:
+    recipe = cell.recipe
+    return recipe.epochs_for(cell.budget) * recipe.steps_an_epoch(cell.budget) * recipe.batch
+
+
+def _as_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent does, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _curve_csv(epochs: Sequence[Epoch]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("epoch", "loss", "agreement"))
+    writer.writerows((e.number, repr(e.loss), repr(e.agreement)) for e in epochs)
+    return text.getvalue()
+
+
+def _thinned(epochs: Sequence[Epoch]) -> list[CurvePoint]:
+    at = np.unique(np.linspace(0, len(epochs) - 1, _CURVE_POINTS).round().astype(int))
+    return [
+        CurvePoint(epoch=epochs[i].number, loss=epochs[i].loss, agreement=epochs[i].agreement)
+        for i in at
+    ]

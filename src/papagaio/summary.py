@@ -1,0 +1,42 @@
+"""Cells -> summary rows: what differs in nothing but its seed becomes one row."""
+
+from collections.abc import Sequence
+
+from papagaio.result import CellRecord, Figure, Scores, SummaryRow
+from papagaio.scores import Score, mean_over_seeds
+
+__all__ = ["summarise"]
+
+
+def summarise(cells: Sequence[CellRecord]) -> list[SummaryRow]:
+    """One row for the cells of each kind, student, recipe, response and budget, in their order."""
+    groups: dict[tuple[str, ...], list[CellRecord]] = {}
+    for cell in cells:
+        key = (cell.kind, cell.student, cell.recipe, cell.response, str(cell.budget))
+        groups.setdefault(key, []).append(cell)
+    return [_row(group) for group in groups.values()]
+
+
+def _row(cells: Sequence[CellRecord]) -> SummaryRow:
+    first = cells[0]
+    figures = {
+        name: _mean([getattr(c.scores, name) for c in cells]) for name in Scores.model_fields
+    }
+    return SummaryRow(
+        kind=first.kind,
+        student=first.student,
+        recipe=first.recipe,
+        response=first.response,
+        budget=first.budget,
+        seeds=len(cells),
+        seconds=round(sum(cell.seconds for cell in cells) / len(cells), 3),
+        **figures,
+    )
+
+
+def _mean(figures: Sequence[Figure | None]) -> Figure | None:
+    present = [Score(**figure.model_dump()) for figure in figures if figure is not None]
+    if len(present) < len(figures):
+        return None
+    mean = mean_over_seeds(present)
+    return Figure(value=mean.value, low=mean.low, high=mean.high, n=mean.n)

@@ -1,0 +1,66 @@
+"""Augmentation of a whole batch at once, drawn anew for every image.
+
+Each takes images (N, H, W, C), uint8 or float32 from 0 to 255, on any device, and a strength from 0
+to 1. The stored answer stays what it was: a changed image is never sent.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["AUGMENTATIONS", "Augmentation"]
+
+Augmentation = Literal["flip", "crop", "affine"]
+
+
+def flip(images: Tensor, strength: float) -> Tensor:
+    """Mirror left to right, at full strength every second image."""
+    chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < strength / 2
+    return torch.where(chosen, images.flip(2), images)
+
+
+def crop(images: Tensor, strength: float) -> Tensor:
+    """Move by up to an eighth of the size, each way; the border is reflected."""
+    n, height, width, _ = images.shape
+    rows = _moved(n, height, strength, images.device)
+    columns = _moved(n, width, strength, images.device)
+    at = torch.arange(n, device=images.device)[:, None, None]
+    return images[at, rows[:, :, None], columns[:, None, :]]
+
+
+def affine(images: Tensor, strength: float) -> Tensor:
+    """Turn, stretch, shear and move a little; what comes in from outside is black.
+
+    At full strength the standard deviations are 0.12 radians, 8 % each way, 0.08, and a sixteenth
+    of the size.
+    """
+    n = len(images)
+    turn, wide, high, shear, right, down = torch.randn(6, n, device=images.device) * strength
+    cos, sin = (0.12 * turn).cos(), (0.12 * turn).sin()
+    wide, high = (0.08 * wide).exp(), (0.08 * high).exp()
+    # In grid_sample's units an image is 2 wide.
+    upper = torch.stack([cos * wide, 0.08 * shear - sin * high, 0.125 * right], 1)
+    lower = torch.stack([sin * wide, cos * high, 0.125 * down], 1)
+    pixels = images.permute(0, 3, 1, 2).float()
+    grid = functional.affine_grid(
+        torch.stack([upper, lower], 1), list(pixels.shape), align_corners=False
+    )
+    return functional.grid_sample(pixels, grid, align_corners=False).permute(0, 2, 3, 1)
+
+
+def _moved(n: int, size: int, strength: float, device: torch.device) -> Tensor:
+    """For each image the positions (N, size) along one side after a random move."""
+    reach = max(1, round(strength * size / 8))
+    offset = torch.randint(-reach, reach + 1, (n, 1), device=device)
+    at = (torch.arange(size, device=device) + offset).abs()
+    return torch.where(at >= size, 2 * (size - 1) - at, at)
+
+
+AUGMENTATIONS: dict[Augmentation, Callable[[Tensor, float], Tensor]] = {
+    "flip": flip,
+    "crop": crop,
+    "affine": affine,
+}

@@ -1,0 +1,267 @@
+"""The one training loop, for black boxes and copies alike."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer
+
+from papagaio.errors import Diverged
+from papagaio.progress import Step, Watch, unwatched
+from papagaio.training import checkpoint
+from papagaio.training.augmentation import AUGMENTATIONS
+from papagaio.training.losses import loss_of, targets_of
+from papagaio.training.machine import Machine, Precision, faster_precision
+from papagaio.training.muon import Muon, convolutions_before_norm
+from papagaio.training.recipe import Recipe
+
+__all__ = [
+    "Checkpoints",
+    "Epoch",
+    "optimisers_for",
+    "precision_for",
+    "predict",
+    "train",
+    "training_step",
+]
+
+_ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch left: its number from 1, the mean loss, and the distillation accuracy.
+
+    Both figures are taken in passing, over the (augmented) batches as they were learned.
+    """
+
+    number: int
+    loss: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a training keeps itself, and the least seconds between two times it does."""
+
+    path: Path
+    seconds: float = 10.0
+
+
+def train(  # noqa: PLR0913  # a training has that many parts
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    answers: NDArray[np.float32],
+    recipe: Recipe,
+    *,
+    seed: int,
+    machine: Machine,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch = unwatched,
+) -> list[Epoch]:
+    """Train a network in place.
+
+    A seed and a recipe decide the weights, bit for bit on a CPU with the same number of threads,
+    whether or not the training was interrupted and taken up again.
+
+    Args:
+        network: from uint8 (N, C, H, W) to logits (N, K); with the initial weights that are meant.
+        images: uint8 (N, H, W, C).
+        answers: float32 (N, K), probabilities to learn; of true labels, one-hot rows.
+        recipe: how.
+        seed: of the order of images, of augmentation and of dropout.
+        machine: where.
+        checkpoints: where it keeps itself in order to be taken up again; None keeps nothing.
+        watch: told after every epoch.
+
+    Returns:
+        one record an epoch.
+
+    Raises:
+        Diverged: the loss stopped being finite; the message names the epoch and step.
+    """
+    device = machine.use()
+    _placed(network, device).train()
+    optimisers = optimisers_for(network, recipe)
+    pixels = torch.from_numpy(np.array(images)).to(device)
+    targets = torch.from_numpy(
+        targets_of(recipe.loss, recipe.temperature, recipe.smoothing, answers)
+    ).to(device)
+    named = targets.argmax(1)
+    epochs = recipe.epochs_for(len(images))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        curve = checkpoint.restore(checkpoints.path, network, optimisers) if checkpoints else []
+        saved = time.monotonic()
+        for epoch in range(len(curve), epochs):
+            losses, hits = [], torch.zeros((), device=device, dtype=torch.int64)
+            for rows, part in _batches(len(images), epoch, recipe, device):
+                seen = _augmented(pixels[rows], recipe, recipe.strength(part, len(images)))
+                _set_rates(optimisers, recipe.share_of_rate(part))
+                loss, logits = training_step(
+                    network, optimisers, seen, targets[rows], recipe, machine
+                )
+                losses.append(loss)
+                hits += (logits.argmax(1) == named[rows]).sum()
+            curve.append([_mean_loss(losses, epoch), hits.item() / len(images)])
+            watch(Step(recipe.name, epoch + 1, epochs, "epochs", f"loss {curve[-1][0]:.3g}"))
+            if checkpoints and time.monotonic() - saved >= checkpoints.seconds:
+                checkpoint.save(checkpoints.path, network, optimisers, curve)
+                saved = time.monotonic()
+    network.eval()
+    return [Epoch(number, *figures) for number, figures in enumerate(curve, 1)]
+
+
+def training_step(
+    network: nn.Module,
+    optimisers: Sequence[Optimizer],
+    images: Tensor,
+    targets: Tensor,
+    recipe: Recipe,
+    machine: Machine,
+) -> tuple[Tensor, Tensor]:
+    """One step on a batch.
+
+    Args:
+        network: from images (N, C, H, W) to logits (N, K).
+        optimisers: of its weights.
+        images: uint8 or float32 from 0 to 255 (N, H, W, C), augmented already.
+        targets: float32 (N, K), from `losses.targets_of`.
+        recipe: which loss.
+        machine: in which precision.
+
+    Returns:
+        the loss (a scalar) and the logits (N, K), both on the device and without gradient.
+    """
+    with machine.autocast():
+        # Pixels lie channel by channel already: seen this way round they are channels-last.
+        logits = network(images.permute(0, 3, 1, 2))
+    loss = loss_of(recipe.loss, recipe.temperature, logits, targets)
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    for optimiser in optimisers:
+        optimiser.step()
+    return loss.detach(), logits.detach()
+
+
+def optimisers_for(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
+    """The recipe's optimisers, each weight that is trained with one of them.
+
+    Weight decay is for matrices alone. Each group keeps its full learning rate as `peak`.
+    """
+    convolutions = convolutions_before_norm(network) if recipe.muon else []
+    theirs = set(map(id, convolutions))
+    others = [p for p in network.parameters() if p.requires_grad and id(p) not in theirs]
+    decays = {True: recipe.decay, False: 0.0}
+    groups = [
+        {"params": [p for p in others if (p.ndim > 1) is matrices], "weight_decay": decay}
+        for matrices, decay in decays.items()
+    ]
+    kind = Adam if recipe.optimiser == "adam" else AdamW
+    optimisers: list[Optimizer] = [kind(groups, lr=recipe.rate, fused=True)]
+    if convolutions:
+        optimisers.append(Muon(convolutions, recipe.muon))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return optimisers
+
+
+def precision_for(
+    network: nn.Module, images: NDArray[np.uint8], recipe: Recipe, machine: Machine
+) -> tuple[Precision, str]:
+    """The precision in which this network learns faster on this machine, and why; see `machine`.
+
+    Args:
+        network: is trained a few steps on nonsense: give one that is not needed any more.
+        images: uint8 (N, H, W, C), some of those it would learn from.
+        recipe: how it would learn.
+        machine: where.
+    """
+    device = machine.use()
+    _placed(network, device).train()
+    batch = torch.from_numpy(np.resize(images[: recipe.batch], (recipe.batch, *images.shape[1:])))
+    batch = batch.to(device)
+    targets = torch.full_like(network(batch[:2].permute(0, 3, 1, 2)), 0.1).detach()
+    targets = targets[:1].expand(recipe.batch, -1)
+    optimisers = optimisers_for(network, recipe)
+
+    def step(tried: Machine) -> None:
+        # Reading the loss waits until the device has done the step.
+        training_step(network, optimisers, batch, targets, recipe, tried)[0].item()
+
+    return faster_precision(step, machine)
+
+
+def predict(
+    network: nn.Module, images: NDArray[np.uint8], machine: Machine, *, mirror: bool
+) -> NDArray[np.float32]:
+    """A network's probabilities.
+
+    Args:
+        network: from uint8 (N, C, H, W) to logits (N, K).
+        images: uint8 (N, H, W, C).
+        machine: where.
+        mirror: answer with the mean logits of each image and its mirror image.
+
+    Returns:
+        float32 (N, K).
+    """
+    device = machine.use()
+    _placed(network, device).eval()
+    found = []
+    with torch.inference_mode(), machine.autocast():
+        for start in range(0, len(images), _ROWS_AT_ONCE):
+            rows = torch.from_numpy(np.array(images[start : start + _ROWS_AT_ONCE])).to(device)
+            pixels = rows.permute(0, 3, 1, 2)
+            logits = network(pixels).float()
+            if mirror:
+                logits = (logits + network(pixels.flip(3)).float()) / 2
+            found.append(logits.softmax(1).cpu().numpy())
+    return np.concatenate(found)
+
+
+def _placed(network: nn.Module, device: torch.device) -> nn.Module:
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def _batches(
+    images: int, epoch: int, recipe: Recipe, device: torch.device
+) -> Iterator[tuple[Tensor, float]]:
+    """An epoch's batches of rows in random order, and how much of the training was before each."""
+    steps = recipe.steps_an_epoch(images)
+    total = steps * recipe.epochs_for(images)
+    order = torch.randperm(images, device=device)
+    # Nearly equal batches: a last one of a single image would upset batch normalisation.
+    for step, rows in enumerate(order.tensor_split(steps)):
+        yield rows, (epoch * steps + step) / total
+
+
+def _augmented(images: Tensor, recipe: Recipe, strength: float) -> Tensor:
+    for name in recipe.augmentation:
+        images = AUGMENTATIONS[name](images, strength)
+    return images
+
+
+def _set_rates(optimisers: Sequence[Optimizer], share: float) -> None:
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * share
+
+
+def _mean_loss(losses: list[Tensor], epoch: int) -> float:
+    values = torch.stack(losses)
+    broken = ~values.isfinite()
+    if broken.any():
+        step = int(broken.nonzero()[0])
+        raise Diverged(
+            f"the loss stopped being finite in epoch {epoch + 1}, step {step + 1}; "
+            "a smaller learning rate (a recipe of your own) or float32 may help"
+        )
+    return float(values.mean())
