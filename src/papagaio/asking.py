@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.blackboxes.contract import BlackBox, answer_checked
-from papagaio.errors import BadImages, BadSettings
+from papagaio.errors import BadImages, BadLedger, BadSettings
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger, Question
 from papagaio.progress import Step, Watch, unwatched
@@ -74,6 +74,7 @@ def ask(
 
     Raises:
         BadImages: the images do not have the shape that the contract names.
+        BadLedger: the ledger's answers have another number of classes.
         BadAnswer: the black box raised or broke its contract; earlier answers are kept.
         NoSpace: the disk is full; earlier answers are kept.
     """
@@ -82,6 +83,13 @@ def ask(
             f"{images.name}: images of {images.shape}, {box.name} takes {box.contract.shape}"
         )
     question = question_for(box)
+    classes = ledger.classes(question)
+    if classes not in (None, box.contract.classes):
+        raise BadLedger(
+            f"{ledger.path}: {box.identity} answered with {classes} classes before, and "
+            f"{box.contract.classes} are expected now; mend --classes, or give the new model "
+            "another --identity"
+        )
     digests = images.digests[rows]
     missing = _first_of_each(digests, ledger.missing(question, digests))
     done = len(rows) - len(missing)

@@ -126,7 +126,7 @@ def digit_classifier(digits: ImageSet, weights: Path, watch: Watch = unwatched) 
         name="the digit classifier",
         identity=digest_weights(network.state_dict()),
         contract=Contract(*digits.shape, classes=10, class_names=digits.classes),
-        function=partial(predict, network, machine=machine, mirror=False),
+        function=partial(predict, network, machine=machine),
     )
 
 

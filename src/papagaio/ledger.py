@@ -167,6 +167,15 @@ class Ledger:
             raise BadLedger(f"{self.path}: {count} of {len(digests)} images have no answer yet")
         return scores[found]
 
+    def classes(self, question: Question) -> int | None:
+        """How many scores the answers to the question have; None where there is none yet."""
+        row = self._db.execute(
+            "SELECT length(scores) / 4 FROM answers WHERE box = ? AND response = ? AND draw = ? "
+            "LIMIT 1",
+            (question.box, question.response, question.draw),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
     def totals(self) -> list[Totals]:
         """What the ledger holds, a row a question, oldest first."""
         rows = self._db.execute(
@@ -183,12 +192,21 @@ class Ledger:
 
     def problems(self) -> Iterator[str]:
         """Everything that disagrees with itself, in words; nothing where the ledger is sound."""
+        try:
+            yield from self._damages()
+            yield from self._broken_answers()
+            yield from self._miscounts()
+        except sqlite3.DatabaseError as error:
+            yield f"it cannot be read to its end ({error})"
+
+    def _damages(self) -> Iterator[str]:
         for (line,) in self._db.execute("PRAGMA integrity_check"):
             if line != "ok":
                 yield str(line)
         for line, *_ in self._db.execute("PRAGMA foreign_key_check"):
             yield f"{line}: a row refers to a request that is not there"
-        yield from self._broken_answers()
+
+    def _miscounts(self) -> Iterator[str]:
         counts = self._db.execute(
             """
             SELECT number, images, answered IS NOT NULL, count(image)
@@ -244,31 +262,41 @@ class Ledger:
 
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path, isolation_level=None)
     try:
+        db = sqlite3.connect(path, isolation_level=None)
+    except sqlite3.DatabaseError as error:
+        raise BadLedger(f"{path}: cannot be opened ({error}); name another file") from error
+    try:
+        version = _version(db, path)
         db.execute("PRAGMA journal_mode = WAL")
         # An answer is paid for: it must outlast a power cut, not only a crash.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        _migrate(db, path)
+        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+            db.executescript(f"BEGIN; {statements} PRAGMA user_version = {number}; COMMIT;")
     except sqlite3.DatabaseError as error:
         db.close()
-        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise NoSpace(f"{path}: no space left on the disk; free some first") from error
+        raise BadLedger(f"{path}: not a readable ledger ({error}); name another file") from error
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """The schema's number, 0 for an empty file; found before anything is written into it."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise BadLedger(
             f"{path}: written by a newer Papagaio (schema {version}, known is {len(MIGRATIONS)}); "
             "upgrade papagaio"
         )
-    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-        db.executescript(f"BEGIN; {statements} PRAGMA user_version = {number}; COMMIT;")
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    if tables if version == 0 else not tables >= {"requests", "answers"}:
+        raise BadLedger(f"{path}: another program's database, not a ledger; name another file")
+    return int(version)
 
 
 def _seal(box: str, response: str, draw: int, image: bytes, scores: bytes) -> bytes:

@@ -18,9 +18,8 @@ Response = Literal[
 ]
 RESPONSES: tuple[Response, ...] = get_args(Response)
 
-# The smallest probability told apart from zero. A float32 softmax reaches below 1e-38, but such
-# small ones carry more noise than knowledge into a logarithm.
-_SMALLEST = 1e-7
+# What float32 can hold and a logarithm can bear.
+_SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,13 @@ class Answers:
         scores: float32 (N, K); 0 where nothing was shown.
         known: bool (N, K); whether the score was shown.
         asked: int64 (N,); the row of the transfer set each answer belongs to.
+        resolution: a shown 0 means less than twice this.
     """
 
     scores: NDArray[np.float32]
     known: NDArray[np.bool_]
     asked: NDArray[np.int64]
+    resolution: float = 0.0
 
     def __len__(self) -> int:
         return len(self.asked)
@@ -65,31 +66,33 @@ def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answ
     scores: NDArray[np.generic] = full
     known = np.ones(full.shape, bool)
     kind, _, digits = wanted.partition("-")
+    resolution = 0.0
     if wanted == shown:
         pass
     elif kind == "rounded":
         scores = np.round(full, int(digits))
+        resolution = 10.0 ** -int(digits) / 4
     elif kind == "top":
         known = _is_among_top(full, int(digits))
         scores = np.where(known, full, 0)
     elif kind == "label":
         scores = _is_among_top(full, 1)
-    return Answers(scores.astype(np.float32), known, np.arange(len(full), dtype=np.int64))
+    rows = np.arange(len(full), dtype=np.int64)
+    return Answers(scores.astype(np.float32), known, rows, resolution)
 
 
 def complete(answers: Answers) -> NDArray[np.float32]:
     """Probabilities (float32, N x K, rows sum to one) that agree with what was shown.
 
-    What is left to one is spread evenly over the classes that were not shown; rows that rounding
-    took off one are put right by division.
+    What is left to one is spread evenly over the classes that were not shown. Where rounding left a
+    0, half of what it may hide is put back: a logarithm would take the 0 at its word. Rows that
+    rounding took off one are put right by division.
     """
+    shown = np.maximum(answers.scores, answers.resolution)
     hidden = (~answers.known).sum(1, keepdims=True)
     left = np.clip(1 - answers.scores.sum(1, keepdims=True), 0, None)
-    scores = np.where(answers.known, answers.scores, left / np.maximum(hidden, 1))
-    total = scores.sum(1, keepdims=True)
-    uniform = np.float32(1 / scores.shape[1])
-    # Rounding to one digit can leave a row of nothing but zeros.
-    return np.where(total > 0, scores / np.where(total > 0, total, 1), uniform).astype(np.float32)
+    scores = np.where(answers.known, shown, left / np.maximum(hidden, 1))
+    return np.asarray(scores / scores.sum(1, keepdims=True), np.float32)
 
 
 def centred_log(

@@ -28,8 +28,10 @@ Control = Literal["shuffled", "noise", "labels", "own-data"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 
 
-def _as_many(value: object) -> object:
-    """One value where several may stand."""
+def _each_once(value: object) -> object:
+    """One value where several may stand, and none of them twice."""
+    if isinstance(value, list | tuple):
+        return tuple(dict.fromkeys(value))
     return (value,) if isinstance(value, str | int) else value
 
 
@@ -59,23 +61,23 @@ class Settings(BaseModel):
     resize: Resize = "exact"
     colour: Colour = "exact"
     budget: int
-    budgets: Annotated[tuple[int, ...], BeforeValidator(_as_many)] = ()
-    responses: Annotated[tuple[Response, ...], BeforeValidator(_as_many)] = Field(
+    budgets: Annotated[tuple[int, ...], BeforeValidator(_each_once)] = ()
+    responses: Annotated[tuple[Response, ...], BeforeValidator(_each_once)] = Field(
         ("probabilities",), min_length=1
     )
-    recipes: Annotated[tuple[str, ...], BeforeValidator(_as_many)] = ()
-    students: Annotated[tuple[str, ...], BeforeValidator(_as_many)] = ()
+    recipes: Annotated[tuple[str, ...], BeforeValidator(_each_once)] = ()
+    students: Annotated[tuple[str, ...], BeforeValidator(_each_once)] = ()
     initial: str = "random"
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_as_many)] = Field((0,), min_length=1)
-    controls: Annotated[tuple[Control, ...], BeforeValidator(_as_many)] = CONTROLS
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_each_once)] = Field((0,), min_length=1)
+    controls: Annotated[tuple[Control, ...], BeforeValidator(_each_once)] = CONTROLS
     epochs: int | None = Field(None, ge=1)
-    augmentation: Annotated[tuple[Augmentation, ...], BeforeValidator(_as_many)] | None = None
+    augmentation: Annotated[tuple[Augmentation, ...], BeforeValidator(_each_once)] | None = None
     device: str = "auto"
     precision: Precision | Literal["auto"] = "auto"
     threads: int | None = Field(None, ge=1)
     workers: int = Field(1, ge=1)
-    checkpoint_seconds: float = Field(10.0, ge=0)
-    price_per_1000: float | None = Field(None, ge=0)
+    checkpoint_seconds: float = Field(10.0, ge=0, allow_inf_nan=False)
+    price_per_1000: float | None = Field(None, ge=0, allow_inf_nan=False)
     authorised_by: str | None = None
     ledger: Path | None = None
     out: Path
@@ -102,7 +104,7 @@ def settings_from(values: dict[str, Any], where: str) -> Settings:
         BadSettings: one is unknown, missing or out of range.
     """
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate({k.replace("_", "-"): v for k, v in values.items()})
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg'].lower()}"
@@ -133,7 +135,9 @@ def to_toml(settings: Settings) -> str:
     """All settings that have a value, as TOML: enough to run the audit again."""
     values = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
     # JSON's strings, numbers, booleans and flat lists are TOML's too.
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    return "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()
+    )
 
 
 def write_config(settings: Settings) -> None:

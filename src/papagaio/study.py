@@ -29,6 +29,7 @@ from papagaio.responses import Response, complete, derive
 from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
 from papagaio.students.named import build_student
 from papagaio.training.loop import Checkpoints, Epoch, predict, train
+from papagaio.training.losses import spread_of
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 
@@ -149,7 +150,14 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
     images = np.load(cell.material.images, mmap_mode="r")[: cell.budget]
     full = np.load(cell.material.answers, mmap_mode="r")[: cell.budget]
     answers = complete(derive(np.asarray(full), cell.material.shown, cell.response))
-    student = build_student(cell.student, cell.initial, images, answers.shape[1], seed=cell.seed)
+    student = build_student(
+        cell.student,
+        cell.initial,
+        images,
+        answers.shape[1],
+        seed=cell.seed,
+        spread=spread_of(cell.recipe.loss, answers),
+    )
     checkpoint = folder / "checkpoint"
     epochs = train(
         student,
@@ -165,7 +173,7 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
         student,
         np.load(study.test.images, mmap_mode="r"),
         study.machine,
-        mirror=cell.recipe.mirrors,
+        cell.recipe.augmentation,
     )
     labels = np.load(study.labels)
     measured = scores.score_student(probabilities, np.load(study.test.answers), labels)
@@ -192,6 +200,8 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
     files.write(folder / "student.safetensors", save(weights))
     files.write(folder / "scores.json", record.model_dump_json(indent=1))
     checkpoint.unlink(missing_ok=True)
+    for cut_short in folder.glob(".*.part"):  # by a kill
+        cut_short.unlink()
     return record
 
 

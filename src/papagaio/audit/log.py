@@ -15,6 +15,9 @@ class Log:
         self._path = path
         self._start = time.monotonic()
         self._before = sum(_sessions(path))
+        if path.exists() and not path.read_bytes().endswith(b"\n"):
+            # A kill cut the last line short: the next one must not be taken for its rest.
+            path.write_bytes(path.read_bytes() + b"\n")
 
     @property
     def seconds(self) -> float:

@@ -70,6 +70,11 @@ def _contract(settings: Settings, test: ImageSet) -> Contract:
     classes = settings.classes
     if classes is None:
         classes = len(test.classes) if test.classes else int(test.truth.max()) + 1
+        if classes < 2:
+            raise BadImages(
+                f"{test.name}: its images are all of one class; name a test set of several, "
+                "or say --classes"
+            )
     named = test.classes if test.classes and len(test.classes) == classes else None
     return Contract(*test.shape, classes=classes, batch=settings.batch, class_names=named)
 

@@ -70,16 +70,16 @@ def audit(settings: Settings, watch: Watch = unwatched) -> Result:
         Diverged: a training's loss stopped being finite.
     """
     is_new = not settings.out.exists()
-    try:
-        with files.lock(settings.out / ".lock"):
+    with files.lock(settings.out / ".lock"):
+        try:
             box, sets = open_all(settings, settings.out / "images")
             lessons = lessons_of(settings, box.contract.shape)
             return run_audit(settings, box, sets, lessons, watch)
-    except PapagaioError:
-        # A mistake found before anything was paid leaves nothing behind.
-        if is_new and not settings.ledger_path.exists():
-            shutil.rmtree(settings.out, ignore_errors=True)
-        raise
+        except PapagaioError:
+            # A mistake found before anything was asked leaves nothing behind.
+            if is_new and not (settings.out / "config.toml").exists():
+                shutil.rmtree(settings.out, ignore_errors=True)
+            raise
 
 
 def run_audit(
@@ -188,8 +188,10 @@ def _check_students(settings: Settings, box: BlackBox) -> None:
     for name in settings.students:
         check_student(name, settings.initial, box.contract.shape, box.contract.classes)
     if settings.initial not in ("random", "library"):
-        weights = load_weights(Path(settings.initial))
-        if digest_weights(weights) == box.identity:
+        own = {box.identity}
+        if settings.weights is not None:
+            own.add(digest_weights(load_weights(settings.weights)))
+        if digest_weights(load_weights(Path(settings.initial))) in own:
             raise BadSettings(
                 f"--initial {settings.initial}: these are the black box's own weights; "
                 "a student that is the black box measures nothing"

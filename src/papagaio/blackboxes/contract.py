@@ -87,15 +87,22 @@ def answer_checked(box: BlackBox, images: NDArray[np.uint8]) -> NDArray[np.float
     """
     try:
         scores = box.answer(images)
-    except Exception as error:  # whatever the owner's code raises
+    except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadAnswer(
-            f"{box.name} raised {type(error).__name__}: {error}; "
-            "answers already paid are kept, run the same command again once it is mended"
+            f"{box.name} raised {type(error).__name__}: {error}; {_how_to_go_on(box)}"
         ) from error
     problem = _problem(scores, len(images), box.contract)
     if problem:
-        raise BadAnswer(f"{box.name} {problem}")
+        raise BadAnswer(f"{box.name} {problem}; {_how_to_go_on(box)}")
     return scores
+
+
+def _how_to_go_on(box: BlackBox) -> str:
+    # An identity by default is a digest of the file that is about to be mended.
+    return (
+        "answers already paid are kept; once it is mended run the same command again, "
+        f"with --identity {box.identity} if its file changed but not its answers"
+    )
 
 
 def _problem(scores: object, images: int, contract: Contract) -> str | None:

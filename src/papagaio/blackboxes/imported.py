@@ -54,9 +54,11 @@ def _module_of_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Modules beside the file are found, as when Python runs the file itself.
     sys.path.insert(0, str(path.resolve().parent))
+    # Dataclasses look their module up by its name.
+    sys.modules.setdefault(path.stem, module)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the owner's code raises
+    except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadSettings(f"{path}: could not be run ({type(error).__name__}: {error})") from error
     return module
 
@@ -64,7 +66,7 @@ def _module_of_file(path: Path) -> ModuleType:
 def _module_of_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever the owner's code raises
+    except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadSettings(
             f"{name}: could not be imported ({type(error).__name__}: {error})"
         ) from error

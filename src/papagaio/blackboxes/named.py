@@ -28,7 +28,7 @@ def open_black_box(
         BadSettings: there is no such function or kind, or the weights do not fit.
     """
     kind, equals, rest = spec.partition("=")
-    if equals:
+    if equals and kind.replace("-", "_").isidentifier():
         for point in entry_points(group="papagaio.blackboxes", name=kind):
             box: BlackBox = point.load()(rest, contract, identity)
             return box

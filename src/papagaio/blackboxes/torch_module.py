@@ -49,10 +49,16 @@ def open_torch_module(
         identity: a stable name of the model; None takes a digest of the weights.
 
     Raises:
-        BadSettings: there is no such function, or the weights do not fit.
+        BadSettings: there is no such function, it builds no module, or the weights do not fit.
     """
     imported = import_function(spec)
-    module = imported.function()
+    try:
+        module = imported.function()
+    except Exception as error:  # whatever the owner's code raises
+        raise BadSettings(
+            f"{spec} raised {type(error).__name__}: {error}; with --weights it is called without "
+            "arguments and builds a torch module"
+        ) from error
     if not isinstance(module, nn.Module):
         raise BadSettings(
             f"{spec} returned {type(module).__name__}, with --weights a torch module is due"

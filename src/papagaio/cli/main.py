@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 broken (a bug, or a training that diverged); 2 the user's 
 interrupted, and the same command goes on.
 """
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -19,6 +20,9 @@ from papagaio.cli.report import report
 from papagaio.errors import Diverged, PapagaioError
 
 __all__ = ["app", "main"]
+
+# What is wrong with a path that the user named, and not with us.
+_NO_PLACE = (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,12 +69,21 @@ def main() -> None:
         sys.exit(_say(str(error), 2))
     except Diverged as error:
         sys.exit(_say(str(error), 1))
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted; the same command goes on where this one stopped", 130))
+    except SystemExit as end:
+        # Typer turns Ctrl-C into an exit without a word.
+        if end.code == 130:
+            _say("interrupted; the same command goes on where this one stopped", 130)
+        raise
     except BrokenPipeError:
         # Whoever read our output has seen enough, as in `papagaio ledger show FILE | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(_say("no space left on the disk; free some and run it again", 2))
+        if isinstance(error, _NO_PLACE) and error.filename is not None:
+            sys.exit(_say(f"{error.filename}: {error.strerror}; mend that, or name another", 2))
+        raise
 
 
 def _say(message: str, code: int) -> int:

@@ -42,7 +42,7 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
     """
     if len(data) > MOST_BYTES:
         raise BadImages(
-            f"{where}: {len(data):,} bytes, the limit is {MOST_BYTES:,}; make it smaller"
+            f"{where}: more than {MOST_BYTES:,} bytes, which is the limit; make it smaller"
         )
     try:
         with warnings.catch_warnings():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from papagaio.errors import BadImages
-from papagaio.images.decode import decode
+from papagaio.images.decode import MOST_BYTES, decode
 from papagaio.images.source import Picture, Source
 
 __all__ = ["folder"]
@@ -47,9 +47,18 @@ def folder(path: Path) -> Source:
 def _of_files(name: str, paths: list[Path]) -> Source:
     def pictures() -> Iterator[Picture]:
         for path in paths:
-            yield Picture(decode(path.read_bytes(), str(path)), str(path))
+            yield Picture(decode(_bytes_of(path), str(path)), str(path))
 
     return Source(name, len(paths), pictures)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # One more than the limit is enough to see that it is passed.
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise BadImages(f"{path}: cannot be read ({error.strerror}); mend or remove it") from error
 
 
 def _images_in(path: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """NumPy archives: `images`, and where known `labels` and `classes`."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ def npz(path: Path) -> Source:
         BadImages: not such an archive, or one that needs pickle, which is never loaded.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves the file of a broken archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = {key: archive[key] for key in ("images", "labels", "classes") if key in archive}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    # TypeError: a lone array under this name.
+    except (ValueError, TypeError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
         raise BadImages(
             f"{path}: not a plain NumPy archive ({error}); save uint8 arrays with numpy.savez, "
             "pickled objects are never loaded"
@@ -41,9 +44,12 @@ def npz(path: Path) -> Source:
         raise BadImages(
             f"{path}: `labels` must be integers, one for each of the {len(images)} images"
         )
+    classes = found.get("classes")
+    if classes is not None and classes.ndim != 1:
+        raise BadImages(f"{path}: `classes` must be the classes' names, an array of strings")
     return arrays(
         path.stem,
         images,
         None if labels is None else labels.astype(np.int64),
-        tuple(map(str, found["classes"])) if "classes" in found else None,
+        None if classes is None else tuple(map(str, classes)),
     )

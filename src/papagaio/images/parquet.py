@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,19 +66,31 @@ def _image_column(path: Path, schema: pa.Schema) -> str:
 
 
 def _read(path: Path, column: str) -> Iterator[Picture]:
-    row = 0
-    for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=[column]):
-        for value in batch.column(0).to_pylist():
-            where = f"{path}, row {row}"
-            data = value["bytes"] if isinstance(value, dict) else value
-            if data is None:
-                raise BadImages(f"{where}: no image bytes; only images inside the file are read")
-            yield Picture(decode(data, where), where)
-            row += 1
+    for row, value in enumerate(_values(path, column)):
+        where = f"{path}, row {row}"
+        data = value["bytes"] if isinstance(value, dict) else value
+        if data is None:
+            raise BadImages(f"{where}: no image bytes; only images inside the file are read")
+        yield Picture(decode(data, where), where)
+
+
+def _values(path: Path, column: str) -> Iterator[Any]:
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=[column]):
+            yield from batch.column(0).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> BadImages:
+    return BadImages(f"{path}: damaged Parquet file ({error}); fetch or write it again")
 
 
 def _labels(path: Path, column: str) -> NDArray[np.int64]:
-    values = pq.read_table(path, columns=[column]).column(0)
+    try:
+        values = pq.read_table(path, columns=[column]).column(0)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
     if not pa.types.is_integer(values.type) or values.null_count:
         raise BadImages(f"{path}: column {column} must hold an integer for every image")
     return np.asarray(values.to_numpy(), np.int64)
@@ -87,6 +100,8 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     text = (schema.metadata or {}).get(b"huggingface")
     if text is None:
         return None
-    feature = json.loads(text).get("info", {}).get("features", {}).get(label, {})
-    names = feature.get("names")
-    return tuple(names) if names else None
+    try:
+        names = json.loads(text)["info"]["features"][label]["names"]
+    except (ValueError, KeyError, TypeError):  # written by something else than `datasets`
+        return None
+    return tuple(map(str, names)) if names else None

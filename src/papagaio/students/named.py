@@ -20,8 +20,9 @@ __all__ = ["OWN", "build_student", "check_student", "default_student", "own_name
 
 Shape = tuple[int, int, int]
 
-# Third parties add theirs as entry points of the group `papagaio.students`.
-OWN: dict[str, Callable[[Shape, int], nn.Module]] = {
+# Each is built from the images it will learn from and the number of classes. Third parties add
+# theirs, of the same form, as entry points of the group `papagaio.students`.
+OWN: dict[str, Callable[[NDArray[np.uint8], int], nn.Module]] = {
     "small-cnn": small_cnn,
     "residual-cnn": residual_cnn,
 }
@@ -37,8 +38,14 @@ def own_names() -> list[str]:
     return [*OWN, *(point.name for point in entry_points(group="papagaio.students"))]
 
 
-def build_student(
-    name: str, initial: str, images: NDArray[np.uint8], classes: int, *, seed: int
+def build_student(  # a student has that many origins
+    name: str,
+    initial: str,
+    images: NDArray[np.uint8],
+    classes: int,
+    *,
+    seed: int,
+    spread: float = 1.0,
 ) -> Student:
     """Build a student.
 
@@ -51,18 +58,18 @@ def build_student(
             random weights, its colour normalisation.
         classes: how many logits it gives.
         seed: of random weights.
+        spread: how far logits are expected to lie apart.
 
     Raises:
         BadSettings: no such student (near names are suggested), or weights that do not fit it.
     """
-    shape = images.shape[1], images.shape[2], images.shape[3]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(name, shape, classes, pretrained=initial == "library")
+        network = _network(name, images, classes, pretrained=initial == "library")
     if initial not in ("random", "library"):
         _start_from(network, load_weights(Path(initial)), initial)
-    learned_on_imagenet = initial != "random" and shape[2] == 3
-    return Student(network, IMAGENET if learned_on_imagenet else colours_of(images))
+    learned_on_imagenet = initial != "random" and images.shape[3] == 3
+    return Student(network, IMAGENET if learned_on_imagenet else colours_of(images), spread)
 
 
 def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
@@ -84,7 +91,8 @@ def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
         raise BadSettings(f"student {name} gives {tuple(logits.shape)} where (1, {classes}) is due")
 
 
-def _network(name: str, shape: Shape, classes: int, *, pretrained: bool) -> nn.Module:
+def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: bool) -> nn.Module:
+    shape = images.shape[1], images.shape[2], images.shape[3]
     library, slash, rest = name.partition("/")
     if slash and library == "timm":
         return build_timm(rest, shape, classes, pretrained=pretrained)
@@ -97,9 +105,9 @@ def _network(name: str, shape: Shape, classes: int, *, pretrained: bool) -> nn.M
             f"student {name} has no weights of its own; say --initial random or a file"
         )
     if name in OWN:
-        return OWN[name](shape, classes)
+        return OWN[name](images, classes)
     (point,) = entry_points(group="papagaio.students", name=name)
-    network: nn.Module = point.load()(shape, classes)
+    network: nn.Module = point.load()(images, classes)
     return network
 
 

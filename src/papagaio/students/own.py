@@ -1,21 +1,26 @@
-"""Students of our own, for small images."""
+"""Students of our own. Each is built for the images it will learn from (uint8, N x H x W x C)."""
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from papagaio.students.student import colours_of
 
 __all__ = ["SMALL_SIDE", "residual_cnn", "small_cnn"]
 
 # Below this many pixels a side images are small: they get other networks and recipes.
 SMALL_SIDE = 24
 
-Shape = tuple[int, int, int]
+_WHITENED_IMAGES = 2000
 
 
-def small_cnn(shape: Shape, classes: int) -> nn.Module:
-    """For images of up to 16 pixels a side: two convolutions and two dense layers.
+def small_cnn(images: NDArray[np.uint8], classes: int) -> nn.Module:
+    """For small images: two convolutions and two dense layers.
 
-    152,714 parameters for grey images of 8 x 8 and ten classes.
+    151,306 parameters for grey images of 8 x 8 and ten classes.
     """
-    height, width, channels = shape
+    _, height, width, channels = images.shape
     return nn.Sequential(
         nn.Conv2d(channels, 32, 3, padding=1),
         nn.ReLU(),
@@ -28,37 +33,56 @@ def small_cnn(shape: Shape, classes: int) -> nn.Module:
     )
 
 
-def residual_cnn(shape: Shape, classes: int) -> nn.Module:
-    """For images of 24 pixels a side and more: a residual network of about a million parameters."""
+def residual_cnn(images: NDArray[np.uint8], classes: int) -> nn.Module:
+    """For natural images: a residual network behind a fixed whitening of their 2 x 2 patches.
+
+    Whitening, and pooling before normalisation, are taken from K. Jordan, "94% on CIFAR-10 in 3.29
+    Seconds on a Single GPU" (arXiv 2404.00498). 1,161,258 parameters for colour and ten classes.
+    """
+    patches = _whitening(images)
     return nn.Sequential(
-        _convolution(shape[2], 48),
-        _convolution(48, 96),
-        nn.MaxPool2d(2),
-        _Residual(96),
-        _convolution(96, 128),
-        nn.MaxPool2d(2),
-        _convolution(128, 160),
-        nn.MaxPool2d(2),
-        _Residual(160),
+        patches,
+        nn.ReLU(inplace=True),
+        *_stage(patches.out_channels, 64),
+        *_stage(64, 128),
+        *_stage(128, 256),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(160, classes),
+        nn.Linear(256, classes),
     )
 
 
 class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, change: nn.Module) -> None:
         super().__init__()
-        self.change = nn.Sequential(_convolution(width, width), _convolution(width, width))
+        self.change = change
 
     def forward(self, images: Tensor) -> Tensor:
         change: Tensor = self.change(images)
         return images + change
 
 
-def _convolution(width_in: int, width_out: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(width_in, width_out, 3, padding=1, bias=False),
-        nn.BatchNorm2d(width_out),
-        nn.ReLU(inplace=True),
-    )
+def _stage(width_in: int, width: int) -> tuple[nn.Module, nn.Module]:
+    # Pooled first, normalisation and activation have a quarter of the values to read.
+    half = nn.Sequential(_convolution(width_in, width), nn.MaxPool2d(2), *_normalised(width))
+    return half, _Residual(nn.Sequential(_convolution(width, width), *_normalised(width)))
+
+
+def _convolution(width_in: int, width: int) -> nn.Module:
+    return nn.Conv2d(width_in, width, 3, padding=1, bias=False)
+
+
+def _normalised(width: int) -> tuple[nn.Module, nn.Module]:
+    return nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+
+
+def _whitening(images: NDArray[np.uint8]) -> nn.Conv2d:
+    """A fixed convolution to the principal components of 2 x 2 patches, and their negatives."""
+    means, deviations = (torch.tensor(part) * 255 for part in colours_of(images))
+    some = (torch.from_numpy(np.array(images[:_WHITENED_IMAGES])) - means) / deviations
+    patches = some.unfold(1, 2, 1).unfold(2, 2, 1).reshape(-1, 4 * images.shape[3])
+    spread, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+    filters = (directions / (spread + 5e-4).sqrt()).T.reshape(-1, images.shape[3], 2, 2)
+    convolution = nn.Conv2d(images.shape[3], 2 * len(filters), 2, bias=False)
+    convolution.weight = nn.Parameter(torch.cat([filters, -filters]), requires_grad=False)
+    return convolution

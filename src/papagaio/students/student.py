@@ -18,19 +18,27 @@ class Student(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    spread: Tensor
 
-    def __init__(self, network: nn.Module, colours: Colours) -> None:
-        """Wrap a network that takes normalised float32 (N, C, H, W) and gives logits (N, K)."""
+    def __init__(self, network: nn.Module, colours: Colours, spread: float = 1.0) -> None:
+        """Wrap a network.
+
+        Args:
+            network: from normalised float32 (N, C, H, W) to logits (N, K) in units of `spread`.
+            colours: the normalisation.
+            spread: how far logits are expected to lie apart; a network learns large ones slowly.
+        """
         super().__init__()
         self.network = network
         mean, deviation = (torch.tensor(part).view(1, -1, 1, 1) * 255 for part in colours)
+        self.register_buffer("spread", torch.tensor(spread))
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (uint8, N x C x H x W)."""
         logits: Tensor = self.network((images - self.mean) / self.deviation)
-        return logits
+        return logits * self.spread
 
 
 def colours_of(images: NDArray[np.uint8]) -> Colours:

@@ -4,14 +4,15 @@ Each takes images (N, H, W, C), uint8 or float32 from 0 to 255, on any device, a
 to 1. The stored answer stays what it was: a changed image is never sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["AUGMENTATIONS", "Augmentation"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "views"]
 
 Augmentation = Literal["flip", "crop", "affine"]
 
@@ -37,8 +38,31 @@ def affine(images: Tensor, strength: float) -> Tensor:
     At full strength the standard deviations are 0.12 radians, 8 % each way, 0.08, and a sixteenth
     of the size.
     """
-    n = len(images)
-    turn, wide, high, shear, right, down = torch.randn(6, n, device=images.device) * strength
+    return _changed(images, torch.randn(6, len(images), device=images.device) * strength)
+
+
+def views(augmentation: Sequence[Augmentation]) -> list[Callable[[Tensor], Tensor]]:
+    """The views of an image over which a network that learned with this augmentation answers.
+
+    What it learned to see through, it may be shown: the image, with its mirror image after `flip`,
+    and with 16 small changes (the same for every image) after `affine`.
+
+    Returns:
+        functions from images (N, H, W, C) to one view of each.
+    """
+    found: list[Callable[[Tensor], Tensor]] = [lambda images: images]
+    if "flip" in augmentation:
+        found.append(lambda images: images.flip(2))
+    if "affine" in augmentation:
+        # A little weaker than learned: the image itself is what counts.
+        changes = 0.7 * torch.randn(16, 6, 1, generator=torch.Generator().manual_seed(0))
+        found += [partial(_changed, changes=change) for change in changes]
+    return found
+
+
+def _changed(images: Tensor, changes: Tensor) -> Tensor:
+    """Apply an affine change, one an image or one for all, in standard deviations (6, N or 1)."""
+    turn, wide, high, shear, right, down = changes.to(images.device).expand(-1, len(images))
     cos, sin = (0.12 * turn).cos(), (0.12 * turn).sin()
     wide, high = (0.08 * wide).exp(), (0.08 * high).exp()
     # In grid_sample's units an image is 2 wide.

@@ -14,7 +14,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from papagaio.errors import Diverged
 from papagaio.progress import Step, Watch, unwatched
 from papagaio.training import checkpoint
-from papagaio.training.augmentation import AUGMENTATIONS
+from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
 from papagaio.training.losses import loss_of, targets_of
 from papagaio.training.machine import Machine, Precision, faster_precision
 from papagaio.training.muon import Muon, convolutions_before_norm
@@ -200,7 +200,10 @@ def precision_for(
 
 
 def predict(
-    network: nn.Module, images: NDArray[np.uint8], machine: Machine, *, mirror: bool
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    machine: Machine,
+    augmentation: Sequence[Augmentation] = (),
 ) -> NDArray[np.float32]:
     """A network's probabilities.
 
@@ -208,22 +211,20 @@ def predict(
         network: from uint8 (N, C, H, W) to logits (N, K).
         images: uint8 (N, H, W, C).
         machine: where.
-        mirror: answer with the mean logits of each image and its mirror image.
+        augmentation: what it learned with; it answers with the mean logits of the `views` of it.
 
     Returns:
         float32 (N, K).
     """
     device = machine.use()
     _placed(network, device).eval()
+    seen = views(augmentation)
     found = []
     with torch.inference_mode(), machine.autocast():
         for start in range(0, len(images), _ROWS_AT_ONCE):
             rows = torch.from_numpy(np.array(images[start : start + _ROWS_AT_ONCE])).to(device)
-            pixels = rows.permute(0, 3, 1, 2)
-            logits = network(pixels).float()
-            if mirror:
-                logits = (logits + network(pixels.flip(3)).float()) / 2
-            found.append(logits.softmax(1).cpu().numpy())
+            logits = [network(view(rows).permute(0, 3, 1, 2)).float() for view in seen]
+            found.append(torch.stack(logits).mean(0).softmax(1).cpu().numpy())
     return np.concatenate(found)
 
 

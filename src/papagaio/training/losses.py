@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from papagaio.responses import centred_log
 
-__all__ = ["Loss", "loss_of", "targets_of"]
+__all__ = ["Loss", "loss_of", "spread_of", "targets_of"]
 
 Loss = Literal["cross-entropy", "centred-l1", "centred-l2"]
 
@@ -42,6 +42,16 @@ def targets_of(
         targets = softmax(centred_log(probabilities) / temperature, axis=1)
     smoothed = targets * (1 - smoothing) + smoothing / targets.shape[1]
     return np.asarray(smoothed, np.float32)
+
+
+def spread_of(loss: Loss, answers: NDArray[np.float32]) -> float:
+    """How far the logits that a loss aims at lie apart: their standard deviation, or 1.
+
+    Args:
+        loss: the loss.
+        answers: float32 (N, K), probabilities.
+    """
+    return 1.0 if loss == "cross-entropy" else float(centred_log(answers).std())
 
 
 def loss_of(loss: Loss, temperature: float, logits: Tensor, targets: Tensor) -> Tensor:

@@ -72,8 +72,3 @@ class Recipe:
             return 1.0
         end = min(1.0, self.fade / images)
         return end + (1 - end) * (1 - part)
-
-    @property
-    def mirrors(self) -> bool:
-        """Whether the network learns mirrored images, so that both views may answer together."""
-        return "flip" in self.augmentation

@@ -1,0 +1,150 @@
+"""What several test files share: a tiny audit, and two ways to run the command."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from papagaio.cli.main import main
+
+COMMAND = Path(sys.executable).with_name("papagaio")
+PROGRESS = re.compile(r"^[^:]+: [\d,]+ of [\d,]+ \w+")
+
+# Notes how many images it is given, then answers with three classes by the mean grey level.
+BOX = """
+from pathlib import Path
+
+import numpy as np
+
+
+def predict(images):
+    with Path(__file__).with_name("asked.log").open("a") as log:
+        log.write(f"{len(images)}\\n")
+    level = images.mean((1, 2, 3)) / 255
+    scores = np.stack([level, (1 - level) / 2, (1 - level) / 2], 1).astype("float32")
+    return scores
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line of a mistake; anything besides it and progress on stderr fails."""
+        lines = [line for line in self.stderr.splitlines() if not PROGRESS.match(line)]
+        assert len(lines) == 1, self.stderr
+        assert lines[0].startswith("papagaio: "), self.stderr
+        return lines[0]
+
+
+Papagaio = Callable[..., Ended]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A folder with all that a tiny audit needs: 14 images to ask about, 9 with labels."""
+
+    folder: Path
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def ledger(self) -> Path:
+        return self.out / "ledger.sqlite"
+
+    def box(self, source: str) -> str:
+        """Write another black box, and name it."""
+        (self.folder / "box.py").write_text(source)
+        return f"{self.folder / 'box.py'}:predict"
+
+    def asked(self) -> list[int]:
+        """How many images each call of the black box was given."""
+        log = self.folder / "asked.log"
+        return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+    def audit(self, **changes: object) -> list[str]:
+        """The command line of the audit; an option of None is left out."""
+        options: dict[str, object] = {
+            "box": f"{self.folder / 'box.py'}:predict",
+            "transfer": self.folder / "transfer.npz",
+            "test": self.folder / "test.npz",
+            "budget": 12,
+            "batch": 4,
+            "students": "small-cnn",
+            "controls": "none",
+            "epochs": 1,
+            "device": "cpu",
+            "precision": "float32",
+            "threads": 1,
+            "out": self.out,
+        }
+        options |= changes
+        box = options.pop("box")
+        named = [
+            f"--{name.replace('_', '-')}={value}"
+            for name, value in options.items()
+            if value is not None
+        ]
+        return ["audit", *([] if box is None else [str(box)]), *named]
+
+
+def grey(count: int, seed: int, side: int = 8) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 1), np.uint8)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    made = Tiny(tmp_path)
+    np.savez(tmp_path / "transfer.npz", images=grey(14, 1))
+    np.savez(tmp_path / "test.npz", images=grey(9, 2), labels=np.arange(9) % 3)
+    made.box(BOX)
+    return made
+
+
+@pytest.fixture
+def papagaio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Papagaio:
+    """The command in this process: the same rim, without the seconds that torch's import takes."""
+
+    def run(*words: object) -> Ended:
+        capsys.readouterr()
+        # A black box's folder is put in front, once a run.
+        monkeypatch.setattr(sys, "path", sys.path.copy())
+        monkeypatch.setattr(sys, "argv", ["papagaio", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return Ended(int(end.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def papagaio_process() -> Papagaio:
+    """The command as a person starts it."""
+
+    def run(*words: object) -> Ended:
+        done = subprocess.run(
+            [COMMAND, *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run

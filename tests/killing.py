@@ -1,0 +1,343 @@
+"""Kill the real command at random moments, run it again until it is done, and account for it.
+
+`test_kills.py` asserts on the accounts; `benchmarks/kills.py` prints them for many kills.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+
+PAPAGAIO = Path(sys.executable).with_name("papagaio")
+BATCH = 8
+SECONDS_A_REQUEST = 0.05
+_TEST_IMAGES = 16
+_PATIENCE = 120.0
+
+# Whole numbers up to the exponential: an answer is the same to the last bit in any batch.
+_BOX = f"""
+import os
+import time
+
+import numpy as np
+
+from papagaio.images.imageset import digest_images
+
+WEIGHTS = np.random.default_rng(7).integers(-100, 101, (64, 4))
+
+
+def answer(images):
+    with open(os.environ["RECEIVED"], "a") as log:
+        log.write(" ".join(d.tobytes().hex() for d in digest_images(images)) + "\\n")
+        log.flush()
+        os.fsync(log.fileno())
+    time.sleep({SECONDS_A_REQUEST})
+    logits = images.reshape(len(images), -1).astype(np.int64) @ WEIGHTS / 30_000
+    scores = np.exp(logits)
+    return (scores / scores.sum(1, keepdims=True)).astype(np.float32)
+"""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of a run that was killed and run again until it was done.
+
+    Attributes:
+        kills: how often it was killed.
+        lost: answers that were in the ledger after a kill, and later were not, or were others.
+        paid_twice: images sent again although their answer was in the ledger.
+        sent_again: images sent again because their request was in flight at a kill.
+        most_sent_again: the most of them at one kill.
+        interrupted: images that the ledger counts as possibly paid and never seen.
+        written_after: files that changed after a kill, when nobody was left to write.
+        sound: whether `papagaio ledger verify` finds nothing.
+        weights_equal: whether each copy is that of the undisturbed run, byte for byte.
+        curves_equal: whether each `curve.csv` is.
+    """
+
+    kills: int
+    lost: int
+    paid_twice: int
+    sent_again: int
+    most_sent_again: int
+    interrupted: int
+    written_after: int
+    sound: bool
+    weights_equal: bool
+    curves_equal: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    """A black box and images in a folder, and how much is asked and trained."""
+
+    folder: Path
+    budget: int
+    epochs: int
+
+    def prepare(self) -> None:
+        """Write the black box and the images."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "box.py").write_text(_BOX)
+        random = np.random.default_rng(3)
+        for name, count in (("transfer", self.budget + 50), ("test", _TEST_IMAGES)):
+            images = random.integers(0, 256, (count, 8, 8, 1), np.uint8)
+            np.savez(self.folder / f"{name}.npz", images=images, labels=np.arange(count) % 4)
+
+    @property
+    def images(self) -> int:
+        """How many images are asked about."""
+        return self.budget + _TEST_IMAGES
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory of a case."""
+
+    case: Case
+    name: str
+    seeds: tuple[int, ...] = (0,)
+    workers: int = 1
+
+    @property
+    def out(self) -> Path:
+        """The run directory."""
+        return self.case.folder / self.name
+
+    @property
+    def received(self) -> list[list[str]]:
+        """The digests of the images that the black box received, a list a request."""
+        log = self.case.folder / f"{self.name}.received"
+        text = log.read_text() if log.exists() else ""
+        return [line.split() for line in text.splitlines()]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the command, the same each time."""
+        folder = self.case.folder
+        options = {
+            "transfer": folder / "transfer.npz",
+            "test": folder / "test.npz",
+            "out": self.out,
+            "budget": self.case.budget,
+            "batch": BATCH,
+            "epochs": self.case.epochs,
+            "seeds": ",".join(map(str, self.seeds)),
+            "workers": self.workers,
+            "students": "small-cnn",
+            "controls": "none",
+            "device": "cpu",
+            "precision": "float32",
+            "threads": 1,
+            "checkpoint-seconds": 0,
+        }
+        words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+        received = str(folder / f"{self.name}.received")
+        with (folder / f"{self.name}.output").open("ab") as output:
+            return subprocess.Popen(
+                [PAPAGAIO, "audit", f"{folder / 'box.py'}:answer", *words],
+                env=os.environ | {"OMP_NUM_THREADS": "1", "RECEIVED": received},
+                stdout=output,
+                stderr=output,
+            )
+
+    def finish(self) -> None:
+        """Run the command to its end.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        if self.start().wait() != 0:
+            raise RuntimeError(self.output())
+
+    def kill_when(self, moment: Callable[[], bool], delay: float) -> None:
+        """Start the command, and kill it a short while after `moment` has come.
+
+        Raises:
+            RuntimeError: it ended, or the moment did not come.
+        """
+        process = self.start()
+        patience = time.monotonic() + _PATIENCE
+        while process.poll() is None and time.monotonic() < patience:
+            if moment():
+                time.sleep(delay)
+                break
+            time.sleep(0.005)
+        process.kill()
+        if process.wait() != -signal.SIGKILL:
+            raise RuntimeError(f"ended before it could be killed: {self.output()}")
+        if time.monotonic() >= patience:
+            raise RuntimeError(f"the moment to kill it did not come: {self.output()}")
+
+    def answers(self) -> tuple[dict[str, bytes], int]:
+        """Every answer in the ledger by image, and how many images count as interrupted.
+
+        Read from a copy: to open the file itself would tidy up what the kill left.
+        """
+        copy = self.case.folder / f"{self.name}.copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for file in self.out.glob("ledger.sqlite*"):
+            shutil.copy(file, copy)
+        with closing(sqlite3.connect(copy / "ledger.sqlite")) as db:
+            answers = dict(db.execute("SELECT lower(hex(image)), scores FROM answers"))
+            (interrupted,) = db.execute(
+                "SELECT coalesce(sum(images), 0) FROM requests WHERE answered IS NULL"
+            ).fetchone()
+        return answers, interrupted
+
+    def epochs(self) -> int:
+        """How many epochs are done and kept; of several trainings, by the slowest."""
+        return min(map(self._epochs_of, self.seeds))
+
+    def result(self, name: str) -> list[bytes]:
+        """The contents of each copy's file of that name."""
+        return [self._files(seed, name)[0].read_bytes() for seed in self.seeds]
+
+    def is_sound(self) -> bool:
+        """Whether `papagaio ledger verify` says so."""
+        ledger = self.out / "ledger.sqlite"
+        verified = subprocess.run(
+            [PAPAGAIO, "ledger", "verify", ledger], capture_output=True, check=False
+        )
+        return verified.returncode == 0
+
+    def output(self) -> str:
+        """The last that the command said."""
+        return (self.case.folder / f"{self.name}.output").read_text()[-2000:]
+
+    def state(self) -> dict[Path, str]:
+        """Every file of the run directory, and a digest of its contents."""
+        return {
+            path: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in self.out.rglob("*")
+            if path.is_file()
+        }
+
+    def _epochs_of(self, seed: int) -> int:
+        if self._files(seed, "scores.json"):
+            return self.case.epochs
+        try:
+            return max(
+                len(torch.load(path, weights_only=True)["curve"])
+                for path in self._files(seed, "checkpoint")
+            )
+        except (ValueError, FileNotFoundError):  # not begun yet, or ended just now
+            return 0
+
+    def _files(self, seed: int, name: str) -> list[Path]:
+        return sorted(self.out.glob(f"cells/copy_*_{seed}_????????/{name}"))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run's work in which it is killed.
+
+    Attributes:
+        total: how much there is to do in it.
+        done: how much of it is done.
+        moved: grows when a process that was started again is at it again.
+        longest_delay: the most seconds between the sight of `done` and the kill.
+    """
+
+    total: Callable[[Run], int]
+    done: Callable[[Run], int]
+    moved: Callable[[Run], int]
+    longest_delay: float
+
+
+def images_in(requests: list[list[str]]) -> list[str]:
+    """The images of some requests, as often as they were sent."""
+    return list(chain.from_iterable(requests))
+
+
+QUERYING = Phase(
+    total=lambda run: run.case.images,
+    done=lambda run: len(set(images_in(run.received))),
+    moved=lambda run: len(run.received),
+    longest_delay=1.5 * SECONDS_A_REQUEST,
+)
+TRAINING = Phase(
+    total=lambda run: run.case.epochs,
+    done=Run.epochs,
+    moved=Run.epochs,
+    longest_delay=0.02,  # about an epoch
+)
+
+
+def kill(run: Run, undisturbed: Run, phase: Phase, kills: int) -> Account:
+    """Kill a run so many times, spread over the whole of a phase; then let it end.
+
+    Raises:
+        RuntimeError: a kill came too late to be one of this phase.
+    """
+    answers: dict[str, bytes] = {}
+    in_flight: set[str] = set()
+    lost = paid_twice = sent_again = most = written_after = 0
+    for target, delay in [*_moments(phase, run, kills), (0.0, None)]:
+        before, requests = phase.moved(run), len(run.received)
+        if delay is None:
+            run.finish()
+        else:
+            run.kill_when(
+                lambda: phase.moved(run) > before and phase.done(run) >= target,  # noqa: B023  # called at once
+                delay,
+            )
+        session = images_in(run.received[requests:])
+        paid_twice += sum(image in answers for image in session)
+        sent_again += len(in_flight.intersection(session))
+        found, interrupted = run.answers()
+        lost += sum(found.get(image) != scores for image, scores in answers.items())
+        answers = found
+        in_flight = set(images_in(run.received)) - answers.keys()
+        most = max(most, len(in_flight))
+        if delay is not None and (
+            len(answers) if phase is QUERYING else run.epochs()
+        ) >= phase.total(run):
+            raise RuntimeError("killed too late")
+        written_after += _written_after(run) if delay is not None and run.workers > 1 else 0
+    return Account(
+        kills=kills,
+        lost=lost + run.case.images - len(answers),
+        paid_twice=paid_twice,
+        sent_again=sent_again,
+        most_sent_again=most,
+        interrupted=interrupted,
+        written_after=written_after,
+        sound=run.is_sound(),
+        weights_equal=_equal(run, undisturbed, "student.safetensors"),
+        curves_equal=_equal(run, undisturbed, "curve.csv"),
+    )
+
+
+def _moments(phase: Phase, run: Run, kills: int) -> list[tuple[float, float | None]]:
+    """How much is done at each kill, one in each equal part of the whole; and a delay after it."""
+    random = np.random.default_rng(kills)
+    parts = (np.arange(kills) + random.random(kills)) / kills
+    delays = random.uniform(0, phase.longest_delay, kills)
+    return list(zip(0.9 * phase.total(run) * parts, delays, strict=True))
+
+
+def _written_after(run: Run) -> int:
+    time.sleep(0.5)  # the workers notice their parent's end
+    state = run.state()
+    time.sleep(1.0)
+    changed = state.items() ^ run.state().items()
+    # Half of the training was left: nobody can have come to its end.
+    return len(changed) + sum(path.name == "scores.json" for path in state)
+
+
+def _equal(run: Run, undisturbed: Run, name: str) -> bool:
+    whole = dict(zip(undisturbed.seeds, undisturbed.result(name), strict=True))
+    return run.result(name) == [whole[seed] for seed in run.seeds]

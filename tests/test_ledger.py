@@ -1,0 +1,401 @@
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from papagaio.errors import BadLedger, Busy
+from papagaio.ledger import MIGRATIONS, Ledger, Question, Totals
+
+ASKED = Question("box-1", "probabilities")
+OTHERS = [
+    Question("box-2", "probabilities"),
+    Question("box-1", "label"),
+    Question("box-1", "probabilities", draw=1),
+]
+TAMPERINGS = {
+    "a score": ("UPDATE answers SET scores = zeroblob(12) WHERE image = ?", "seal"),
+    "an image": (
+        "UPDATE answers SET image = zeroblob(32) WHERE image = ?",
+        "answer to image 0000000000000000: its seal",
+    ),
+    "a seal": ("UPDATE answers SET seal = zeroblob(32) WHERE image = ?", "seal"),
+    "whose answer it is": ("UPDATE answers SET box = 'x' WHERE image = ?", "seal"),
+    "an answer taken out": (
+        "DELETE FROM answers WHERE image = ?",
+        r"request 1 \(answered\): 5 images were sent, 4 are answered",
+    ),
+    "a request's count": (
+        "UPDATE requests SET images = 3 WHERE number = 1",
+        r"request 1 \(answered\): 3 images were sent, 5 are answered",
+    ),
+    "an answered request made interrupted": (
+        "UPDATE requests SET answered = NULL WHERE number = 1",
+        r"request 1 \(interrupted\): 5 images were sent, 5 are answered",
+    ),
+    "a request taken out": (
+        "DELETE FROM requests WHERE number = 1",
+        "answers: a row refers to a request that is not there",
+    ),
+}
+
+
+def digests(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, 32), np.uint8)
+
+
+def scores(count: int, classes: int = 3, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((count, classes), np.float32)
+
+
+def fill(
+    ledger: Ledger, images: NDArray[np.uint8], values: NDArray[np.float32], asked: Question = ASKED
+) -> int:
+    request = ledger.note_request(asked, len(images))
+    ledger.note_answers(asked, request, images, values)
+    return request
+
+
+def edit(path: Path, statement: str, *values: bytes) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(statement, values)
+        db.commit()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    with Ledger(path) as opened:
+        yield opened
+
+
+# One byte repeated, all zeros among them: keys that end in zeros are the easiest to get wrong.
+batches = st.lists(st.lists(st.binary(min_size=2, max_size=2), max_size=8, unique=True), max_size=6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches=batches, random=st.randoms(use_true_random=False))
+def test_whatever_was_written_is_read_back_in_any_order(
+    batches: list[list[bytes]], random: np.random.Generator
+) -> None:
+    known: dict[bytes, bytes] = {}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.sqlite"
+        for batch in batches:
+            # Opened anew for each batch, as by a run that goes on.
+            with Ledger(path) as ledger:
+                new = [key.ljust(32, b"\0") for key in batch if key.ljust(32, b"\0") not in known]
+                values = scores(len(new), seed=len(known))
+                images = np.frombuffer(b"".join(new), np.uint8).reshape(-1, 32)
+                fill(ledger, images, values)
+                known |= {key: row.tobytes() for key, row in zip(new, values, strict=True)}
+        order = list(known) * 2
+        random.shuffle(order)
+        with Ledger(path) as ledger:
+            images = np.frombuffer(b"".join(order), np.uint8).reshape(-1, 32)
+            read = ledger.read(ASKED, images)
+            unknown = np.concatenate([images, digests(3)])
+            assert ledger.missing(ASKED, unknown).tolist() == [
+                len(order),
+                len(order) + 1,
+                len(order) + 2,
+            ]
+            assert not list(ledger.problems())
+    assert [row.tobytes() for row in read] == [known[key] for key in order]
+
+
+def test_an_answer_to_one_question_is_none_to_another(ledger: Ledger) -> None:
+    images = digests(4)
+    for number, asked in enumerate([*OTHERS, ASKED]):
+        assert ledger.missing(asked, images).tolist() == [0, 1, 2, 3]
+        assert ledger.classes(asked) is None
+        fill(ledger, images, scores(4, number + 1, seed=number), asked)
+
+    for number, asked in enumerate([*OTHERS, ASKED]):
+        assert ledger.classes(asked) == number + 1
+        np.testing.assert_array_equal(
+            ledger.read(asked, images), scores(4, number + 1, seed=number)
+        )
+
+
+def test_answers_keep_their_number_of_classes_and_their_bits(ledger: Ledger) -> None:
+    odd = np.array([[0.1, np.nextafter(np.float32(0), np.float32(1)), -0.0, 1e38]], np.float32)
+
+    fill(ledger, digests(1), odd)
+
+    assert ledger.read(ASKED, digests(1)).tobytes() == odd.tobytes()
+
+
+def test_missing_images_are_named_by_row(ledger: Ledger) -> None:
+    images = digests(6)
+    fill(ledger, images[[1, 4]], scores(2))
+
+    missing = ledger.missing(ASKED, images)
+
+    assert missing.tolist() == [0, 2, 3, 5]
+    assert missing.dtype == np.int64
+    assert ledger.missing(ASKED, images[:0]).tolist() == []
+
+
+def test_reading_what_was_never_answered_is_an_error(ledger: Ledger) -> None:
+    images = digests(3)
+    with pytest.raises(BadLedger, match="3 of 3 images have no answer"):
+        ledger.read(ASKED, images)
+    fill(ledger, images[:2], scores(2))
+    with pytest.raises(BadLedger, match="1 of 3 images have no answer"):
+        ledger.read(ASKED, images)
+
+
+def test_an_image_answered_before_is_refused_and_nothing_of_its_batch_stays(
+    ledger: Ledger,
+) -> None:
+    images = digests(3)
+    fill(ledger, images[:1], scores(1))
+    request = ledger.note_request(ASKED, 3)
+
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        ledger.note_answers(ASKED, request, images[::-1], scores(3, seed=1))
+
+    assert ledger.missing(ASKED, images).tolist() == [1, 2]
+    np.testing.assert_array_equal(ledger.read(ASKED, images[:1]), scores(1))
+    (totals,) = ledger.totals()
+    assert (totals.answers, totals.requests, totals.interrupted) == (1, 1, 3)
+    assert not list(ledger.problems())
+
+
+def test_the_same_image_twice_in_a_batch_is_refused(ledger: Ledger) -> None:
+    request = ledger.note_request(ASKED, 2)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.note_answers(ASKED, request, digests(1).repeat(2, axis=0), scores(2))
+
+    assert ledger.missing(ASKED, digests(1)).tolist() == [0]
+
+
+def test_an_answer_needs_a_request(ledger: Ledger) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        ledger.note_answers(ASKED, 7, digests(1), scores(1))
+
+
+def test_totals_count_answers_requests_and_interrupted_images_by_question(ledger: Ledger) -> None:
+    begun = datetime.now(UTC).isoformat(timespec="milliseconds")
+    fill(ledger, digests(5), scores(5))
+    ledger.note_request(ASKED, 7)
+    fill(ledger, digests(2, seed=1), scores(2))
+    ledger.note_request(OTHERS[0], 4)
+    ledger.note_request(ASKED, 1)
+    ended = datetime.now(UTC).isoformat(timespec="milliseconds")
+
+    first, second = ledger.totals()
+
+    assert first == Totals(ASKED, 7, 2, 8, first.first, first.last)
+    assert begun <= first.first <= first.last <= ended
+    assert second == Totals(OTHERS[0], 0, 0, 4, second.first, second.first)
+
+
+def test_an_empty_ledger_has_no_totals_and_no_problems(ledger: Ledger) -> None:
+    assert ledger.totals() == []
+    assert list(ledger.problems()) == []
+
+
+def test_an_interrupted_request_is_no_problem(ledger: Ledger) -> None:
+    fill(ledger, digests(5), scores(5))
+    ledger.note_request(ASKED, 3)
+
+    assert list(ledger.problems()) == []
+
+
+@pytest.mark.parametrize(("statement", "words"), TAMPERINGS.values(), ids=TAMPERINGS)
+def test_a_tampering_is_named(path: Path, statement: str, words: str) -> None:
+    images = digests(5)
+    with Ledger(path) as ledger:
+        fill(ledger, images, scores(5))
+        fill(ledger, digests(5, seed=1), scores(5, seed=1))
+    edit(path, statement, *[images[2].tobytes()] * statement.count("?"))
+
+    with Ledger(path) as ledger:
+        problems = list(ledger.problems())
+
+    assert problems
+    assert all(re.search(words, problem) for problem in problems)
+
+
+def test_a_single_flipped_bit_of_a_score_is_named_with_its_image(path: Path) -> None:
+    images, values = digests(5), scores(5)
+    with Ledger(path) as ledger:
+        fill(ledger, images, values)
+    whole = values[3].tobytes()
+    flipped = bytearray(whole)
+    flipped[5] ^= 1
+    edit(path, "UPDATE answers SET scores = ? WHERE scores = ?", bytes(flipped), whole)
+
+    with Ledger(path) as ledger:
+        (problem,) = ledger.problems()
+
+    assert images[3].tobytes().hex()[:16] in problem
+
+
+def test_a_score_that_is_not_finite_is_a_problem(ledger: Ledger) -> None:
+    fill(ledger, digests(1), np.array([[0.5, np.nan]], np.float32))
+
+    (problem,) = ledger.problems()
+
+    assert "not finite" in problem
+
+
+def test_a_damaged_page_is_a_problem(path: Path) -> None:
+    with Ledger(path) as ledger:
+        fill(ledger, digests(500), scores(500))
+    content = bytearray(path.read_bytes())
+    content[5 * 4096 : 5 * 4096 + 64] = b"\xff" * 64  # the head of a page of answers
+    path.write_bytes(content)
+
+    with Ledger(path) as ledger:
+        assert list(ledger.problems())
+
+
+def test_an_answer_outlasts_a_power_cut(ledger: Ledger) -> None:
+    pragmas = {
+        name: ledger._db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("synchronous", "journal_mode", "foreign_keys")
+    }
+
+    full = 2
+    assert pragmas == {"synchronous": full, "journal_mode": "wal", "foreign_keys": 1}
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_a_ledger_of_any_age_is_brought_up_to_date(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        for statements in MIGRATIONS[:version]:
+            db.executescript(statements)
+        db.execute(f"PRAGMA user_version = {version}")
+    with Ledger(path.with_name("new.sqlite")) as new:
+        schema = new._db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+    with Ledger(path) as ledger:
+        assert ledger._db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        found = ledger._db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+        assert found == schema
+        fill(ledger, digests(2), scores(2))
+        np.testing.assert_array_equal(ledger.read(ASKED, digests(2)), scores(2))
+
+
+def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
+    path.touch()
+
+    with Ledger(path) as ledger:
+        fill(ledger, digests(2), scores(2))
+
+    with Ledger(path) as ledger:
+        np.testing.assert_array_equal(ledger.read(ASKED, digests(2)), scores(2))
+
+
+def test_a_ledger_is_begun_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "a" / "b" / "ledger.sqlite") as ledger:
+        assert ledger.totals() == []
+
+
+def test_a_newer_ledger_is_refused_and_left_alone(path: Path) -> None:
+    with Ledger(path) as ledger:
+        fill(ledger, digests(2), scores(2))
+    edit(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    before = path.read_bytes()
+
+    with pytest.raises(BadLedger, match=r"newer Papagaio.*upgrade"):
+        Ledger(path)
+
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"no database" * 100, b"\x89PNG\r\n\x1a\n" * 500])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+    with pytest.raises(BadLedger, match="not a ledger"):
+        Ledger(path)
+
+    assert path.read_bytes() == content
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadLedger, match="not a ledger"):
+        Ledger(tmp_path)
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_another_programs_database_is_refused_and_left_alone(path: Path, version: int) -> None:
+    edit(path, "CREATE TABLE places (name TEXT)")
+    edit(path, f"PRAGMA user_version = {version}")
+    before = path.read_bytes()
+
+    with pytest.raises(BadLedger, match="not a ledger"):
+        Ledger(path)
+
+    assert path.read_bytes() == before
+
+
+def test_a_refused_file_is_not_kept_locked(path: Path) -> None:
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(BadLedger):
+        Ledger(path)
+    path.unlink()
+
+    with Ledger(path) as ledger:
+        assert ledger.totals() == []
+
+
+OPEN = "import sys, pathlib; from papagaio.ledger import Ledger; Ledger(pathlib.Path(sys.argv[1]))"
+
+
+def test_a_second_process_is_told_that_the_ledger_is_busy(path: Path) -> None:
+    def open_elsewhere() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", OPEN, path], capture_output=True, text=True, check=False
+        )
+
+    with Ledger(path) as ledger:
+        fill(ledger, digests(2), scores(2))
+        refused = open_elsewhere()
+        assert refused.returncode != 0
+        assert "papagaio.errors.Busy" in refused.stderr
+        assert "another process is at work" in refused.stderr
+        np.testing.assert_array_equal(ledger.read(ASKED, digests(2)), scores(2))
+
+    assert open_elsewhere().returncode == 0
+
+
+def test_a_second_opener_in_the_same_process_is_told_too(path: Path) -> None:
+    with Ledger(path), pytest.raises(Busy):
+        Ledger(path)
+
+
+def test_fifty_thousand_answers_are_read_back_at_once(ledger: Ledger) -> None:
+    count, batch = 50_000, 5_000
+    images, values = digests(count), scores(count, classes=10)
+    for start in range(0, count, batch):
+        fill(ledger, images[start : start + batch], values[start : start + batch])
+    order = np.random.default_rng(1).permutation(count)
+
+    begun = time.monotonic()
+    read = ledger.read(ASKED, images[order])
+    seconds = time.monotonic() - begun
+
+    print(f"read {count:,} answers in {seconds:.2f} s")  # noqa: T201  # shown by pytest -rP
+    np.testing.assert_array_equal(read, values[order])
+    assert seconds < 5

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import softmax
+from sklearn import metrics
+
+from papagaio import scores
+from papagaio.scores import Score
+
+Floats = NDArray[np.float32]
+
+
+def some_probabilities(n: int, classes: int, seed: int) -> Floats:
+    logits = np.random.default_rng(seed).normal(0, 2, (n, classes))
+    return np.asarray(softmax(logits, axis=1), np.float32)
+
+
+STUDENT, BLACK_BOX = some_probabilities(500, 10, 0), some_probabilities(500, 10, 1)
+LABELS = np.random.default_rng(2).integers(0, 10, 500)
+
+
+def test_accuracy_and_fidelity_are_scikit_learns() -> None:
+    expected = metrics.accuracy_score(LABELS, STUDENT.argmax(1))
+    assert scores.accuracy(STUDENT, LABELS).value == pytest.approx(expected)
+    agreement = metrics.accuracy_score(BLACK_BOX.argmax(1), STUDENT.argmax(1))
+    assert scores.fidelity(STUDENT, BLACK_BOX).value == pytest.approx(agreement)
+
+
+def test_cross_entropy_is_scikit_learns_log_loss() -> None:
+    rows = STUDENT.astype(np.float64)
+    expected = metrics.log_loss(LABELS, rows / rows.sum(1, keepdims=True), labels=range(10))
+    assert scores.cross_entropy(STUDENT, LABELS).value == pytest.approx(expected, rel=1e-5)
+
+
+def test_kl_divergence_is_scipys_relative_entropy_from_the_black_box_to_the_student() -> None:
+    expected = stats.entropy(BLACK_BOX.T.astype(float), STUDENT.T.astype(float)).mean()
+    assert scores.kl_divergence(STUDENT, BLACK_BOX).value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_perfect_copy_has_fidelity_one_no_divergence_and_the_same_accuracy() -> None:
+    found = scores.score_student(BLACK_BOX, BLACK_BOX, LABELS)
+    assert found["fidelity"].value == 1
+    assert found["fidelity_where_wrong"].value == 1
+    assert found["kl"].value == pytest.approx(0, abs=1e-6)
+    assert found["relative_accuracy"].value == 1
+    assert found["relative_accuracy"].low == found["relative_accuracy"].high == 1
+
+
+def test_relative_accuracy_divides_by_the_black_boxs_own() -> None:
+    labels = np.array([0, 0, 0, 0])
+    right, wrong = [0.9, 0.1], [0.1, 0.9]
+    student = np.array([right, wrong, wrong, wrong], np.float32)
+    black_box = np.array([right, right, right, wrong], np.float32)
+    found = scores.relative_accuracy(student, black_box, labels)
+    assert found is not None
+    assert found.value == pytest.approx(1 / 3)
+    assert found.low < 1 / 3 < found.high
+
+
+def test_fidelity_where_wrong_looks_only_at_the_black_boxs_mistakes() -> None:
+    labels = np.array([0, 0, 1])
+    black_box = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], np.float32)
+    student = np.array([[0.1, 0.9], [0.2, 0.8], [0.1, 0.9]], np.float32)
+    found = scores.fidelity_where_wrong(student, black_box, labels)
+    assert found is not None
+    assert (found.value, found.n) == (0.5, 2)
+
+
+def test_what_cannot_be_measured_is_left_out_and_not_a_zero() -> None:
+    labels = BLACK_BOX.argmax(1)
+    assert "fidelity_where_wrong" not in scores.score_student(STUDENT, BLACK_BOX, labels)
+    never_right = (BLACK_BOX.argmax(1) + 1) % 10
+    assert "relative_accuracy" not in scores.score_student(STUDENT, BLACK_BOX, never_right)
+
+
+def test_calibration_error_by_hand() -> None:
+    student = np.array([[0.95, 0.05], [0.95, 0.05], [0.35, 0.65], [0.4, 0.6]], np.float32)
+    labels = np.array([0, 1, 1, 1])
+    # The two at 0.95 share a bin: |0.5 - 0.95|, half of the images; 0.65 and 0.6 are bins apart.
+    expected = 0.5 * 0.45 + 0.25 * 0.35 + 0.25 * 0.4
+    assert scores.calibration_error(student, labels).value == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_interval_of_a_rate_is_wilsons() -> None:
+    found = scores.rate(np.arange(50) < 45)
+    z = stats.norm.ppf(0.975)
+    centre = (0.9 + z * z / 100) / (1 + z * z / 50)
+    reach = z / (1 + z * z / 50) * (0.9 * 0.1 / 50 + z * z / 10_000) ** 0.5
+    assert (found.low, found.high) == pytest.approx((centre - reach, centre + reach))
+
+
+def test_the_interval_over_seeds_is_students_t() -> None:
+    one = [Score(value, 0, 1, 100) for value in (0.7, 0.8, 0.9)]
+    found = scores.mean_over_seeds(one)
+    expected = stats.t.interval(0.95, 2, loc=0.8, scale=0.1 / 3**0.5)
+    assert found.value == pytest.approx(0.8)
+    assert found.n == 3
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_one_seed_keeps_the_interval_over_images() -> None:
+    score = Score(0.7, 0.6, 0.8, 100)
+    assert scores.mean_over_seeds([score]) == score
+
+
+def test_per_class_counts_each_class_alone_and_an_absent_one_not_at_all() -> None:
+    labels = np.where(LABELS == 3, 4, LABELS)
+    found = scores.per_class(scores.accuracy, STUDENT, labels)
+    matrix = metrics.confusion_matrix(labels, STUDENT.argmax(1), labels=range(10))
+    assert found[3] is None
+    assert found[4] is not None
+    assert found[4].value == pytest.approx(matrix[4, 4] / matrix[4].sum())
+    assert sum(score.n for score in found if score) == len(labels)
+
+
+@given(hnp.arrays(np.bool_, st.integers(1, 200)))
+def test_a_rates_interval_holds_its_value_and_stays_between_0_and_1(
+    hits: NDArray[np.bool_],
+) -> None:
+    found = scores.rate(hits)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.n == len(hits)
+
+
+def test_intervals_of_means_cover_the_truth_in_about_95_of_100_samples() -> None:
+    random = np.random.default_rng(0)
+    truth, covered = 0.8, 0
+    for _ in range(2000):
+        found = scores.rate(random.random(300) < truth)
+        covered += found.low <= truth <= found.high
+    assert 0.93 <= covered / 2000 <= 0.97
+
+
+@pytest.mark.parametrize("measure", [scores.kl_divergence, scores.fidelity])
+def test_every_score_says_how_many_images_it_rests_on(
+    measure: type[object],
+) -> None:
+    assert measure(STUDENT, BLACK_BOX).n == 500  # type: ignore[call-arg,attr-defined]

@@ -1,0 +1,148 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Papagaio, Tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from papagaio.errors import BadSettings
+from papagaio.responses import RESPONSES
+from papagaio.settings import CONTROLS, Settings, read_toml, settings_from, to_toml
+
+NEEDED: dict[str, Any] = {
+    "black-box": "box.py:predict",
+    "transfer": "letters",
+    "test": "digits",
+    "budget": 100,
+    "out": "runs/one",
+}
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"], max_codepoint=0xFFFF))
+
+
+def round_trip(settings: Settings, folder: Path) -> Settings:
+    path = folder / "config.toml"
+    path.write_text(to_toml(settings), encoding="utf-8")
+    return settings_from(read_toml(path), str(path))
+
+
+def test_defaults_are_those_that_the_help_names() -> None:
+    settings = settings_from(NEEDED, "audit")
+    assert settings.responses == ("probabilities",)
+    assert settings.controls == CONTROLS
+    assert settings.seeds == (0,)
+    assert (settings.batch, settings.workers, settings.checkpoint_seconds) == (64, 1, 10)
+    assert (settings.device, settings.precision, settings.initial) == ("auto", "auto", "random")
+    assert (settings.resize, settings.colour) == ("exact", "exact")
+    assert settings.curve == (100,)
+    assert settings.ledger_path == Path("runs/one/ledger.sqlite")
+
+
+def test_the_curve_is_sorted_and_ends_at_the_budget() -> None:
+    settings = settings_from({**NEEDED, "budgets": [50, 10, 50]}, "audit")
+    assert settings.curve == (10, 50, 100)
+
+
+def test_one_value_may_stand_where_several_may() -> None:
+    settings = settings_from({**NEEDED, "seeds": 3, "responses": "label"}, "audit")
+    assert settings.seeds == (3,)
+    assert settings.responses == ("label",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"colour": "sepia"}, "colour"),
+        ({"batch": 0}, "batch"),
+        ({"classes": 1}, "classes"),
+        ({"input": "32x32"}, "input"),
+        ({"input": "32x32x4"}, "input"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": ["zero"]}, "seeds"),
+        ({"augmentation": ["twirl"]}, "augmentation"),
+        ({"price-per-1000": -1}, "price-per-1000"),
+        ({"budgets": [0]}, "budgets"),
+        ({"bugdet": 3}, "bugdet"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadSettings, match=rf"^somewhere: {named}"):
+        settings_from({**NEEDED, **changes}, "somewhere")
+
+
+ANY_SETTINGS = st.fixed_dictionaries(
+    {
+        "authorised-by": WORDS,
+        "seeds": st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3),
+        "responses": st.lists(st.sampled_from(RESPONSES), min_size=1, max_size=3),
+        "controls": st.lists(st.sampled_from(CONTROLS), max_size=3),
+        "price-per-1000": st.none() | st.floats(0, 1e6),
+        "augmentation": st.none() | st.lists(st.sampled_from(["crop", "flip"]), max_size=2),
+        "weights": st.just('weights/of "mine".safetensors'),
+    }
+)
+
+
+@given(ANY_SETTINGS)
+def test_toml_gives_the_same_settings_back(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
+) -> None:
+    settings = settings_from({**NEEDED, **values}, "audit")
+    assert round_trip(settings, tmp_path_factory.getbasetemp()) == settings
+
+
+def test_toml_gives_characters_beyond_the_first_plane_back(tmp_path: Path) -> None:
+    settings = settings_from({**NEEDED, "authorised-by": "a parrot: \U0001f99c"}, "audit")
+    assert round_trip(settings, tmp_path) == settings
+
+
+def test_a_flag_wins_over_the_file(tiny: Tiny, papagaio: Papagaio, tmp_path: Path) -> None:
+    config = tmp_path / "audit.toml"
+    config.write_text('budget = 5\nresponses = ["label"]\nseeds = [7, 8]\n')
+    ended = papagaio(*tiny.audit(config=config, budget=9, responses="top-1"), "--dry-run")
+    assert ended.code == 0, ended.stderr
+    resolved = ended.stdout.splitlines()
+    assert "budget = 9" in resolved
+    assert 'responses = ["top-1"]' in resolved
+    assert "seeds = [7, 8]" in resolved
+    # Defaults stand there as well: a later version's may be others.
+    assert 'initial = "random"' in resolved
+
+
+def test_a_dry_run_says_what_would_be_asked_and_asks_nothing(
+    tiny: Tiny, papagaio: Papagaio
+) -> None:
+    before = sorted(tiny.folder.iterdir())
+    command = tiny.audit(budgets="4,8", seeds="0,1", controls="shuffled,noise")
+    ended = papagaio(*command, "--dry-run")
+    assert ended.code == 0, ended.stderr
+    assert ended.stderr == ""
+    assert tiny.asked() == []
+    assert sorted(tiny.folder.iterdir()) == before
+    lines = ended.stdout.splitlines()
+    assert "# queries to send about transfer images: 12" in lines
+    assert "# queries to send about test images: 9" in lines
+    assert "# queries to send about noise images: 12" in lines
+    assert "# queries to send in all: 33" in lines
+    # Three budgets and two controls, with two seeds each.
+    assert "# trainings: 10" in lines
+
+
+def test_the_output_of_a_dry_run_is_a_configuration(
+    tiny: Tiny, papagaio: Papagaio, tmp_path: Path
+) -> None:
+    first = papagaio(*tiny.audit(), "--dry-run")
+    config = tmp_path / "resolved.toml"
+    config.write_text(first.stdout)
+    again = papagaio("audit", f"--config={config}", "--dry-run")
+    assert again.code == 0, again.stderr
+    assert again.stdout == first.stdout
+
+
+def test_a_dry_run_after_the_audit_has_nothing_left_to_ask(tiny: Tiny, papagaio: Papagaio) -> None:
+    ended = papagaio(*tiny.audit())
+    assert ended.code == 0, ended.stderr
+    assert sum(tiny.asked()) == 21
+    again = papagaio(*tiny.audit(), "--dry-run")
+    assert "# queries to send in all: 0" in again.stdout.splitlines()
+    assert sum(tiny.asked()) == 21

@@ -1,0 +1,101 @@
+"""The house: which room imports which, what is public, what the command line loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import papagaio
+
+PACKAGE = Path(papagaio.__file__).parent
+
+# From the bottom to the top; a room imports only rooms above it in this list.
+ROOMS = (
+    "errors",
+    "files",
+    "progress",
+    "images",
+    "responses",
+    "blackboxes",
+    "ledger",
+    "asking",
+    "students",
+    "training",
+    "scores",
+    "settings",
+    "result",
+    "summary",
+    "study",
+    "report",
+    "audit",
+    "demo",
+    "cli",
+)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "papagaio"
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.startswith("papagaio.")}
+
+
+def test_every_room_is_in_the_list() -> None:
+    names = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert names - {"__init__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_that_come_before_it(room: str) -> None:
+    paths = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else []
+    paths += sorted((PACKAGE / room).rglob("*.py"))
+    allowed = {*ROOMS[: ROOMS.index(room) + 1], "__version__"}
+    for path in paths:
+        rooms = {room_of(name) for name in imports_of(path)}
+        assert rooms <= allowed, f"{path.name} imports {rooms - allowed}"
+
+
+def test_every_public_name_can_be_imported_and_is_typed() -> None:
+    source = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    for name in papagaio.__all__:
+        assert getattr(papagaio, name) is not None
+        assert name == "__version__" or f"import {name} as {name}" in source
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="parrot"):
+        papagaio.parrot  # noqa: B018
+
+
+def test_help_loads_no_torch_and_says_the_verbs() -> None:
+    code = (
+        "import sys; sys.argv = ['papagaio', '--help']\n"
+        "from papagaio.cli.main import app\n"
+        "app(standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for verb in ("demo", "audit", "report", "ledger", "doctor"):
+        assert verb in done.stdout
+
+
+def test_nothing_unpickles_or_evaluates() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec"), path
+                keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert called != "torch.load" or keywords["weights_only"] == "True", path
+                assert keywords.get("allow_pickle", "False") == "False", path
+        assert "import pickle" not in path.read_text(encoding="utf-8")
