@@ -31,23 +31,21 @@ def choose(images: ImageSet, budget: int, seed: int = 0) -> NDArray[np.int64]:
 
     Args:
         images: the transfer set.
-        budget: how many queries.
+        budget: the most queries.
         seed: of the shuffle.
 
     Returns:
-        int64 (budget,), rows of `images`.
+        int64 (M,), rows of `images`; fewer than `budget` where images are repeated in the set.
 
     Raises:
-        BadSettings: a budget of 0, or of more than there are distinct images.
+        BadSettings: a budget of 0, or of more than there are images.
     """
-    distinct = images.distinct()
-    if not 1 <= budget <= len(distinct):
-        twice = "" if len(distinct) == len(images) else f" ({len(images):,} with repeated ones)"
+    if not 1 <= budget <= len(images):
         raise BadSettings(
-            f"budget {budget:,}: {images.name} has {len(distinct):,} distinct images{twice}; "
-            f"say a --budget from 1 to {len(distinct):,}"
+            f"budget {budget:,}: {images.name} has {len(images):,} images; "
+            f"say a --budget from 1 to {len(images):,}"
         )
-    return np.random.default_rng(seed).permutation(distinct)[:budget]
+    return np.random.default_rng(seed).permutation(images.distinct())[:budget]
 
 
 def ask(

@@ -46,12 +46,14 @@ class Material:
         images: uint8 (N, H, W, C).
         answers: float32 (N, K), as the black box gave them; of true labels, one-hot rows.
         shown: the response form of the answers.
+        size: how many images there are.
         digest: of both files' contents; another digest is another cell.
     """
 
     images: Path
     answers: Path
     shown: Response
+    size: int
     digest: str
 
 

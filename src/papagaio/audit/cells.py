@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from papagaio.audit.inputs import Inputs, Purpose
+from papagaio.audit.inputs import Inputs
 from papagaio.responses import Response
 from papagaio.result import Kind
 from papagaio.settings import Control, Settings
@@ -51,15 +51,15 @@ def cells_of(
         for seed in settings.seeds
     ]
     return copies + [
-        Cell(kind, students[0], settings.initial, recipe, response, size, seed, material)
-        for kind, material, size, (response, recipe) in _controls(settings, lessons, inputs)
+        Cell(kind, students[0], settings.initial, recipe, response, material.size, seed, material)
+        for kind, material, (response, recipe) in _controls(settings, lessons, inputs)
         for seed in settings.seeds
     ]
 
 
 def _controls(
     settings: Settings, lessons: Sequence[Lesson], inputs: Inputs
-) -> list[tuple[Kind, Material, int, Lesson]]:
+) -> list[tuple[Kind, Material, Lesson]]:
     first = lessons[0]
     shape = inputs.shape
     # True labels are labels, whatever the copies are shown.
@@ -67,15 +67,15 @@ def _controls(
         (lesson for lesson in lessons if lesson[0] == "label"),
         ("label", _changed(recipe_named(default_recipe("label"), shape), settings)),
     )
-    every: dict[Control, tuple[Kind, Material | None, Purpose, Lesson]] = {
-        "shuffled": ("floor:shuffled", inputs.shuffled, "transfer", first),
-        "noise": ("floor:noise", inputs.noise, "noise", first),
-        "labels": ("ceiling:labels", inputs.labelled, "own", from_labels),
-        "own-data": ("ceiling:own-data", inputs.own, "own", first),
+    every: dict[Control, tuple[Kind, Material | None, Lesson]] = {
+        "shuffled": ("floor:shuffled", inputs.shuffled, first),
+        "noise": ("floor:noise", inputs.noise, first),
+        "labels": ("ceiling:labels", inputs.labelled, from_labels),
+        "own-data": ("ceiling:own-data", inputs.own, first),
     }
     return [
-        (kind, material, len(inputs.answers[purpose]), lesson)
-        for control, (kind, material, purpose, lesson) in every.items()
+        (kind, material, lesson)
+        for control, (kind, material, lesson) in every.items()
         if control in settings.controls and material is not None
     ]
 

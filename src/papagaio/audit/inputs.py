@@ -1,6 +1,7 @@
 """Spending: which images are asked about and why, and the frozen files that trainings read."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -70,38 +71,45 @@ def purchases(settings: Settings, sets: Sets) -> list[Purchase]:
     ]
     if "noise" in settings.controls:
         noise = _noise(settings.budget, sets.transfer.shape)
-        found.append(Purchase("noise", noise, choose(noise, len(noise.distinct()))))
-    if sets.own is not None:
-        found.append(Purchase("own", sets.own, _own_rows(settings, sets.own)))
+        found.append(Purchase("noise", noise, choose(noise, len(noise))))
+    if "own-data" in settings.controls and sets.own is not None:
+        found.append(_own(settings, sets.own))
     return found
 
 
 def buy(
-    box: BlackBox, bought: list[Purchase], ledger: Ledger, folder: Path, watch: Watch
+    settings: Settings,
+    box: BlackBox,
+    sets: Sets,
+    bought: Sequence[Purchase],
+    ledger: Ledger,
+    watch: Watch,
 ) -> Inputs:
-    """Ask everything, and write what trainings read into `folder`.
+    """Ask everything, and write what trainings read into the run's folder `inputs`.
 
     Raises:
         BadAnswer, NoSpace: as `asking.ask`; answers already paid are kept.
     """
+    folder = settings.out / "inputs"
     answers = {p.purpose: ask(box, p.images, p.rows, ledger, watch) for p in bought}
-    by_purpose = {p.purpose: p for p in bought}
     response = box.contract.response
-
-    def freeze(purpose: Purpose, name: str, values: NDArray[np.float32]) -> Material:
-        return _freeze(folder, by_purpose[purpose], name, values, response)
-
-    transfer, own = answers["transfer"], by_purpose.get("own")
-    order = np.random.default_rng(0).permutation(len(transfer))
-    _save(folder / "test-labels.npy", by_purpose["test"].images.truth)
-    one_hot = np.eye(box.contract.classes, dtype=np.float32)
+    frozen = {
+        p.purpose: _freeze(folder, p, p.purpose, answers[p.purpose], response) for p in bought
+    }
+    shuffled = np.random.default_rng(0).permutation(answers["transfer"])
+    labelled = None
+    if "labels" in settings.controls and sets.own is not None:
+        own = _own(settings, sets.own)
+        one_hot = np.eye(box.contract.classes, dtype=np.float32)[own.images.truth[own.rows]]
+        labelled = _freeze(folder, own, "labelled", one_hot, response)
+    _save(folder / "test-labels.npy", sets.test.truth)
     return Inputs(
-        transfer=freeze("transfer", "transfer", transfer),
-        shuffled=freeze("transfer", "shuffled", transfer[order]),
-        noise=freeze("noise", "noise", answers["noise"]) if "noise" in answers else None,
-        own=freeze("own", "own", answers["own"]) if own else None,
-        labelled=freeze("own", "labelled", one_hot[own.images.truth[own.rows]]) if own else None,
-        test=freeze("test", "test", answers["test"]),
+        transfer=frozen["transfer"],
+        shuffled=_freeze(folder, bought[0], "shuffled", shuffled, response),
+        noise=frozen.get("noise"),
+        own=frozen.get("own"),
+        labelled=labelled,
+        test=frozen["test"],
         labels=folder / "test-labels.npy",
         answers=answers,
         shape=box.contract.shape,
@@ -125,11 +133,13 @@ def _freeze(
     _save(images_path, images)
     _save(folder / f"{name}-answers.npy", answers)
     digest = hashlib.sha256(f"{digest_of_set(digests)} {shown}".encode() + answers.tobytes())
-    return Material(images_path, folder / f"{name}-answers.npy", shown, digest.hexdigest())
+    return Material(
+        images_path, folder / f"{name}-answers.npy", shown, len(images), digest.hexdigest()
+    )
 
 
-def _own_rows(settings: Settings, own: ImageSet) -> NDArray[np.int64]:
-    return choose(own, min(settings.budget, len(own.distinct())))
+def _own(settings: Settings, own: ImageSet) -> Purchase:
+    return Purchase("own", own, choose(own, min(settings.budget, len(own))))
 
 
 def _noise(count: int, shape: tuple[int, int, int]) -> ImageSet:

@@ -97,7 +97,7 @@ def run_audit(
     log = Log(settings.out / "log.jsonl")
     log.note("started", command=_command(), papagaio=__version__)
     with Ledger(settings.ledger_path) as ledger:
-        inputs = buy(box, bought, ledger, settings.out / "inputs", watch)
+        inputs = buy(settings, box, sets, bought, ledger, watch)
         interrupted = sum(t.interrupted for t in ledger.totals() if t.question == question_for(box))
     log.note("asked", interrupted=interrupted)
     described = _described(settings, box, sets, bought, inputs, interrupted)

@@ -35,8 +35,13 @@ def headline(result: Result) -> str:
         return "No copy has been trained yet."
     found = [part for part in (_same(result, row), _right(result, row)) if part]
     said = " and ".join(found) or "could not be scored"
-    about = f"From {plural(row.budget, 'answer')} about {result.transfer.name}"
+    about = f"From {plural(_answers(result, row), 'answer')} about {result.transfer.name}"
     return f"{about}, a copy {said}{_cost(result, row)}."
+
+
+def _answers(result: Result, row: SummaryRow) -> int:
+    # A set with repeated images may hold fewer than the budget allows.
+    return min(row.budget, result.queries.spent)
 
 
 def _same(result: Result, row: SummaryRow) -> str:
@@ -64,7 +69,11 @@ def _cost(result: Result, row: SummaryRow) -> str:
     if queries.price is None:
         return ""
     # An unfinished run may have paid for more answers than its largest copy has learned from.
-    whose = "its" if row.budget == queries.spent else f"the audit\u2019s {count(queries.spent)}"
+    whose = (
+        "its"
+        if _answers(result, row) == queries.spent
+        else f"the audit\u2019s {count(queries.spent)}"
+    )
     return f"; {whose} queries cost {money(queries.price)}"
 
 
@@ -80,8 +89,8 @@ def answer(result: Result) -> str:
             " than a student of shuffled answers may reach."
         )
     return (
-        f"Somebody with {plural(row.budget, 'answer')} can make {made} of the {_BOXS} decisions"
-        f" without it{_against(result)}{_earlier(result, row)}."
+        f"Somebody with {plural(_answers(result, row), 'answer')} can make {made}"
+        f" of the {_BOXS} decisions without it{_against(result)}{_earlier(result, row)}."
     )
 
 

@@ -1,0 +1,269 @@
+"""The whole path, on a small model of one's own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from papagaio.audit.opening import Sets
+from papagaio.audit.run import audit
+from papagaio.images.imageset import ImageSet
+from papagaio.ledger import Ledger
+from papagaio.result import Result, json_schema, read_result
+from papagaio.settings import Settings, settings_from
+
+CLASSES = 4
+
+BOX = """
+import numpy as np
+
+def answer(images):
+    with open(LOG, "a") as log:
+        log.write(f"{len(images)}\\n")
+    matrix = np.random.default_rng(9).normal(0, 0.02, (64, 4))
+    logits = (images.reshape(len(images), 64) - 127.5) @ matrix
+    raised = np.exp(logits - logits.max(1, keepdims=True))
+    return (raised / raised.sum(1, keepdims=True)).astype("float32")
+"""
+
+TORCH_BOX = """
+import torch
+
+def build():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
+"""
+
+
+def images(count: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 1), np.uint8)
+
+
+def labels_of(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    matrix = np.random.default_rng(9).normal(0, 0.02, (64, 4))
+    return ((pixels.reshape(len(pixels), 64) - 127.5) @ matrix).argmax(1).astype(np.int64)
+
+
+@pytest.fixture
+def own_model(tmp_path: Path) -> dict[str, object]:
+    """Settings of an audit of a linear black box, with its files beside them."""
+    (tmp_path / "box.py").write_text(f"LOG = {str(tmp_path / 'log')!r}\n{BOX}")
+    np.savez(tmp_path / "transfer.npz", images=images(60, 1))
+    for name, seed in (("test", 2), ("own", 3)):
+        pixels = images(40, seed)
+        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=labels_of(pixels))
+    return {
+        "black-box": f"{tmp_path / 'box.py'}:answer",
+        "transfer": str(tmp_path / "transfer.npz"),
+        "test": str(tmp_path / "test.npz"),
+        "own-data": str(tmp_path / "own.npz"),
+        "classes": CLASSES,
+        "budget": 60,
+        "budgets": [20],
+        "responses": ["probabilities", "label"],
+        "seeds": [0, 1],
+        "epochs": 2,
+        "device": "cpu",
+        "precision": "float32",
+        "threads": 1,
+        "out": str(tmp_path / "run"),
+    }
+
+
+def settings(values: dict[str, object], **changes: object) -> Settings:
+    return settings_from(values | changes, "test")
+
+
+def sent(values: dict[str, object]) -> int:
+    log = Path(str(values["out"])).with_name("log")
+    return sum(map(int, log.read_text().split())) if log.exists() else 0
+
+
+def without_times(result: Result) -> dict[str, object]:
+    values = result.model_dump()
+    for name in ("seconds", "started", "command"):
+        del values[name]
+    for row in values["cells"] + values["summary"]:
+        del row["seconds"]
+    return values
+
+
+def test_an_audit_counts_every_query_and_its_count_is_the_ledgers(
+    own_model: dict[str, object],
+) -> None:
+    result = audit(settings(own_model))
+    queries = result.queries
+    assert (queries.budget, queries.spent, queries.scoring, queries.controls) == (60, 60, 40, 100)
+    assert queries.total == sent(own_model) == 200
+    with Ledger(Path(str(own_model["out"])) / "ledger.sqlite") as ledger:
+        (totals,) = ledger.totals()
+    assert (totals.answers, totals.interrupted) == (200, 0)
+
+
+def test_the_result_holds_every_cell_and_fits_its_published_schema(
+    own_model: dict[str, object],
+) -> None:
+    result = audit(settings(own_model))
+    kinds = [(c.kind, c.response, c.budget, c.seed) for c in result.cells]
+    copies = [
+        ("copy", response, budget, seed)
+        for budget in (60, 20)
+        for response in ("probabilities", "label")
+        for seed in (0, 1)
+    ]
+    controls = [
+        (kind, response, budget, seed)
+        for kind, response, budget in (
+            ("floor:shuffled", "probabilities", 60),
+            ("floor:noise", "probabilities", 60),
+            ("ceiling:labels", "label", 40),
+            ("ceiling:own-data", "probabilities", 40),
+        )
+        for seed in (0, 1)
+    ]
+    assert kinds == copies + controls
+    assert [row.seeds for row in result.summary] == [2] * 8
+    written = json.loads((Path(str(own_model["out"])) / "result.json").read_text())
+    Draft202012Validator(json.loads(json_schema())).validate(written)
+    assert written["schema"] == 1
+    for cell in written["cells"]:
+        for figure in filter(None, cell["scores"].values()):
+            assert set(figure) == {"value", "low", "high", "n"}
+
+
+def test_the_schema_in_the_documentation_is_the_packages() -> None:
+    published = Path(__file__).parents[1] / "docs" / "result.schema.json"
+    assert published.read_text(encoding="utf-8") == json_schema()
+
+
+def test_run_again_it_asks_and_trains_nothing_and_says_the_same(
+    own_model: dict[str, object],
+) -> None:
+    first = audit(settings(own_model))
+    asked = sent(own_model)
+    again = audit(settings(own_model))
+    assert sent(own_model) == asked
+    assert [c.seconds for c in again.cells] == [c.seconds for c in first.cells]
+    assert without_times(again) == without_times(first)
+
+
+def test_a_larger_budget_pays_only_the_difference(own_model: dict[str, object]) -> None:
+    audit(settings(own_model, budget=30, controls=[]))
+    asked = sent(own_model)
+    audit(settings(own_model, budget=60, controls=[]))
+    assert sent(own_model) - asked == 30
+
+
+def test_a_ledger_can_be_shared_by_runs(own_model: dict[str, object], tmp_path: Path) -> None:
+    shared = {"ledger": str(tmp_path / "shared.sqlite"), "controls": []}
+    audit(settings(own_model, **shared))
+    asked = sent(own_model)
+    audit(settings(own_model, **shared, out=str(tmp_path / "other")))
+    assert sent(own_model) == asked
+
+
+def test_workers_give_the_same_weights_as_this_process(
+    own_model: dict[str, object], tmp_path: Path
+) -> None:
+    quick = {"budgets": [], "responses": ["label"], "controls": []}
+    here = audit(settings(own_model, **quick))
+    other = audit(settings(own_model, **quick, workers=2, out=str(tmp_path / "other")))
+    for cell in here.cells:
+        one, two = (
+            Path(str(out)) / "cells" / cell.id / "student.safetensors"
+            for out in (own_model["out"], tmp_path / "other")
+        )
+        assert one.read_bytes() == two.read_bytes()
+    assert [c.id for c in other.cells] == [c.id for c in here.cells]
+
+
+def test_the_test_set_reaches_scoring_only(own_model: dict[str, object], tmp_path: Path) -> None:
+    quick = {"budgets": [], "responses": ["probabilities"], "seeds": [0]}
+    first = audit(settings(own_model, **quick))
+    pixels = images(40, 2)
+    np.savez(tmp_path / "planted.npz", images=pixels, labels=(labels_of(pixels) + 1) % CLASSES)
+    planted = audit(
+        settings(
+            own_model, **quick, test=str(tmp_path / "planted.npz"), out=str(tmp_path / "other")
+        )
+    )
+    assert planted.black_box.accuracy.value == 0
+    for one, two in zip(first.cells, planted.cells, strict=True):
+        weights = [
+            (Path(str(out)) / "cells" / cell.id / "student.safetensors").read_bytes()
+            for out, cell in ((own_model["out"], one), (tmp_path / "other", two))
+        ]
+        assert weights[0] == weights[1]
+
+
+def test_a_students_file_holds_what_the_scores_were_taken_on(
+    own_model: dict[str, object],
+) -> None:
+    result = audit(settings(own_model, controls=[], budgets=[], responses=["label"]))
+    cell = Path(str(own_model["out"])) / "cells" / result.cells[0].id
+    assert {p.name for p in cell.iterdir()} == {
+        "recipe.json",
+        "curve.csv",
+        "student.safetensors",
+        "scores.json",
+    }
+    assert len((cell / "curve.csv").read_text().splitlines()) == 1 + result.cells[0].epochs
+
+
+def test_a_torch_module_with_its_weights_is_a_black_box(
+    own_model: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "torch_box.py").write_text(TORCH_BOX)
+    matrix = np.ascontiguousarray(np.random.default_rng(9).normal(0, 0.02, (64, 4)).T * 255)
+    weights = tmp_path / "weights.safetensors"
+    save_file(
+        {"1.weight": matrix.astype(np.float32), "1.bias": (-matrix.sum(1) / 2).astype(np.float32)},
+        weights,
+    )
+    values = own_model | {
+        "black-box": f"{tmp_path / 'torch_box.py'}:build",
+        "weights": str(weights),
+        "controls": [],
+    }
+    result = audit(settings(values))
+    assert result.black_box.accuracy.value == 1
+    assert result.black_box.identity.startswith("weights-sha256:")
+
+
+def test_a_copy_of_a_simple_box_is_far_above_the_shuffled_floor(
+    own_model: dict[str, object], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "transfer.npz", images=images(600, 1))
+    quick = {"budgets": [], "responses": ["probabilities"], "seeds": [0], "controls": ["shuffled"]}
+    values = {k: v for k, v in own_model.items() if k != "epochs"}
+    result = audit(settings(values | quick, budget=600))
+    copy, floor = (row.fidelity for row in result.summary)
+    assert copy is not None
+    assert floor is not None
+    assert copy.value > floor.high
+
+
+def test_the_price_is_that_of_the_copies_own_queries(own_model: dict[str, object]) -> None:
+    quick = {"controls": [], "budgets": [], "responses": ["label"], "seeds": [0]}
+    priced = {"price-per-1000": 2.5, "authorised-by": "me, 1"}
+    result = audit(settings(own_model, **quick, **priced))
+    assert result.queries.price == pytest.approx(60 * 2.5 / 1000)
+    assert result.authorised_by == "me, 1"
+    assert read_result(Path(str(own_model["out"])) / "result.json") == result
+
+
+def test_sets_without_own_data_have_no_ceilings(own_model: dict[str, object]) -> None:
+    values = {k: v for k, v in own_model.items() if k != "own-data"}
+    result = audit(settings(values, budgets=[], responses=["label"], seeds=[0]))
+    assert [c.kind for c in result.cells] == ["copy", "floor:shuffled", "floor:noise"]
+    assert Sets(*[ImageSet.of("x", images(1, 0))] * 2).own is None
+
+
+def test_a_planted_near_duplicate_is_reported(own_model: dict[str, object], tmp_path: Path) -> None:
+    stolen = np.concatenate([images(59, 1), images(40, 2)[:1]])
+    np.savez(tmp_path / "transfer.npz", images=stolen)
+    quick = {"controls": [], "budgets": [], "responses": ["label"], "seeds": [0]}
+    assert audit(settings(own_model, **quick)).test.near_duplicates == 1
