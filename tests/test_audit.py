@@ -44,7 +44,8 @@ def images(count: int, seed: int) -> NDArray[np.uint8]:
 
 def labels_of(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     matrix = np.random.default_rng(9).normal(0, 0.02, (64, 4))
-    return ((pixels.reshape(len(pixels), 64) - 127.5) @ matrix).argmax(1).astype(np.int64)
+    logits = (pixels.reshape(len(pixels), 64) - 127.5) @ matrix
+    return np.asarray(logits.argmax(1), np.int64)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from papagaio.errors import BadImages
-from papagaio.images.cifar import Part, cifar
+from papagaio.images.cifar import cifar
 from papagaio.images.decode import decode
 from papagaio.images.digits import digits
 from papagaio.images.duplicates import difference_hashes, near_duplicates
@@ -26,7 +26,7 @@ from papagaio.images.folder import folder
 from papagaio.images.imageset import ImageSet, digest_images, digest_of_set
 from papagaio.images.letters import letters
 from papagaio.images.named import open_source
-from papagaio.images.source import Source, arrays, load
+from papagaio.images.source import Part, Source, arrays, load
 
 Pixels = NDArray[np.uint8]
 

@@ -93,13 +93,18 @@ def test_the_interval_of_a_rate_is_wilsons() -> None:
     assert (found.low, found.high) == pytest.approx((centre - reach, centre + reach))
 
 
-def test_the_interval_over_seeds_is_students_t() -> None:
-    one = [Score(value, 0, 1, 100) for value in (0.7, 0.8, 0.9)]
+def test_the_interval_over_seeds_is_students_t_where_images_leave_no_doubt() -> None:
+    one = [Score(value, value, value, 100) for value in (0.7, 0.8, 0.9)]
     found = scores.mean_over_seeds(one)
     expected = stats.t.interval(0.95, 2, loc=0.8, scale=0.1 / 3**0.5)
     assert found.value == pytest.approx(0.8)
     assert found.n == 3
     assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_seeds_that_agree_leave_the_doubt_about_images() -> None:
+    found = scores.mean_over_seeds([Score(0.8, 0.7, 0.85, 100)] * 3)
+    assert (found.low, found.high) == pytest.approx((0.7, 0.85))
 
 
 def test_one_seed_keeps_the_interval_over_images() -> None:

@@ -15,7 +15,7 @@ from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger, Question
 from papagaio.progress import Step, Watch, unwatched
 
-__all__ = ["ask", "choose", "question_for"]
+__all__ = ["ask", "choose", "queries_owed", "question_for"]
 
 
 def question_for(box: BlackBox) -> Question:
@@ -89,7 +89,7 @@ def ask(
             "another --identity"
         )
     digests = images.digests[rows]
-    missing = _first_of_each(digests, ledger.missing(question, digests))
+    missing = _owed(ledger, question, digests)
     done = len(rows) - len(missing)
     task = f"asking about {images.name}"
     watch(Step(task, done, len(rows), "images"))
@@ -102,6 +102,11 @@ def ask(
         done += len(batch)
         watch(Step(task, done, len(rows), "images"))
     return ledger.read(question, digests)
+
+
+def queries_owed(box: BlackBox, images: ImageSet, rows: NDArray[np.int64], ledger: Ledger) -> int:
+    """How many images `ask` would send, given the same."""
+    return len(_owed(ledger, question_for(box), images.digests[rows]))
 
 
 @contextmanager
@@ -127,7 +132,9 @@ def _finishing_first() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _first_of_each(digests: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`rows` without those whose image an earlier one has already."""
-    _, first = np.unique(np.ascontiguousarray(digests[rows]).view("S32").ravel(), return_index=True)
-    return rows[np.sort(first)]
+def _owed(ledger: Ledger, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Rows of `digests` to send: without an answer yet, and each image once."""
+    missing = ledger.missing(question, digests)
+    keys = np.ascontiguousarray(digests[missing]).view("S32").ravel()
+    _, first = np.unique(keys, return_index=True)
+    return missing[np.sort(first)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,16 +169,16 @@ class Ledger:
 
     def classes(self, question: Question) -> int | None:
         """How many scores the answers to the question have; None where there is none yet."""
-        row = self._db.execute(
+        rows = self._rows(
             "SELECT length(scores) / 4 FROM answers WHERE box = ? AND response = ? AND draw = ? "
             "LIMIT 1",
-            (question.box, question.response, question.draw),
-        ).fetchone()
-        return None if row is None else int(row[0])
+            question,
+        )
+        return int(rows[0][0]) if rows else None
 
     def totals(self) -> list[Totals]:
         """What the ledger holds, a row a question, oldest first."""
-        rows = self._db.execute(
+        rows = self._rows(
             """
             SELECT box, response, draw,
                    coalesce(sum(images) FILTER (WHERE answered IS NOT NULL), 0),
@@ -230,11 +230,11 @@ class Ledger:
         self, question: Question, digests: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """All answers to the question, and for each digest its row among them, or -1."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT image, scores FROM answers WHERE box = ? AND response = ? AND draw = ? "
             "ORDER BY image",
-            (question.box, question.response, question.draw),
-        ).fetchall()
+            question,
+        )
         if not rows:
             return np.empty((0, 0), np.float32), np.full(len(digests), -1, np.int64)
         images = np.frombuffer(b"".join(image for image, _ in rows), "S32")
@@ -242,6 +242,15 @@ class Ledger:
         keys = np.ascontiguousarray(digests).view("S32").ravel()
         at = np.minimum(np.searchsorted(images, keys), len(rows) - 1)
         return scores.astype(np.float32), np.where(images[at] == keys, at, -1).astype(np.int64)
+
+    def _rows(self, sql: str, question: Question | None = None) -> list[tuple[Any, ...]]:
+        values = () if question is None else (question.box, question.response, question.draw)
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise BadLedger(
+                f"{self.path}: damaged ({error}); see papagaio ledger verify"
+            ) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -263,9 +272,9 @@ class Ledger:
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        db = sqlite3.connect(path, isolation_level=None)
+        db = sqlite3.connect(path, timeout=60, isolation_level=None)
     except sqlite3.DatabaseError as error:
-        raise BadLedger(f"{path}: cannot be opened ({error}); name another file") from error
+        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
     try:
         version = _version(db, path)
         db.execute("PRAGMA journal_mode = WAL")
@@ -278,7 +287,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise NoSpace(f"{path}: no space left on the disk; free some first") from error
-        raise BadLedger(f"{path}: not a readable ledger ({error}); name another file") from error
+        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
     except BaseException:
         db.close()
         raise

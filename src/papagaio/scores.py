@@ -153,16 +153,20 @@ def rate(hits: NDArray[np.bool_]) -> Score:
 
 
 def mean_over_seeds(scores: Sequence[Score]) -> Score:
-    """The mean of one score over several seeds, with Student's t interval over them.
+    """The mean of one score over several seeds, and its interval.
 
-    One seed says nothing about seeds: its own interval, over images, is given back.
+    Two things make it uncertain: the seeds, by Student's t over them, and the images, by the mean
+    reach of the scores' own intervals. The two are independent and are added in quadrature. One
+    seed says nothing about seeds: its own interval is given back.
     """
     if len(scores) == 1:
         return scores[0]
     values = np.array([score.value for score in scores])
-    reach = stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
     mean = float(values.mean())
-    return Score(mean, mean - float(reach), mean + float(reach), len(values))
+    seeds = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    below = np.hypot(seeds, np.mean([score.value - score.low for score in scores]))
+    above = np.hypot(seeds, np.mean([score.high - score.value for score in scores]))
+    return Score(mean, mean - float(below), mean + float(above), len(values))
 
 
 def _mean(values: NDArray[np.float64]) -> Score:

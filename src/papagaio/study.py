@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save
+from torch import nn
 
-from papagaio import files, scores
+from papagaio import __version__, files, scores
 from papagaio.progress import Step, Watch, unwatched
 from papagaio.responses import Response, complete, derive
 from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
@@ -70,13 +71,6 @@ class Cell:
     seed: int
     material: Material
 
-    @property
-    def title(self) -> str:
-        """The cell in words."""
-        return (
-            f"{self.kind}, {self.recipe.name}, {self.response}, {self.budget:,}, seed {self.seed}"
-        )
-
 
 @dataclass(frozen=True)
 class Study:
@@ -98,8 +92,12 @@ class Study:
 
     def id_of(self, cell: Cell) -> str:
         """A cell's name: readable, and another where anything that decides its result differs."""
-        what = asdict(cell) | {"machine": asdict(self.machine), "test": self.test.digest}
-        what["material"] = cell.material.digest
+        what = asdict(cell) | {
+            "material": cell.material.digest,
+            "test": self.test.digest,
+            "machine": asdict(self.machine),
+            "papagaio": __version__,
+        }
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
         kind = cell.kind.replace(":", "-")
         return f"{kind}_{cell.recipe.name}_{cell.response}_{cell.budget}_{cell.seed}_{digest[:8]}"
@@ -127,14 +125,14 @@ def run_cells(
     watch(Step("training", done, len(cells), "cells"))
     for record in _side_by_side(study, missing, workers, watch):
         done += 1
-        fidelity = record.scores.fidelity
-        note = (
-            f"{record.id.rpartition('_')[0]}: fidelity {fidelity.value:.3f}"
-            if fidelity
-            else record.id
-        )
-        watch(Step("training", done, len(cells), "cells", note))
+        watch(Step("training", done, len(cells), "cells", _note(record)))
         yield record
+
+
+def _note(record: CellRecord) -> str:
+    fidelity = record.scores.fidelity
+    what = record.id.rpartition("_")[0]
+    return f"{what}: fidelity {fidelity.value:.3f}" if fidelity else what
 
 
 def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
@@ -152,13 +150,9 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
     images = np.load(cell.material.images, mmap_mode="r")[: cell.budget]
     full = np.load(cell.material.answers, mmap_mode="r")[: cell.budget]
     answers = complete(derive(np.asarray(full), cell.material.shown, cell.response))
+    spread = spread_of(cell.recipe.loss, answers)
     student = build_student(
-        cell.student,
-        cell.initial,
-        images,
-        answers.shape[1],
-        seed=cell.seed,
-        spread=spread_of(cell.recipe.loss, answers),
+        cell.student, cell.initial, images, answers.shape[1], seed=cell.seed, spread=spread
     )
     checkpoint = folder / "checkpoint"
     epochs = train(
@@ -171,17 +165,28 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
         checkpoints=Checkpoints(checkpoint, study.checkpoint_seconds),
         watch=watch,
     )
-    probabilities = predict(
-        student,
-        np.load(study.test.images, mmap_mode="r"),
-        study.machine,
-        cell.recipe.augmentation,
-    )
+    record = _record(study, cell, student, epochs, start)
+    files.write(folder / "curve.csv", _curve_csv(epochs))
+    weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
+    files.write(folder / "student.safetensors", save(weights))
+    files.write(folder / "scores.json", record.model_dump_json(indent=1))
+    checkpoint.unlink(missing_ok=True)
+    for cut_short in folder.glob(".*.part"):  # by a kill
+        cut_short.unlink()
+    return record
+
+
+def _record(
+    study: Study, cell: Cell, student: nn.Module, epochs: Sequence[Epoch], start: float
+) -> CellRecord:
+    """Score a trained student on the test set."""
+    images = np.load(study.test.images, mmap_mode="r")
+    probabilities = predict(student, images, study.machine, cell.recipe.augmentation)
     labels = np.load(study.labels)
     measured = scores.score_student(probabilities, np.load(study.test.answers), labels)
     classes = scores.per_class(scores.accuracy, probabilities, labels)
-    record = CellRecord(
-        id=folder.name,
+    return CellRecord(
+        id=study.id_of(cell),
         kind=cell.kind,
         student=cell.student,
         initial=cell.initial,
@@ -191,20 +196,12 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
         seed=cell.seed,
         seconds=round(time.monotonic() - start, 3),
         epochs=len(epochs),
-        steps=len(epochs) * cell.recipe.steps_an_epoch(len(images)),
+        steps=len(epochs) * cell.recipe.steps_an_epoch(min(cell.budget, cell.material.size)),
         parameters=sum(p.numel() for p in student.parameters()),
         scores=Scores(**{name: figure(score) for name, score in measured.items()}),
         per_class=[figure(score) if score else None for score in classes],
         curve=_thinned(epochs),
     )
-    files.write(folder / "curve.csv", _curve_csv(epochs))
-    weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
-    files.write(folder / "student.safetensors", save(weights))
-    files.write(folder / "scores.json", record.model_dump_json(indent=1))
-    checkpoint.unlink(missing_ok=True)
-    for cut_short in folder.glob(".*.part"):  # by a kill
-        cut_short.unlink()
-    return record
 
 
 def figure(score: scores.Score) -> Figure:

@@ -7,6 +7,9 @@ from papagaio.scores import Score, mean_over_seeds
 
 __all__ = ["summarise"]
 
+# An interval over seeds may reach beyond what a share can be.
+_SHARES = {"accuracy", "fidelity", "fidelity_where_wrong", "calibration_error"}
+
 
 def summarise(cells: Sequence[CellRecord]) -> list[SummaryRow]:
     """One row for the cells of each kind, student, recipe, response and budget, in their order."""
@@ -20,7 +23,8 @@ def summarise(cells: Sequence[CellRecord]) -> list[SummaryRow]:
 def _row(cells: Sequence[CellRecord]) -> SummaryRow:
     first = cells[0]
     figures = {
-        name: _mean([getattr(c.scores, name) for c in cells]) for name in Scores.model_fields
+        name: _mean([getattr(c.scores, name) for c in cells], is_share=name in _SHARES)
+        for name in Scores.model_fields
     }
     return SummaryRow(
         kind=first.kind,
@@ -34,9 +38,10 @@ def _row(cells: Sequence[CellRecord]) -> SummaryRow:
     )
 
 
-def _mean(figures: Sequence[Figure | None]) -> Figure | None:
+def _mean(figures: Sequence[Figure | None], *, is_share: bool) -> Figure | None:
     present = [Score(**figure.model_dump()) for figure in figures if figure is not None]
     if len(present) < len(figures):
         return None
     mean = mean_over_seeds(present)
-    return Figure(value=mean.value, low=mean.low, high=mean.high, n=mean.n)
+    low, high = (max(mean.low, 0), min(mean.high, 1)) if is_share else (mean.low, mean.high)
+    return Figure(value=mean.value, low=low, high=high, n=mean.n)

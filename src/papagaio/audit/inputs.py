@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio import files
-from papagaio.asking import ask, choose, question_for
+from papagaio.asking import ask, choose
 from papagaio.audit.opening import Sets
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.images.imageset import ImageSet, digest_of_set
@@ -20,7 +20,7 @@ from papagaio.responses import Response
 from papagaio.settings import Settings
 from papagaio.study import Material
 
-__all__ = ["Inputs", "Purchase", "Purpose", "buy", "purchases", "queries_owed"]
+__all__ = ["Inputs", "Purchase", "Purpose", "buy", "purchases"]
 
 Purpose = Literal["transfer", "test", "noise", "own"]
 
@@ -102,27 +102,21 @@ def buy(
         own = _own(settings, sets.own)
         one_hot = np.eye(box.contract.classes, dtype=np.float32)[own.images.truth[own.rows]]
         labelled = _freeze(folder, own, "labelled", one_hot, response)
-    _save(folder / "test-labels.npy", sets.test.truth)
+    truth = sets.test.truth
+    _save(folder / "test-labels.npy", truth)
+    # Other labels are another test, and what was scored on it must be scored again.
+    test = hashlib.sha256(frozen["test"].digest.encode() + truth.tobytes()).hexdigest()
     return Inputs(
         transfer=frozen["transfer"],
         shuffled=_freeze(folder, bought[0], "shuffled", shuffled, response),
         noise=frozen.get("noise"),
         own=frozen.get("own"),
         labelled=labelled,
-        test=frozen["test"],
+        test=replace(frozen["test"], digest=test),
         labels=folder / "test-labels.npy",
         answers=answers,
         shape=box.contract.shape,
     )
-
-
-def queries_owed(box: BlackBox, bought: list[Purchase], ledger: Ledger) -> dict[Purpose, int]:
-    """How many images of each purchase the ledger has no answer to."""
-    question = question_for(box)
-    return {
-        p.purpose: len(np.unique(ledger.missing(question, p.images.digests[p.rows])))
-        for p in bought
-    }
 
 
 def _freeze(

@@ -6,11 +6,10 @@ from pathlib import Path
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.blackboxes.named import open_black_box
 from papagaio.errors import BadImages
-from papagaio.images.cifar import Part
 from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.images.source import load
+from papagaio.images.source import Part, load
 from papagaio.settings import Settings
 
 __all__ = ["Sets", "open_all"]

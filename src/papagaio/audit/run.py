@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from papagaio import __version__, files
-from papagaio.asking import question_for
+from papagaio.asking import queries_owed, question_for
 from papagaio.audit.cells import Lesson, cells_of, lessons_of
-from papagaio.audit.inputs import Inputs, Purchase, Purpose, buy, purchases, queries_owed
+from papagaio.audit.inputs import Inputs, Purchase, Purpose, buy, purchases
 from papagaio.audit.log import Log
 from papagaio.audit.opening import Sets, open_all
 from papagaio.audit.record import (
@@ -146,7 +146,7 @@ def forecast(settings: Settings) -> Forecast:
         bought = purchases(settings, sets)
         path = settings.ledger_path if settings.ledger_path.exists() else Path(scratch, "ledger")
         with Ledger(path) as ledger:
-            owed = queries_owed(box, bought, ledger)
+            owed = {p.purpose: queries_owed(box, p.images, p.rows, ledger) for p in bought}
         floors_and_ceilings = sum(
             (control in ("labels", "own-data")) <= (sets.own is not None)
             for control in settings.controls

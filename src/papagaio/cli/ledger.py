@@ -35,8 +35,8 @@ def verify(file: File) -> None:
 
     _check(file)
     with Ledger(file) as opened:
-        answers = sum(row.answers for row in opened.totals())
         problems = list(opened.problems())
+        answers = 0 if problems else sum(row.answers for row in opened.totals())
     for problem in problems:
         typer.echo(problem)
     if problems:

@@ -63,7 +63,7 @@ class _Bars:
         if step.done < self._progress.tasks[task].completed:
             self._progress.reset(task, total=step.total)
         speed = self._progress.tasks[task].speed
-        rate = f"{speed:,.1f} a second" if speed else ""
+        rate = _rate(speed) if speed else ""
         self._progress.update(
             task, completed=step.done, total=step.total, note=step.note, rate=rate
         )
@@ -90,7 +90,14 @@ class _Lines:
         advance, seconds = step.done - self._first_done, now - self._begun
         if advance > 0 and seconds > 0:
             rate = advance / seconds
-            words += [f"{rate:,.1f} a second"]
+            words += [_rate(rate)]
             words += [] if ends else [f"about {(step.total - step.done) / rate:,.0f} s to go"]
         words += [step.note] if step.note else []
         print(", ".join(words), file=sys.stderr, flush=True)  # noqa: T201  # the rim
+
+
+def _rate(per_second: float) -> str:
+    """A rate one can read: slow things by the minute."""
+    if per_second < 1:
+        return f"{per_second * 60:,.1f} a minute"
+    return f"{per_second:,.1f} a second"

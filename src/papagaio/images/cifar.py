@@ -11,11 +11,9 @@ import numpy as np
 
 from papagaio.errors import BadImages
 from papagaio.images.parquet import parquet
-from papagaio.images.source import Source, arrays
+from papagaio.images.source import Part, Source, arrays
 
-__all__ = ["Part", "cifar"]
-
-Part = Literal["train", "test"]
+__all__ = ["cifar"]
 
 
 def cifar(name: Literal["cifar10", "cifar100"], part: Part, data_dir: Path | None) -> Source:

@@ -7,8 +7,7 @@ on-pixels counted in blocks of 4 x 4, so 17 levels.
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.images.cifar import Part
-from papagaio.images.source import Source, arrays
+from papagaio.images.source import Part, Source, arrays
 
 __all__ = ["TEST_SIZE", "digits", "levels_to_pixels"]
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import cast, get_args
 
 from papagaio.errors import BadImages
-from papagaio.images.cifar import Part, cifar
+from papagaio.images.cifar import cifar
 from papagaio.images.digits import digits
 from papagaio.images.folder import folder
 from papagaio.images.letters import letters
 from papagaio.images.npz import npz
 from papagaio.images.parquet import parquet
-from papagaio.images.source import Source
+from papagaio.images.source import Part, Source
 
 __all__ = ["BUILT_IN", "open_source"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -15,7 +15,9 @@ from papagaio.errors import BadImages
 from papagaio.images.fit import Fit, Shape, fit_image
 from papagaio.images.imageset import ImageSet
 
-__all__ = ["Picture", "Source", "arrays", "load"]
+__all__ = ["Part", "Picture", "Source", "arrays", "load"]
+
+Part = Literal["train", "test"]
 
 
 class Picture(NamedTuple):

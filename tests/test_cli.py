@@ -1,0 +1,88 @@
+"""The command line: what it says, where it says it, and that the documentation knows it."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND, Papagaio, Tiny
+
+from papagaio.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def help_of(*verb: str) -> str:
+    done = subprocess.run([COMMAND, *verb, "--help"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_help_answers_at_once() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        help_of()
+        seconds.append(time.monotonic() - start)
+    # A third of a second on an idle core; torch alone would take three.
+    assert min(seconds) < 1.5
+
+
+@pytest.mark.parametrize("verb", ["demo", "audit", "report", "ledger", "doctor"])
+def test_every_verb_has_help_and_stands_in_the_readme(verb: str) -> None:
+    assert "Usage:" in help_of(verb)
+    assert f"papagaio {verb}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_is_an_option_of_audit() -> None:
+    shown = set(re.findall(r"--([a-z0-9-]+)", help_of("audit")))
+    names = {name.replace("_", "-") for name in Settings.model_fields} - {"black-box"}
+    assert names <= shown
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(tiny: Tiny, papagaio: Papagaio) -> None:
+    ended = papagaio(*tiny.audit())
+    assert ended.code == 0
+    assert ended.stdout.splitlines()[0].startswith("From 12 answers about transfer")
+    assert ended.stdout.splitlines()[-1] == f"report: {tiny.out / 'report.html'}"
+    assert "asking about transfer: 12 of 12 images" in ended.stderr
+
+
+def test_a_report_is_written_again_from_the_result_alone(tiny: Tiny, papagaio: Papagaio) -> None:
+    papagaio(*tiny.audit())
+    page = tiny.out / "report.html"
+    first = page.read_text(encoding="utf-8")
+    page.unlink()
+    ended = papagaio("report", str(tiny.out))
+    assert ended.code == 0
+    assert page.read_text(encoding="utf-8") == first
+
+
+def test_a_ledger_is_shown_as_columns_that_other_programs_can_read(
+    tiny: Tiny, papagaio: Papagaio
+) -> None:
+    papagaio(*tiny.audit())
+    head, row = papagaio("ledger", "show", str(tiny.ledger)).stdout.splitlines()
+    shown = dict(zip(head.split("\t"), row.split("\t"), strict=True))
+    assert (shown["answers"], shown["interrupted"], shown["draw"]) == ("21", "0", "0")
+    verified = papagaio("ledger", "verify", str(tiny.ledger))
+    assert (verified.code, verified.stdout) == (0, f"{tiny.ledger}: 21 answers, all whole\n")
+
+
+def test_doctor_says_versions_device_and_that_nothing_is_missing(papagaio: Papagaio) -> None:
+    ended = papagaio("doctor")
+    assert ended.code == 0
+    for word in ("torch\t", "torchvision\t", "device\t", "processor\t", "nothing is missing"):
+        assert word in ended.stdout
+
+
+def test_without_arguments_it_shows_the_verbs(papagaio: Papagaio) -> None:
+    assert "audit" in papagaio().stdout + papagaio().stderr
+
+
+def test_the_run_configuration_alone_runs_the_audit_again(tiny: Tiny, papagaio: Papagaio) -> None:
+    papagaio(*tiny.audit())
+    asked = tiny.asked()
+    ended = papagaio("audit", f"--config={tiny.out / 'config.toml'}")
+    assert ended.code == 0
+    assert tiny.asked() == asked

@@ -1,0 +1,71 @@
+"""The demo's own claim, on two of its six budgets: letters teach digits."""
+
+import pytest
+
+from papagaio import demo
+from papagaio.images.letters import LETTERS
+from papagaio.images.named import open_source
+from papagaio.report.headline import headline
+from papagaio.result import Kind, Result
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "BUDGETS", (100, 500))
+        return demo.demo(tmp_path_factory.mktemp("demo") / "run")
+
+
+def accuracy(result: Result, response: str, budget: int, kind: Kind = "copy") -> float:
+    rows = [
+        row
+        for row in result.summary
+        if (row.kind, row.response, row.budget) == (kind, response, budget)
+    ]
+    figure = rows[0].accuracy
+    assert figure is not None
+    return figure.value
+
+
+def test_the_black_box_reads_digits_it_has_not_seen(result: Result) -> None:
+    assert result.black_box.accuracy.n == 590
+    assert result.black_box.accuracy.value > 0.985
+
+
+@pytest.mark.parametrize(
+    ("response", "budget", "floor"),
+    [("probabilities", 100, 0.75), ("probabilities", 500, 0.965), ("label", 500, 0.80)],
+)
+def test_a_copy_that_has_only_seen_letters_reads_digits(
+    result: Result, response: str, budget: int, floor: float
+) -> None:
+    assert accuracy(result, response, budget) >= floor
+
+
+def test_shuffled_answers_teach_nothing_and_the_owners_data_everything(result: Result) -> None:
+    assert accuracy(result, "probabilities", 500, "floor:shuffled") < 0.25
+    assert accuracy(result, "probabilities", 500, "ceiling:own-data") > 0.97
+    assert accuracy(result, "label", 500, "ceiling:labels") > 0.95
+
+
+def test_both_recipes_and_three_seeds_stand_side_by_side(result: Result) -> None:
+    recipes = {row.recipe for row in result.summary if row.response == "probabilities"}
+    assert recipes == {"recovered-logits", "thesis-10-epochs"}
+    assert {row.seeds for row in result.summary} == {3}
+    assert headline(result).startswith("From 500 answers about letters")
+
+
+def test_the_pictures_show_letters_with_the_digits_they_are_taken_for(result: Result) -> None:
+    assert 10 <= len(result.pictures) <= 24
+    assert {picture.named for picture in result.pictures} <= set("0123456789")
+
+
+def test_letters_are_the_same_every_time_and_none_is_rare() -> None:
+    one, two = open_source("letters"), open_source("letters")
+    assert one.size == 4000
+    assert one.labels is not None
+    assert [p.pixels.tobytes() for p in one.pictures()] == [
+        p.pixels.tobytes() for p in two.pictures()
+    ]
+    counts = [(one.labels == letter).sum() for letter in range(len(LETTERS))]
+    assert min(counts) >= 76
