@@ -7,11 +7,10 @@ one process at a time writes it.
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -91,25 +90,17 @@ class Ledger:
             Busy: another process works on it.
         """
         self.path = path
-        self._lock = files.lock(path.with_name(f"{path.name}.lock"))
-        self._lock.__enter__()
-        try:
+        with ExitStack() as opened:
+            opened.enter_context(files.lock(path.with_name(f"{path.name}.lock")))
             self._db = _connect(path)
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
+            opened.callback(self._db.close)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._db.close()
-        self._lock.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
     def note_request(self, question: Question, images: int) -> int:
         """Write down that a request of so many images is about to be sent; returns its number."""
@@ -254,14 +245,12 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            with self._db:  # commits, or rolls back whatever went wrong
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+        except sqlite3.DatabaseError as error:
+            if _is_full(error):
                 raise NoSpace(
                     f"{self.path}: no space left on the disk; answers paid so far are kept, "
                     "free some space and run the same command again"
@@ -272,26 +261,26 @@ class Ledger:
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        with ExitStack() as opened:
+            db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            opened.callback(db.close)
+            version = _version(db, path)
+            db.execute("PRAGMA journal_mode = WAL")
+            # An answer is paid for: it must outlast a power cut, not only a crash.
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+                db.executescript(f"BEGIN; {statements} PRAGMA user_version = {number}; COMMIT;")
+            opened.pop_all()
     except sqlite3.DatabaseError as error:
-        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
-    try:
-        version = _version(db, path)
-        db.execute("PRAGMA journal_mode = WAL")
-        # An answer is paid for: it must outlast a power cut, not only a crash.
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-            db.executescript(f"BEGIN; {statements} PRAGMA user_version = {number}; COMMIT;")
-    except sqlite3.DatabaseError as error:
-        db.close()
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        if _is_full(error):
             raise NoSpace(f"{path}: no space left on the disk; free some first") from error
         raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
-    except BaseException:
-        db.close()
-        raise
     return db
+
+
+def _is_full(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:

@@ -222,6 +222,7 @@ def _side_by_side(
             yield run_cell(study, cell, watch)
         return
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(workers, len(cells)), context, _as_worker) as pool:
         # The longest first, so that no worker is left alone with one at the end.
         order = sorted(cells, key=_cost, reverse=True)
@@ -231,11 +232,12 @@ def _side_by_side(
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
+        finally:
+            # Interrupted: a checkpoint has what the workers did, so none of them is waited for.
+            if not all(future.done() for future in futures):
+                pool.shutdown(wait=False, cancel_futures=True)
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
 
 
 def _cost(cell: Cell) -> int:
