@@ -94,6 +94,7 @@ def run_audit(
     _check_students(settings, box)
     bought = purchases(settings, sets)
     write_config(settings)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     log = Log(settings.out / "log.jsonl")
     log.note("started", command=_command(), papagaio=__version__)
     with Ledger(settings.ledger_path) as ledger:
@@ -116,7 +117,7 @@ def run_audit(
         result = Result(
             papagaio=__version__,
             command=_command(),
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            started=started,
             seconds=log.seconds,
             complete=len(records) == len(cells),
             authorised_by=settings.authorised_by,

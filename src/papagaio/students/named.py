@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from papagaio.blackboxes.torch_module import load_weights
 from papagaio.errors import BadSettings
-from papagaio.students.library import build_timm, build_torchvision, library_names
 from papagaio.students.own import SMALL_SIDE, residual_cnn, small_cnn
 from papagaio.students.student import IMAGENET, Student, colours_of
 
@@ -94,10 +93,12 @@ def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
 def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: bool) -> nn.Module:
     shape = images.shape[1], images.shape[2], images.shape[3]
     library, slash, rest = name.partition("/")
-    if slash and library == "timm":
-        return build_timm(rest, shape, classes, pretrained=pretrained)
-    if slash and library == "torchvision":
-        return build_torchvision(rest, shape, classes, pretrained=pretrained)
+    if slash and library in ("timm", "torchvision"):
+        # Two seconds of imports, which students of our own can do without.
+        from papagaio.students.library import build_timm, build_torchvision  # noqa: PLC0415
+
+        build = build_timm if library == "timm" else build_torchvision
+        return build(rest, shape, classes, pretrained=pretrained)
     if name not in own_names():
         raise BadSettings(f"student {name}: no such architecture; {_hint(name)}")
     if pretrained:
@@ -112,6 +113,8 @@ def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: 
 
 
 def _hint(name: str) -> str:
+    from papagaio.students.library import library_names  # noqa: PLC0415  # as above
+
     known = [*own_names(), *library_names()]
     by_last_part: dict[str, list[str]] = {}
     for one in known:
