@@ -308,7 +308,7 @@ def _cells(run: Path, result: "Result") -> "Iterator[tuple[Cell, CellRecord]]":
         if record is None:
             sys.exit(f"{run}: no copy from {response} by {recipe.name}, {budget}, seed {seed}")
         initial = record.initial
-        yield Cell("copy", STUDENT, initial, recipe, response, budget, seed, material), record
+        yield Cell("copy", STUDENT, initial, "", recipe, response, budget, seed, material), record
 
 
 def _material(run: Path, name: str, result: "Result") -> "Material":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from papagaio.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("papagaio")
-PROGRESS = re.compile(r"^[^:]+: [\d,]+ of [\d,]+ \w+")
+PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision) \w+: )")
 
 # Notes how many images it is given, then answers with three classes by the mean grey level.
 BOX = """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from papagaio.blackboxes.contract import BlackBox, answer_checked
 from papagaio.errors import BadImages, BadLedger, BadSettings
-from papagaio.images.imageset import ImageSet
+from papagaio.images.imageset import ImageSet, as_keys
 from papagaio.ledger import Ledger, Question
 from papagaio.progress import Step, Watch, unwatched
 
@@ -104,9 +104,9 @@ def ask(
     return ledger.read(question, digests)
 
 
-def queries_owed(box: BlackBox, images: ImageSet, rows: NDArray[np.int64], ledger: Ledger) -> int:
-    """How many images `ask` would send, given the same."""
-    return len(_owed(ledger, question_for(box), images.digests[rows]))
+def queries_owed(box: BlackBox, digests: NDArray[np.uint8], ledger: Ledger) -> int:
+    """How many of these images (digests, uint8, N x 32) `ask` would send, each once."""
+    return len(_owed(ledger, question_for(box), digests))
 
 
 @contextmanager
@@ -135,6 +135,5 @@ def _finishing_first() -> Iterator[None]:
 def _owed(ledger: Ledger, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Rows of `digests` to send: without an answer yet, and each image once."""
     missing = ledger.missing(question, digests)
-    keys = np.ascontiguousarray(digests[missing]).view("S32").ravel()
-    _, first = np.unique(keys, return_index=True)
+    _, first = np.unique(as_keys(digests[missing]), return_index=True)
     return missing[np.sort(first)]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from papagaio import files
 from papagaio.errors import BadLedger, NoSpace
+from papagaio.images.imageset import as_keys
 
 __all__ = ["MIGRATIONS", "Ledger", "Question", "Totals"]
 
@@ -230,7 +231,7 @@ class Ledger:
             return np.empty((0, 0), np.float32), np.full(len(digests), -1, np.int64)
         images = np.frombuffer(b"".join(image for image, _ in rows), "S32")
         scores = np.frombuffer(b"".join(s for _, s in rows), "<f4").reshape(len(rows), -1)
-        keys = np.ascontiguousarray(digests).view("S32").ravel()
+        keys = as_keys(digests)
         at = np.minimum(np.searchsorted(images, keys), len(rows) - 1)
         return scores.astype(np.float32), np.where(images[at] == keys, at, -1).astype(np.int64)
 

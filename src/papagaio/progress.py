@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Step", "Watch", "unwatched"]
+__all__ = ["Step", "Watch", "remark", "unwatched"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """So much of a task is done.
+    """So much of a task is done; or, of a total of 0, a remark.
 
     Attributes:
         task: what is being done, in words.
@@ -29,3 +29,8 @@ Watch = Callable[[Step], None]
 
 def unwatched(_: Step) -> None:
     """For callers who do not look."""
+
+
+def remark(words: str) -> Step:
+    """Something worth saying that is no progress."""
+    return Step(words, 0, 0, "")

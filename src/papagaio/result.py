@@ -134,8 +134,10 @@ class Queries(_Record):
     """Images sent to the black box, each counted once.
 
     `budget` and `spent` are the copies': what somebody would have to send. `scoring` (the test
-    set) and `controls` (noise, the owner's own data) are the audit's own; `total` is the ledger's
-    count. `interrupted` images were sent in requests that never returned: possibly paid besides.
+    set) and `controls` (noise, the owner's own data) are the audit's own; in `total` an image of
+    two purposes counts once. `ledger` is all that the ledger holds of this black box: the total,
+    and what other audits asked. `interrupted` images were sent in requests that never returned:
+    possibly paid besides.
     """
 
     budget: int
@@ -143,6 +145,7 @@ class Queries(_Record):
     scoring: int
     controls: int
     total: int
+    ledger: int
     interrupted: int
     price: float | None = Field(description="of `spent`, in the currency of --price-per-1000")
 

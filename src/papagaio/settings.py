@@ -3,9 +3,9 @@
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from papagaio import files
 from papagaio.errors import BadSettings
@@ -31,7 +31,7 @@ CONTROLS: tuple[Control, ...] = get_args(Control)
 def _each_once(value: object) -> object:
     """One value where several may stand, and none of them twice."""
     if isinstance(value, list | tuple):
-        return tuple(dict.fromkeys(value))
+        return tuple(one for i, one in enumerate(value) if one not in value[:i])
     return (value,) if isinstance(value, str | int) else value
 
 
@@ -80,7 +80,14 @@ class Settings(BaseModel):
     price_per_1000: float | None = Field(None, ge=0, allow_inf_nan=False)
     authorised_by: str | None = None
     ledger: Path | None = None
-    out: Path
+    out: Path = Path("runs/audit")
+
+    @model_validator(mode="after")
+    def _budgets_fit(self) -> Self:
+        over = [budget for budget in self.budgets if not 1 <= budget <= self.budget]
+        if over:
+            raise ValueError(f"budgets {over[0]:,} is not between 1 and the budget {self.budget:,}")
+        return self
 
     @property
     def curve(self) -> tuple[int, ...]:
@@ -104,19 +111,18 @@ def settings_from(values: dict[str, Any], where: str) -> Settings:
         BadSettings: one is unknown, missing or out of range.
     """
     try:
-        settings = Settings.model_validate({k.replace("_", "-"): v for k, v in values.items()})
+        return Settings.model_validate({k.replace("_", "-"): v for k, v in values.items()})
     except ValidationError as error:
         lines = [
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg'].lower()}"
+            ": ".join(
+                filter(
+                    None,
+                    (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ").lower()),
+                )
+            )
             for e in error.errors()
         ]
         raise BadSettings(f"{where}: {'; '.join(lines)}") from error
-    over = [budget for budget in settings.budgets if not 1 <= budget <= settings.budget]
-    if over:
-        raise BadSettings(
-            f"{where}: budgets {over[0]:,} is not between 1 and the budget {settings.budget:,}"
-        )
-    return settings
 
 
 def read_toml(path: Path) -> dict[str, Any]:

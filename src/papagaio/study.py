@@ -30,7 +30,6 @@ from papagaio.responses import Response, complete, derive
 from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
 from papagaio.students.named import build_student
 from papagaio.training.loop import Checkpoints, Epoch, predict, train
-from papagaio.training.losses import spread_of
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 
@@ -60,11 +59,15 @@ class Material:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training. It learns from the first `budget` images of its material."""
+    """One training. It learns from the first `budget` images of its material.
+
+    `initial` names the initial weights, and `start` is their digest where they are a file's.
+    """
 
     kind: Kind
     student: str
     initial: str
+    start: str
     recipe: Recipe
     response: Response
     budget: int
@@ -150,10 +153,7 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
     images = np.load(cell.material.images, mmap_mode="r")[: cell.budget]
     full = np.load(cell.material.answers, mmap_mode="r")[: cell.budget]
     answers = complete(derive(np.asarray(full), cell.material.shown, cell.response))
-    spread = spread_of(cell.recipe.loss, answers)
-    student = build_student(
-        cell.student, cell.initial, images, answers.shape[1], seed=cell.seed, spread=spread
-    )
+    student = build_student(cell.student, cell.initial, images, answers.shape[1], seed=cell.seed)
     checkpoint = folder / "checkpoint"
     epochs = train(
         student,

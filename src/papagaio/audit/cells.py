@@ -1,7 +1,9 @@
 """Which cells an audit is made of: copies over budgets, and their floors and ceilings."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from papagaio.audit.inputs import Inputs
 from papagaio.responses import Response
@@ -43,15 +45,38 @@ def cells_of(
     Floors and ceilings are made with the first student and lesson, at the whole budget (or all of
     the owner's data, where there is less).
     """
+    start = _start(settings.initial)
+    # Of a set with repeated images there may be fewer than a budget allows.
+    budgets = {min(budget, inputs.transfer.size) for budget in settings.curve}
     copies = [
-        Cell("copy", student, settings.initial, recipe, response, budget, seed, inputs.transfer)
-        for budget in reversed(settings.curve)
+        Cell(
+            "copy",
+            student,
+            settings.initial,
+            start,
+            recipe,
+            response,
+            budget,
+            seed,
+            inputs.transfer,
+        )
+        for budget in sorted(budgets, reverse=True)
         for student in students
         for response, recipe in lessons
         for seed in settings.seeds
     ]
     return copies + [
-        Cell(kind, students[0], settings.initial, recipe, response, material.size, seed, material)
+        Cell(
+            kind,
+            students[0],
+            settings.initial,
+            start,
+            recipe,
+            response,
+            material.size,
+            seed,
+            material,
+        )
         for kind, material, (response, recipe) in _controls(settings, lessons, inputs)
         for seed in settings.seeds
     ]
@@ -78,6 +103,11 @@ def _controls(
         for control, (kind, material, lesson) in every.items()
         if control in settings.controls and material is not None
     ]
+
+
+def _start(initial: str) -> str:
+    path = Path(initial)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _changed(recipe: Recipe, settings: Settings) -> Recipe:

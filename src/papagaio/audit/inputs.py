@@ -13,7 +13,8 @@ from papagaio import files
 from papagaio.asking import ask, choose
 from papagaio.audit.opening import Sets
 from papagaio.blackboxes.contract import BlackBox
-from papagaio.images.imageset import ImageSet, digest_of_set
+from papagaio.errors import BadImages
+from papagaio.images.imageset import ImageSet, as_keys, digest_of_set
 from papagaio.ledger import Ledger
 from papagaio.progress import Watch
 from papagaio.responses import Response
@@ -73,7 +74,7 @@ def purchases(settings: Settings, sets: Sets) -> list[Purchase]:
         noise = _noise(settings.budget, sets.transfer.shape)
         found.append(Purchase("noise", noise, choose(noise, len(noise))))
     if "own-data" in settings.controls and sets.own is not None:
-        found.append(_own(settings, sets.own))
+        found.append(_own(settings, sets.own, sets.test))
     return found
 
 
@@ -99,7 +100,7 @@ def buy(
     shuffled = np.random.default_rng(0).permutation(answers["transfer"])
     labelled = None
     if "labels" in settings.controls and sets.own is not None:
-        own = _own(settings, sets.own)
+        own = _own(settings, sets.own, sets.test)
         one_hot = np.eye(box.contract.classes, dtype=np.float32)[own.images.truth[own.rows]]
         labelled = _freeze(folder, own, "labelled", one_hot, response)
     truth = sets.test.truth
@@ -132,8 +133,13 @@ def _freeze(
     )
 
 
-def _own(settings: Settings, own: ImageSet) -> Purchase:
-    return Purchase("own", own, choose(own, min(settings.budget, len(own))))
+def _own(settings: Settings, own: ImageSet, test: ImageSet) -> Purchase:
+    """The owner's own images, without those that are test images too: no training sees these."""
+    rows = choose(own, len(own))
+    rows = rows[~np.isin(as_keys(own.digests[rows]), as_keys(test.digests))]
+    if not len(rows):
+        raise BadImages(f"{own.name}: all its images are test images; name others with --own-data")
+    return Purchase("own", own, rows[: settings.budget])
 
 
 def _noise(count: int, shape: tuple[int, int, int]) -> ImageSet:

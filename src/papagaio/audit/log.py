@@ -4,20 +4,28 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Log"]
 
 
 class Log:
-    """The log of one session of a run; earlier sessions' lines stay before it."""
+    """The log of one session of a run; earlier sessions' lines stay before it.
+
+    Attributes:
+        begun: when the run's first session began (UTC, ISO 8601).
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._start = time.monotonic()
         self._before = sum(_sessions(path))
-        if path.exists() and not path.read_bytes().endswith(b"\n"):
+        self.begun = _first_time(path) or _now()
+        text = path.read_bytes() if path.exists() else b""
+        if text and not text.endswith(b"\n"):
             # A kill cut the last line short: the next one must not be taken for its rest.
-            path.write_bytes(path.read_bytes() + b"\n")
+            with path.open("ab") as file:
+                file.write(b"\n")
 
     @property
     def seconds(self) -> float:
@@ -27,7 +35,7 @@ class Log:
     def note(self, event: str, **facts: object) -> None:
         """Add a line."""
         line = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "at": _now(),
             "second": round(time.monotonic() - self._start, 3),
             "event": event,
             **facts,
@@ -39,13 +47,27 @@ class Log:
 def _sessions(path: Path) -> list[float]:
     """How long each earlier session was seen to be at work, in seconds."""
     seconds: list[float] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:  # a line cut short by a kill
-            continue
+    for event in _events(path):
         if event["event"] == "started":
             seconds.append(0.0)
         elif seconds:
             seconds[-1] = event["second"]
     return seconds
+
+
+def _first_time(path: Path) -> str | None:
+    return next((str(event["at"]) for event in _events(path)), None)
+
+
+def _events(path: Path) -> list[dict[str, Any]]:
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:  # a line cut short by a kill
+            continue
+    return events
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

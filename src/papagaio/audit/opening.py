@@ -79,7 +79,7 @@ def _contract(settings: Settings, test: ImageSet) -> Contract:
 
 
 def _check_labels(images: ImageSet, classes: int) -> None:
-    outside = images.truth >= classes
+    outside = (images.truth < 0) | (images.truth >= classes)
     if outside.any():
         row = int(outside.argmax())
         raise BadImages(

@@ -59,8 +59,10 @@ def set_record(images: ImageSet) -> SetRecord:
     )
 
 
-def queries_record(settings: Settings, bought: Sequence[Purchase], interrupted: int) -> Queries:
-    """How many images were sent, and for what; in the total, one of two purposes counts once."""
+def queries_record(
+    settings: Settings, bought: Sequence[Purchase], interrupted: int, held: int
+) -> Queries:
+    """How many images were sent, and for what; `held` are the ledger's answers of the black box."""
     digests = {p.purpose: np.unique(p.images.digests[p.rows], axis=0) for p in bought}
     sizes = {purpose: len(rows) for purpose, rows in digests.items()}
     price = settings.price_per_1000
@@ -70,6 +72,7 @@ def queries_record(settings: Settings, bought: Sequence[Purchase], interrupted: 
         scoring=sizes["test"],
         controls=sizes.get("noise", 0) + sizes.get("own", 0),
         total=len(np.unique(np.concatenate([*digests.values()]), axis=0)),
+        ledger=held,
         interrupted=interrupted,
         price=None if price is None else round(sizes["transfer"] * price / 1000, 6),
     )

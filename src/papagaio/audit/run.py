@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ from papagaio.blackboxes.contract import BlackBox
 from papagaio.blackboxes.torch_module import digest_weights, load_weights
 from papagaio.errors import BadSettings, PapagaioError
 from papagaio.images.duplicates import near_duplicates
-from papagaio.ledger import Ledger
-from papagaio.progress import Watch, unwatched
+from papagaio.ledger import Ledger, Totals
+from papagaio.progress import Watch, remark, unwatched
 from papagaio.report.page import write_report
 from papagaio.result import CellRecord, Result, TestRecord, write_result
 from papagaio.settings import Settings, read_toml, settings_from, write_config
@@ -46,10 +45,14 @@ __all__ = ["Forecast", "audit", "forecast", "run_audit"]
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an audit would do: its resolved settings, the queries still owed, and its trainings."""
+    """What an audit would do: its resolved settings, the queries still owed, and its trainings.
+
+    In `total` an image of two purposes counts once.
+    """
 
     settings: Settings
     queries: dict[Purpose, int]
+    total: int
     trainings: int
 
 
@@ -90,18 +93,17 @@ def run_audit(
     watch: Watch = unwatched,
 ) -> Result:
     """Audit a black box and images that are open already; as `audit`, which locks the run first."""
-    settings, machine = _resolved(settings, sets, lessons)
+    settings, machine = _resolved(settings, sets, lessons, watch)
     _check_students(settings, box)
     bought = purchases(settings, sets)
     write_config(settings)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
     log = Log(settings.out / "log.jsonl")
     log.note("started", command=_command(), papagaio=__version__)
     with Ledger(settings.ledger_path) as ledger:
         inputs = buy(settings, box, sets, bought, ledger, watch)
-        interrupted = sum(t.interrupted for t in ledger.totals() if t.question == question_for(box))
-    log.note("asked", interrupted=interrupted)
-    described = _described(settings, box, sets, bought, inputs, interrupted)
+        (held,) = (t for t in ledger.totals() if t.question == question_for(box))
+    log.note("asked", answers=held.answers, interrupted=held.interrupted)
+    described = _described(settings, box, sets, bought, inputs, held)
     cells = cells_of(settings, lessons, settings.students, inputs)
     study = Study(
         settings.out / "cells", inputs.test, inputs.labels, machine, settings.checkpoint_seconds
@@ -117,7 +119,7 @@ def run_audit(
         result = Result(
             papagaio=__version__,
             command=_command(),
-            started=started,
+            started=log.begun,
             seconds=log.seconds,
             complete=len(records) == len(cells),
             authorised_by=settings.authorised_by,
@@ -142,22 +144,25 @@ def forecast(settings: Settings) -> Forecast:
     with tempfile.TemporaryDirectory() as scratch:
         box, sets = open_all(settings, Path(scratch))
         lessons = lessons_of(settings, box.contract.shape)
-        settings, _ = _resolved(settings, sets, lessons)
+        settings, _ = _resolved(settings, sets, lessons, unwatched)
         _check_students(settings, box)
         bought = purchases(settings, sets)
         path = settings.ledger_path if settings.ledger_path.exists() else Path(scratch, "ledger")
         with Ledger(path) as ledger:
-            owed = {p.purpose: queries_owed(box, p.images, p.rows, ledger) for p in bought}
+            digests = {p.purpose: p.images.digests[p.rows] for p in bought}
+            owed = {purpose: queries_owed(box, rows, ledger) for purpose, rows in digests.items()}
+            total = queries_owed(box, np.concatenate([*digests.values()]), ledger)
         floors_and_ceilings = sum(
             (control in ("labels", "own-data")) <= (sets.own is not None)
             for control in settings.controls
         )
         copies = len(settings.curve) * len(settings.students) * len(lessons)
-        return Forecast(settings, owed, (copies + floors_and_ceilings) * len(settings.seeds))
+        trainings = (copies + floors_and_ceilings) * len(settings.seeds)
+        return Forecast(settings, owed, total, trainings)
 
 
 def _resolved(
-    settings: Settings, sets: Sets, lessons: Sequence[Lesson]
+    settings: Settings, sets: Sets, lessons: Sequence[Lesson], watch: Watch
 ) -> tuple[Settings, Machine]:
     """The settings with nothing left to choose, and where they train.
 
@@ -166,21 +171,22 @@ def _resolved(
     """
     config = settings.out / "config.toml"
     earlier = settings_from(read_toml(config), str(config)) if config.exists() else settings
-    device, _ = choose_device(earlier.device if settings.device == "auto" else settings.device)
+    device, why = choose_device(earlier.device if settings.device == "auto" else settings.device)
+    watch(remark(f"device {device}: {why}"))
     precision = earlier.precision if settings.precision == "auto" else settings.precision
     threads = settings.threads or earlier.threads or max(1, cores() // settings.workers)
     students = settings.students or (default_student(sets.transfer.shape),)
     machine = Machine(device, threads=threads)
     if precision == "auto":
         network = build_student(students[0], "random", sets.transfer.pixels[:64], 10, seed=0)
-        precision, _ = precision_for(network, sets.transfer.pixels, lessons[0][1], machine)
+        precision, why = precision_for(network, sets.transfer.pixels, lessons[0][1], machine)
+        watch(remark(f"precision {precision}: {why}"))
     machine = replace(machine, precision=precision)
     resolved = {
         "device": device,
         "precision": precision,
         "threads": threads,
         "students": students,
-        "recipes": tuple(dict.fromkeys(recipe.name for _, recipe in lessons)),
     }
     return settings.model_copy(update=resolved), machine
 
@@ -205,7 +211,7 @@ def _described(
     sets: Sets,
     bought: Sequence[Purchase],
     inputs: Inputs,
-    interrupted: int,
+    held: Totals,
 ) -> dict[str, Any]:
     """The parts of the result that stand before the first training."""
     labels = np.load(inputs.labels)
@@ -214,7 +220,7 @@ def _described(
         "black_box": black_box_record(box, inputs, labels),
         "transfer": set_record(sets.transfer),
         "test": TestRecord(**set_record(sets.test).model_dump(), near_duplicates=len(twins)),
-        "queries": queries_record(settings, bought, interrupted),
+        "queries": queries_record(settings, bought, held.interrupted, held.answers),
         "references": references_record(labels, box.contract.classes),
         "pictures": pictures(
             np.load(inputs.transfer.images, mmap_mode="r"),

@@ -18,7 +18,7 @@ __all__ = ["Imported", "import_function"]
 
 @dataclass(frozen=True)
 class Imported:
-    """A function, and the digest of the file that holds it (hexadecimal SHA-256)."""
+    """A function, and the digest of its file and name (hexadecimal SHA-256)."""
 
     spec: str
     function: Callable[..., Any]
@@ -27,6 +27,8 @@ class Imported:
 
 def import_function(spec: str) -> Imported:
     """Run the module that `spec` names, and take the function from it.
+
+    Modules beside a file are found; as everywhere in Python, one name is one module a process.
 
     Raises:
         BadSettings: no such file, module or function, or the module raised while it was imported.
@@ -41,8 +43,9 @@ def import_function(spec: str) -> Imported:
         raise BadSettings(
             f"{where} has no function {name}; it has: {', '.join(functions) or 'none'}"
         )
-    source = Path(module.__file__).read_bytes() if module.__file__ else spec.encode()
-    return Imported(spec, function, hashlib.sha256(source).hexdigest())
+    file = getattr(module, "__file__", None)
+    source = Path(file).read_bytes() if file else b""
+    return Imported(spec, function, hashlib.sha256(source + name.encode()).hexdigest())
 
 
 def _module_of_file(path: Path) -> ModuleType:

@@ -46,7 +46,7 @@ def open_torch_module(
         spec: names a function without arguments that returns the module.
         weights: a safetensors file that fits the module strictly.
         contract: what it takes and gives.
-        identity: a stable name of the model; None takes a digest of the weights.
+        identity: a stable name of the model; None takes a digest of its weights and code.
 
     Raises:
         BadSettings: there is no such function, it builds no module, or the weights do not fit.
@@ -68,7 +68,9 @@ def open_torch_module(
         module.load_state_dict(state)
     except RuntimeError as error:
         raise BadSettings(f"{weights} does not fit {spec}: {error}") from error
-    return TorchBox(spec, identity or digest_weights(state), contract, module)
+    # The same weights in another forward pass are another model.
+    own = f"{digest_weights(state)}+{imported.digest[:16]}"
+    return TorchBox(spec, identity or own, contract, module)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

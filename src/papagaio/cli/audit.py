@@ -7,11 +7,6 @@ import typer
 
 __all__ = ["audit"]
 
-_BLACK_BOX = "The black box"
-_IMAGES = "The images"
-_COPY = "The copies"
-_RUN = "The run"
-
 
 def audit(
     context: typer.Context,
@@ -25,14 +20,13 @@ def audit(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Safetensors file for a torch module.", rich_help_panel=_BLACK_BOX),
+        typer.Option(help="Safetensors file for a torch module."),
     ] = None,
     identity: Annotated[
         str | None,
         typer.Option(
             help="A stable name of this very model. By default a digest of the weights, or of the "
             "function's file: declare one if the function's weights lie elsewhere.",
-            rich_help_panel=_BLACK_BOX,
         ),
     ] = None,
     input: Annotated[  # noqa: A002  # the option's name
@@ -40,25 +34,21 @@ def audit(
         typer.Option(
             metavar="HxWxC",
             help="What the black box takes, as 32x32x3. By default the test images' size.",
-            rich_help_panel=_BLACK_BOX,
         ),
     ] = None,
     classes: Annotated[
         int | None,
-        typer.Option(
-            help="How many classes. By default the test set's.", rich_help_panel=_BLACK_BOX
-        ),
+        typer.Option(help="How many classes. By default the test set's."),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(help="Images a request. [default: 64]", rich_help_panel=_BLACK_BOX),
+        typer.Option(help="Images a request. [default: 64]"),
     ] = None,
     authorised_by: Annotated[
         str | None,
         typer.Option(
             metavar='"WHO, REFERENCE"',
             help="Who allowed this audit of a model that is not yours; stands in the result.",
-            rich_help_panel=_BLACK_BOX,
         ),
     ] = None,
     transfer: Annotated[
@@ -66,7 +56,6 @@ def audit(
         typer.Option(
             help="Images from elsewhere to ask about: an image folder, .parquet, .npz, or cifar10, "
             "cifar100, digits, letters (NAME:test for another part). Labels are not used.",
-            rich_help_panel=_IMAGES,
         ),
     ] = None,
     test: Annotated[
@@ -74,21 +63,18 @@ def audit(
         typer.Option(
             help="Your own labelled images, for scores and nothing else. As --transfer; in a "
             "folder, a sub-folder a class.",
-            rich_help_panel=_IMAGES,
         ),
     ] = None,
     own_data: Annotated[
         str | None,
         typer.Option(
             help="More labelled images of the black box's own kind, for the ceilings.",
-            rich_help_panel=_IMAGES,
         ),
     ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
             help="Where cifar10/ and cifar100/ lie as Parquet files. [default: download]",
-            rich_help_panel=_IMAGES,
         ),
     ] = None,
     resize: Annotated[
@@ -97,7 +83,6 @@ def audit(
             metavar="RULE",
             help="For images of another size: exact refuses them, stretch, crop, or pad. "
             "[default: exact]",
-            rich_help_panel=_IMAGES,
         ),
     ] = None,
     colour: Annotated[
@@ -106,16 +91,18 @@ def audit(
             metavar="RULE",
             help="For grey images where colour is needed, or the reverse: exact refuses them, "
             "convert. [default: exact]",
-            rich_help_panel=_IMAGES,
         ),
     ] = None,
     budget: Annotated[
         int | None,
-        typer.Option(help="The most transfer images to ask about.", rich_help_panel=_COPY),
+        typer.Option(
+            help="The most transfer images to ask about. Scoring and controls are asked "
+            "besides; --dry-run says how many."
+        ),
     ] = None,
     budgets: Annotated[
         str | None,
-        typer.Option(help="Smaller budgets for a curve, as 100,500,1000.", rich_help_panel=_COPY),
+        typer.Option(help="Smaller budgets for a curve, as 100,500,1000."),
     ] = None,
     responses: Annotated[
         str | None,
@@ -123,7 +110,6 @@ def audit(
             help="How much an answer shows: probabilities, rounded-3, rounded-2, rounded-1, top-5, "
             "top-3, top-1, label; several with commas. Weaker ones are derived, at no query. "
             "[default: probabilities]",
-            rich_help_panel=_COPY,
         ),
     ] = None,
     recipes: Annotated[
@@ -131,7 +117,6 @@ def audit(
         typer.Option(
             help="recovered-logits, labels, thesis; several with commas. [default: what suits the "
             "response best]",
-            rich_help_panel=_COPY,
         ),
     ] = None,
     students: Annotated[
@@ -139,7 +124,6 @@ def audit(
         typer.Option(
             help="small-cnn, residual-cnn, timm/NAME or torchvision/NAME; several with commas. "
             "[default: by image size]",
-            rich_help_panel=_COPY,
         ),
     ] = None,
     initial: Annotated[
@@ -147,78 +131,70 @@ def audit(
         typer.Option(
             help="The students' initial weights: random, library (downloads the library's), or a "
             "safetensors file. [default: random]",
-            rich_help_panel=_COPY,
         ),
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Several with commas, as 0,1,2. [default: 0]", rich_help_panel=_COPY),
+        typer.Option(help="Several with commas, as 0,1,2. [default: 0]"),
     ] = None,
     controls: Annotated[
         str | None,
         typer.Option(
             help="Floors and ceilings to train: shuffled, noise, labels, own-data; or none. Noise "
             "and own data are asked about, besides the budget. [default: all]",
-            rich_help_panel=_COPY,
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Instead of the recipe's.", rich_help_panel=_COPY),
+        typer.Option(help="Instead of the recipe's."),
     ] = None,
     augmentation: Annotated[
         str | None,
         typer.Option(
-            help="crop, flip, or none, instead of the recipe's. Leave flip out where mirrored "
-            "images mean something else.",
-            rich_help_panel=_COPY,
+            help="crop, flip, affine, or none, instead of the recipe's. Leave flip out where "
+            "mirrored images mean something else.",
         ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu, cuda, mps or auto. [default: auto]", rich_help_panel=_RUN),
+        typer.Option(help="cpu, cuda, mps or auto. [default: auto]"),
     ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
             help="float32, bfloat16, or auto: whichever is measured to be faster. [default: auto]",
-            rich_help_panel=_RUN,
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(help="CPU threads a training. [default: all]", rich_help_panel=_RUN),
+        typer.Option(help="CPU threads a training. [default: all]"),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Trainings side by side. [default: 1]", rich_help_panel=_RUN),
+        typer.Option(help="Trainings side by side. [default: 1]"),
     ] = None,
     checkpoint_seconds: Annotated[
         float | None,
         typer.Option(
             help="Least time between two checkpoints of a training. [default: 10]",
-            rich_help_panel=_RUN,
         ),
     ] = None,
     price_per_1000: Annotated[
         float | None,
-        typer.Option(help="Price of 1,000 queries, for the report.", rich_help_panel=_RUN),
+        typer.Option(help="Price of 1,000 queries, for the report."),
     ] = None,
     ledger: Annotated[
         Path | None,
-        typer.Option(
-            help="Where answers are kept. [default: OUT/ledger.sqlite]", rich_help_panel=_RUN
-        ),
+        typer.Option(help="Where answers are kept. [default: OUT/ledger.sqlite]"),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder; an existing run goes on.", rich_help_panel=_RUN),
+        typer.Option(help="The run's folder; an existing run goes on. [default: runs/audit]"),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             help="A TOML file with these options as keys (own-data = ...). Flags win.",
-            rich_help_panel=_RUN,
         ),
     ] = None,
     dry_run: Annotated[
@@ -226,18 +202,16 @@ def audit(
         typer.Option(
             "--dry-run",
             help="Show the resolved settings and how many queries would be sent; send none.",
-            rich_help_panel=_RUN,
         ),
     ] = False,
 ) -> None:
-    r"""Measure how good a copy of a black box can be made from its answers.
+    """Measure how good a copy of a black box can be made from its answers.
+
+    For example: papagaio audit my_model.py:predict --transfer photos --test my_test_images
+    --budget 5000 --dry-run
 
     Nothing paid for is lost: interrupted, the same command goes on where it stopped.
     OUT/report.html shows the result, OUT/result.json holds it.
-
-    \b
-    papagaio audit my_model.py:predict --transfer photos/ --test my_test_images/ \\
-        --budget 5000 --out runs/mine
     """
     from papagaio.audit.run import audit as run
     from papagaio.audit.run import forecast
@@ -274,5 +248,5 @@ def _show(forecast: Any) -> None:  # noqa: ANN401  # a Forecast, whose module is
     typer.echo(to_toml(forecast.settings), nl=False)
     for purpose, count in forecast.queries.items():
         typer.echo(f"# queries to send about {purpose} images: {count}")
-    typer.echo(f"# queries to send in all: {sum(forecast.queries.values())}")
+    typer.echo(f"# queries to send in all: {forecast.total}")
     typer.echo(f"# trainings: {forecast.trainings}")

@@ -21,13 +21,8 @@ def demo(
     A copy that has never seen a digit reads them; OUT/report.html shows how well, from how many
     answers. About a minute on two cores.
     """
-    try:
-        from papagaio.demo import demo as run
-    except ImportError as error:
-        from papagaio.errors import BadSettings
-
-        raise BadSettings(f"{error}; the demo needs pip install 'papagaio[demo]'") from error
     from papagaio.cli.progress import watching
+    from papagaio.demo import demo as run
     from papagaio.report.headline import answer, headline
 
     with watching() as watch:

@@ -45,5 +45,5 @@ def verify(file: File) -> None:
 
 
 def _check(file: Path) -> None:
-    if not file.is_file():
-        raise BadLedger(f"{file}: no such file")
+    if not file.is_file() or not file.stat().st_size:
+        raise BadLedger(f"{file}: no such file, or an empty one; name a ledger")

@@ -36,13 +36,13 @@ def watching() -> Iterator[Watch]:
 
 def _bars(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}, {task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
     )
 
@@ -55,6 +55,9 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, step: Step) -> None:
+        if step.total == 0:
+            self._progress.console.print(step.task, markup=False, highlight=False)
+            return
         if step.task not in self._tasks:
             self._tasks[step.task] = self._progress.add_task(
                 step.task, total=step.total, unit=step.unit, note="", rate=""
@@ -78,6 +81,9 @@ class _Lines:
         self._first_done = 0
 
     def __call__(self, step: Step) -> None:
+        if step.total == 0:
+            print(step.task, file=sys.stderr, flush=True)  # noqa: T201  # the rim
+            return
         now = time.monotonic()
         begins = step.task != self._task
         if begins:

@@ -7,6 +7,7 @@ on-pixels counted in blocks of 4 x 4, so 17 levels.
 import numpy as np
 from numpy.typing import NDArray
 
+from papagaio.errors import BadImages
 from papagaio.images.source import Part, Source, arrays
 
 __all__ = ["TEST_SIZE", "digits", "levels_to_pixels"]
@@ -16,9 +17,12 @@ TEST_SIZE = 590
 
 def digits(part: Part) -> Source:
     """One part of the digits: 1,207 (train) or 590 (test) images of 8 x 8 x 1, split by class."""
-    # Optional, and slow to import.
-    from sklearn.datasets import load_digits  # noqa: PLC0415
-    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+    try:
+        # Optional, and slow to import.
+        from sklearn.datasets import load_digits  # noqa: PLC0415
+        from sklearn.model_selection import train_test_split  # noqa: PLC0415
+    except ImportError as error:
+        raise BadImages(f"digits: {error}; pip install 'papagaio[demo]' brings it") from error
 
     images, labels = load_digits(return_X_y=True)
     rows = train_test_split(

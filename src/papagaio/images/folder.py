@@ -25,10 +25,12 @@ def folder(path: Path) -> Source:
             order of their names).
 
     Raises:
-        BadImages: there is no image, or images lie both beside and inside sub-folders.
+        BadImages: there is no image, images lie both beside and inside sub-folders, or a class has
+            none (left out, it would move the classes behind it).
     """
     flat = _images_in(path)
-    classes = [child for child in sorted(path.iterdir()) if _images_in(child)]
+    folders = [c for c in sorted(path.iterdir()) if c.is_dir() and not c.name.startswith(".")]
+    classes = folders if any(_images_in(child) for child in folders) else []
     if flat and classes:
         raise BadImages(
             f"{path}: images lie both in it and in its sub-folders ({classes[0].name}, ...); "
@@ -37,6 +39,12 @@ def folder(path: Path) -> Source:
     if flat:
         return _of_files(path.name, flat)
     found = [_images_in(child) for child in classes]
+    if not all(found):
+        empty = classes[[bool(images) for images in found].index(False)]
+        raise BadImages(
+            f"{empty}: no images in it; each sub-folder is a class, and leaving one out would move "
+            "the others: give it images, or remove it"
+        )
     labels = np.repeat(np.arange(len(found), dtype=np.int64), [len(images) for images in found])
     source = _of_files(path.name, [image for images in found for image in images])
     return Source(

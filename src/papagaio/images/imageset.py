@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from papagaio.errors import BadImages
 
-__all__ = ["ImageSet", "digest_images", "digest_of_set"]
+__all__ = ["ImageSet", "as_keys", "digest_images", "digest_of_set"]
 
 # A change of what is digested takes a new tag, so that old ledgers cannot be misread.
 _TAG = b"papagaio-image-1"
@@ -70,13 +70,13 @@ class ImageSet:
         if self.labels is None:
             raise BadImages(
                 f"{self.name}: no labels; the true class of each image is needed here "
-                "(a sub-folder a class, a label column, or an array `labels`)"
+                "(a sub-folder a class, a column of integers, or an array `labels`)"
             )
         return self.labels
 
     def distinct(self) -> NDArray[np.int64]:
         """Rows (int64) of each image's first occurrence: the same image twice is one query."""
-        _, first = np.unique(_as_keys(self.digests), return_index=True)
+        _, first = np.unique(as_keys(self.digests), return_index=True)
         return np.sort(first).astype(np.int64)
 
 
@@ -99,6 +99,6 @@ def digest_of_set(digests: NDArray[np.uint8]) -> str:
     return hashlib.sha256(digests.tobytes()).hexdigest()
 
 
-def _as_keys(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
-    """Each row as one opaque value that can be sorted and compared."""
+def as_keys(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """Digests (uint8, N x 32) as one value each (bytes, N) that can be sorted and compared."""
     return np.ascontiguousarray(digests).view("S32").ravel()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from papagaio.errors import BadImages
 from papagaio.images.digits import levels_to_pixels
 from papagaio.images.source import Source, arrays
 
@@ -119,8 +120,11 @@ def _drawn(x: Floats, y: Floats, pen: Floats) -> NDArray[np.uint8]:
 @cache
 def _skeletons() -> Floats:
     """Points (fonts * 52, points, 2) on the skeleton of every letter in every font, in [-1, 1]."""
-    # Optional, and slow to import.
-    from matplotlib import get_data_path  # noqa: PLC0415
+    try:
+        # Optional, and slow to import.
+        from matplotlib import get_data_path  # noqa: PLC0415
+    except ImportError as error:
+        raise BadImages(f"letters: {error}; pip install 'papagaio[demo]' brings it") from error
 
     folder = Path(get_data_path(), "fonts", "ttf")
     fonts = [ImageFont.truetype(folder / f"{name}.ttf", 64) for name in _FONTS]

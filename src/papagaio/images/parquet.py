@@ -25,10 +25,10 @@ def parquet(name: str, paths: Sequence[Path]) -> Source:
 
     The image column is a struct with a field `bytes`, or plain binary; the labels, where there
     are any, stand in `label`, `labels` or `fine_label`, and the classes' names in the schema's
-    metadata.
+    metadata. Labels that are no integers are none.
 
     Raises:
-        BadImages: a file is not Parquet, has no image column, or its labels are no integers.
+        BadImages: a file is not Parquet, or has no image column.
     """
     schemas = [_schema(path) for path in paths]
     columns = [_image_column(path, schema) for path, schema in zip(paths, schemas, strict=True)]
@@ -42,7 +42,7 @@ def parquet(name: str, paths: Sequence[Path]) -> Source:
         name,
         sum(pq.read_metadata(path).num_rows for path in paths),
         pictures,
-        None if label is None else np.concatenate([_labels(path, label) for path in paths]),
+        None if label is None else _all_labels(paths, label),
         None if label is None else _class_names(schemas[0], label),
     )
 
@@ -86,13 +86,20 @@ def _damaged(path: Path, error: Exception) -> BadImages:
     return BadImages(f"{path}: damaged Parquet file ({error}); fetch or write it again")
 
 
-def _labels(path: Path, column: str) -> NDArray[np.int64]:
+def _all_labels(paths: Sequence[Path], column: str) -> NDArray[np.int64] | None:
+    """The labels of every file; None where they are no classes' numbers."""
+    found = [_labels(path, column) for path in paths]
+    known = [labels for labels in found if labels is not None]
+    return np.concatenate(known) if len(known) == len(found) else None
+
+
+def _labels(path: Path, column: str) -> NDArray[np.int64] | None:
     try:
         values = pq.read_table(path, columns=[column]).column(0)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
     if not pa.types.is_integer(values.type) or values.null_count:
-        raise BadImages(f"{path}: column {column} must hold an integer for every image")
+        return None
     return np.asarray(values.to_numpy(), np.int64)
 
 

@@ -48,8 +48,6 @@ class Source:
     def __post_init__(self) -> None:
         if self.size == 0:
             raise BadImages(f"{self.name}: no images found; name a source that has some")
-        if self.labels is not None:
-            _check_labels(self.name, self.labels, self.classes)
 
 
 def arrays(
@@ -109,11 +107,3 @@ def _gather(source: Source, file: Path, shape: Shape | None, fit: Fit) -> NDArra
 def _shape_of(picture: Picture) -> Shape:
     height, width, channels = picture.pixels.shape
     return height, width, channels
-
-
-def _check_labels(name: str, labels: NDArray[np.int64], classes: tuple[str, ...] | None) -> None:
-    known = f"{len(classes)} classes are named" if classes else "classes count from 0"
-    outside = labels < 0 if classes is None else (labels < 0) | (labels >= len(classes))
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        raise BadImages(f"{name}: label {labels[row]} of image {row} is out of range; {known}")

@@ -1,6 +1,6 @@
 """What could make a result meaningless, said before anything else."""
 
-from papagaio.report.headline import headline_row, no_better_than_shuffled
+from papagaio.report.headline import at_the_floor, headline_row
 from papagaio.report.numbers import count, plural
 from papagaio.result import Result
 
@@ -11,7 +11,15 @@ _FEW_IMAGES = 100
 
 def cautions(result: Result) -> list[str]:
     """The warnings that apply, the gravest first; none where all is well."""
-    every = (_incomplete, _near_duplicates, _one_seed, _at_the_floor, _interrupted, _few_images)
+    every = (
+        _incomplete,
+        _black_box_is_wrong,
+        _near_duplicates,
+        _one_seed,
+        _at_the_floor,
+        _interrupted,
+        _few_images,
+    )
     return [said for caution in every if (said := caution(result))]
 
 
@@ -21,6 +29,16 @@ def _incomplete(result: Result) -> str:
     return (
         "The run is incomplete: trainings are missing, and what stands here may change."
         " The same command goes on where it stopped."
+    )
+
+
+def _black_box_is_wrong(result: Result) -> str:
+    box = result.black_box
+    if box.classes == 2 or box.accuracy.value > 2 / box.classes:
+        return ""
+    return (
+        "The black box itself is hardly ever right: its classes may stand in another order than the"
+        " test set\u2019s (a folder\u2019s sub-folders count in the order of their names)."
     )
 
 
@@ -45,11 +63,11 @@ def _one_seed(result: Result) -> str:
 
 
 def _at_the_floor(result: Result) -> str:
-    if not no_better_than_shuffled(result):
+    if not at_the_floor(result):
         return ""
     return (
-        "The copy is not above the floor: a student of shuffled answers, which hold no knowledge,"
-        " may reach as much."
+        "The copy is not above the floor: a student of shuffled answers, or of answers about pure"
+        " noise, may reach as much."
     )
 
 

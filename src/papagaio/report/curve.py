@@ -70,7 +70,11 @@ def _ticks(places: dict[int, float]) -> list[tuple[float, str]]:
 
 
 def _draw_references(svg: Element, result: Result) -> None:
-    levels = [(one, one.level.value) for one in references(result) if one.level is not None]
+    levels = [
+        (one, one.level)
+        for one in references(result)
+        if one.level is not None and one.name != "black box"
+    ]
     levels.sort(key=lambda pair: -pair[1])
     wanted = [plot.y_of(value) for _, value in levels]
     for (one, value), y, label in zip(levels, wanted, plot.spread(wanted, _LABEL_GAP), strict=True):
@@ -78,7 +82,9 @@ def _draw_references(svg: Element, result: Result) -> None:
         add(marks, "line", x1=plot.LEFT, x2=plot.RIGHT, y1=y, y2=y)
         leader = f"{plot.RIGHT:.0f},{y:.1f} {plot.RIGHT + 14:.0f},{label:.1f}"
         add(marks, "polyline", class_="leader", points=leader, fill="none")
-        add(marks, "text", f"{one.name} {percent(value)}", x=plot.RIGHT + 18, y=label + 4)
+        learned = "" if one.budget is None else f" ({count(one.budget)})"
+        words = f"{one.name} {percent(value)}{learned}"
+        add(marks, "text", words, x=plot.RIGHT + 18, y=label + 4)
 
 
 def _draw(marks: Element, index: int, one: Series, places: dict[int, float], shift: float) -> None:

@@ -4,15 +4,24 @@ from papagaio.report.numbers import count, money, percent, plural, share
 from papagaio.report.series import series
 from papagaio.result import Figure, Kind, Result, SummaryRow
 
-__all__ = ["answer", "headline", "headline_row", "no_better_than_shuffled", "row_of"]
+__all__ = ["answer", "at_the_floor", "floor_row", "headline", "headline_row", "row_of"]
 
 _BOXS = "black box\u2019s"
+_DEFAULT_RECIPES = ("recovered-logits", "labels")
 
 
 def headline_row(result: Result) -> SummaryRow | None:
-    """The copies that the headline is about: the first ones made with the largest budget."""
+    """The copies that the headline is about.
+
+    Those of the largest budget, the first response and student, and of several recipes the default.
+    """
     copies = [row for row in result.summary if row.kind == "copy"]
-    return max(copies, key=lambda row: row.budget, default=None)
+    if not copies:
+        return None
+    first = max(copies, key=lambda row: row.budget)
+    same = (first.budget, first.response, first.student)
+    rivals = [row for row in copies if (row.budget, row.response, row.student) == same]
+    return next((row for row in rivals if row.recipe in _DEFAULT_RECIPES), first)
 
 
 def row_of(result: Result, kind: Kind) -> SummaryRow | None:
@@ -20,9 +29,16 @@ def row_of(result: Result, kind: Kind) -> SummaryRow | None:
     return next((row for row in result.summary if row.kind == kind), None)
 
 
-def no_better_than_shuffled(result: Result) -> bool:
+def floor_row(result: Result) -> SummaryRow | None:
+    """The floor that is hardest to beat: the student of shuffled answers, or of noise images."""
+    rows = [row_of(result, "floor:shuffled"), row_of(result, "floor:noise")]
+    present = [row for row in rows if row is not None and row.fidelity is not None]
+    return max(present, key=lambda row: _value(row.fidelity), default=None)
+
+
+def at_the_floor(result: Result) -> bool:
     """Whether the headline's copy stays at or under its floor's upper bound."""
-    copy, floor = headline_row(result), row_of(result, "floor:shuffled")
+    copy, floor = headline_row(result), floor_row(result)
     if copy is None or floor is None or copy.fidelity is None or floor.fidelity is None:
         return False
     return copy.fidelity.value <= floor.fidelity.high
@@ -35,13 +51,8 @@ def headline(result: Result) -> str:
         return "No copy has been trained yet."
     found = [part for part in (_same(result, row), _right(result, row)) if part]
     said = " and ".join(found) or "could not be scored"
-    about = f"From {plural(_answers(result, row), 'answer')} about {result.transfer.name}"
+    about = f"From {plural(row.budget, 'answer')} about {result.transfer.name}"
     return f"{about}, a copy {said}{_cost(result, row)}."
-
-
-def _answers(result: Result, row: SummaryRow) -> int:
-    # A set with repeated images may hold fewer than the budget allows.
-    return min(row.budget, result.queries.spent)
 
 
 def _same(result: Result, row: SummaryRow) -> str:
@@ -69,11 +80,7 @@ def _cost(result: Result, row: SummaryRow) -> str:
     if queries.price is None:
         return ""
     # An unfinished run may have paid for more answers than its largest copy has learned from.
-    whose = (
-        "its"
-        if _answers(result, row) == queries.spent
-        else f"the audit\u2019s {count(queries.spent)}"
-    )
+    whose = "its" if row.budget == queries.spent else f"the audit\u2019s {count(queries.spent)}"
     return f"; {whose} queries cost {money(queries.price)}"
 
 
@@ -83,28 +90,35 @@ def answer(result: Result) -> str:
     if row is None or row.fidelity is None:
         return "Nothing can be said before a copy has been trained and scored."
     made = percent(row.fidelity.value)
-    if no_better_than_shuffled(result):
+    if at_the_floor(result):
         return (
             f"This audit does not show it: the copy makes {made} of the {_BOXS} decisions, no more"
-            " than a student of shuffled answers may reach."
+            f" than {_floor_words(result)} may reach."
         )
     return (
-        f"Somebody with {plural(_answers(result, row), 'answer')} can make {made}"
+        f"Somebody with {plural(row.budget, 'answer')} can make {made}"
         f" of the {_BOXS} decisions without it{_against(result)}{_earlier(result, row)}."
     )
 
 
 def _against(result: Result) -> str:
-    shuffled, own = row_of(result, "floor:shuffled"), row_of(result, "ceiling:own-data")
+    floor, own = floor_row(result), row_of(result, "ceiling:own-data")
     others = [
         f"{percent(figure.value)} for {whose}"
         for figure, whose in (
-            (_fidelity(shuffled), "a student of shuffled answers"),
+            (_fidelity(floor), _floor_words(result)),
             (_fidelity(own), "a student of answers about the owner\u2019s own data"),
         )
         if figure is not None
     ]
     return f", against {' and '.join(others)}" if others else ""
+
+
+def _floor_words(result: Result) -> str:
+    floor = floor_row(result)
+    if floor is not None and floor.kind == "floor:noise":
+        return "a student of answers about pure noise"
+    return "a student of shuffled answers"
 
 
 def _earlier(result: Result, row: SummaryRow) -> str:
@@ -116,3 +130,7 @@ def _earlier(result: Result, row: SummaryRow) -> str:
 
 def _fidelity(row: SummaryRow | None) -> Figure | None:
     return None if row is None else row.fidelity
+
+
+def _value(figure: Figure | None) -> float:
+    return 0.0 if figure is None else figure.value

@@ -17,6 +17,7 @@ class Reference:
         name: in a word or two.
         meaning: in one line.
         accuracy, fidelity: as far as they were measured.
+        budget: how many images it learned from, where it learned.
     """
 
     side: str
@@ -24,11 +25,13 @@ class Reference:
     meaning: str
     accuracy: Figure | None
     fidelity: Figure | None
+    budget: int | None = None
 
     @property
-    def level(self) -> Figure | None:
+    def level(self) -> float | None:
         """Where it stands beside fidelities; its accuracy, where nothing was trained."""
-        return self.fidelity or self.accuracy
+        figure = self.fidelity or self.accuracy
+        return None if figure is None else figure.value
 
 
 _TRAINED: tuple[tuple[Kind, str, str], ...] = (
@@ -71,4 +74,4 @@ def _trained(result: Result, kind: Kind, name: str, meaning: str) -> Reference:
     side = kind.partition(":")[0]
     if row is None:
         return Reference(side, name, meaning, None, None)
-    return Reference(side, name, meaning, row.accuracy, row.fidelity)
+    return Reference(side, name, meaning, row.accuracy, row.fidelity, row.budget)

@@ -47,8 +47,8 @@ def _key(record: SummaryRow | CellRecord) -> _Key:
 
 
 def _labels(keys: Sequence[_Key]) -> list[str]:
-    """The fewest parts that tell them apart, the response before recipe and student."""
-    choices = [parts for size in (1, 2, 3) for parts in combinations(range(3), size)]
+    """The response, and as few parts more as tell them apart."""
+    choices = [(0, *parts) for size in (0, 1, 2) for parts in combinations((1, 2), size)]
     tries = ([", ".join(key[i] for i in parts) for key in keys] for parts in choices)
     whole = [", ".join(key) for key in keys]
     return next((labels for labels in tries if len(set(labels)) == len(keys)), whole)

@@ -54,7 +54,7 @@ def build_torchvision(
             _replace_last_layer(network, classes)
         else:
             network = torchvision.models.get_model(name, weights=None, num_classes=classes)
-    except (RuntimeError, OSError, ValueError, TypeError) as error:
+    except (RuntimeError, OSError, ValueError, TypeError, IndexError) as error:
         raise BadSettings(f"torchvision/{name}: could not be built ({error})") from error
     return network if shape[2] == 3 else nn.Sequential(_ToColour(), network)
 

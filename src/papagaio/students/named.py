@@ -19,6 +19,9 @@ __all__ = ["OWN", "build_student", "check_student", "default_student", "own_name
 
 Shape = tuple[int, int, int]
 
+# What a saved student has besides its network.
+_CARRIED = ("mean", "deviation", "spread")
+
 # Each is built from the images it will learn from and the number of classes. Third parties add
 # theirs, of the same form, as entry points of the group `papagaio.students`.
 OWN: dict[str, Callable[[NDArray[np.uint8], int], nn.Module]] = {
@@ -37,14 +40,8 @@ def own_names() -> list[str]:
     return [*OWN, *(point.name for point in entry_points(group="papagaio.students"))]
 
 
-def build_student(  # a student has that many origins
-    name: str,
-    initial: str,
-    images: NDArray[np.uint8],
-    classes: int,
-    *,
-    seed: int,
-    spread: float = 1.0,
+def build_student(
+    name: str, initial: str, images: NDArray[np.uint8], classes: int, *, seed: int
 ) -> Student:
     """Build a student.
 
@@ -53,11 +50,11 @@ def build_student(  # a student has that many origins
         initial: its initial weights: `random`, `library` (the library's own pre-trained ones,
             which it downloads), or the path of a safetensors file. Where the file was made for
             another number of classes, the last layer stays random.
-        images: uint8 (N, H, W, C), what it will learn from; they give its input size and, for
-            random weights, its colour normalisation.
+        images: uint8 (N, H, W, C), what it will learn from; they give its input size. Its colour
+            normalisation is theirs for random weights, ImageNet's for a library's, and a student's
+            own where its file is the start.
         classes: how many logits it gives.
         seed: of random weights.
-        spread: how far logits are expected to lie apart.
 
     Raises:
         BadSettings: no such student (near names are suggested), or weights that do not fit it.
@@ -65,10 +62,15 @@ def build_student(  # a student has that many origins
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _network(name, images, classes, pretrained=initial == "library")
+    colours = colours_of(images)
+    if initial != "random" and images.shape[3] == 3:
+        colours = IMAGENET
+    student = Student(network, colours)
     if initial not in ("random", "library"):
-        _start_from(network, load_weights(Path(initial)), initial)
-    learned_on_imagenet = initial != "random" and images.shape[3] == 3
-    return Student(network, IMAGENET if learned_on_imagenet else colours_of(images), spread)
+        state = load_weights(Path(initial))
+        _start_from(network, state, initial)
+        student.load_state_dict({n: state[n] for n in _CARRIED if n in state}, strict=False)
+    return student
 
 
 def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
@@ -77,17 +79,19 @@ def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
     Raises:
         BadSettings: it cannot, and why.
     """
-    student = build_student(name, initial, np.zeros((1, *shape), np.uint8), classes, seed=0)
+    student = build_student(name, initial, np.zeros((2, *shape), np.uint8), classes, seed=0)
+    images = torch.zeros(2, shape[2], *shape[:2], dtype=torch.uint8)
     try:
-        with torch.inference_mode():
-            logits = student.eval()(torch.zeros(1, shape[2], *shape[:2], dtype=torch.uint8))
-    except RuntimeError as error:
+        with torch.no_grad():
+            # As in training: some networks give something else than logits there.
+            logits = student.train()(images)
+    except Exception as error:  # whatever the library's code raises
         raise BadSettings(
             f"student {name} does not take images of {shape[0]} x {shape[1]} ({error}); "
             "choose another"
         ) from error
-    if logits.shape != (1, classes):
-        raise BadSettings(f"student {name} gives {tuple(logits.shape)} where (1, {classes}) is due")
+    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+        raise BadSettings(f"student {name} gives no logits for {classes} classes; choose another")
 
 
 def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: bool) -> nn.Module:

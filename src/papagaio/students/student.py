@@ -20,18 +20,16 @@ class Student(nn.Module):
     deviation: Tensor
     spread: Tensor
 
-    def __init__(self, network: nn.Module, colours: Colours, spread: float = 1.0) -> None:
-        """Wrap a network.
+    def __init__(self, network: nn.Module, colours: Colours) -> None:
+        """Wrap a network from normalised float32 (N, C, H, W) to logits (N, K).
 
-        Args:
-            network: from normalised float32 (N, C, H, W) to logits (N, K) in units of `spread`.
-            colours: the normalisation.
-            spread: how far logits are expected to lie apart; a network learns large ones slowly.
+        Its logits are multiplied by `spread`, which training sets to how far those that it aims at
+        lie apart: a network learns large ones slowly.
         """
         super().__init__()
         self.network = network
         mean, deviation = (torch.tensor(part).view(1, -1, 1, 1) * 255 for part in colours)
-        self.register_buffer("spread", torch.tensor(spread))
+        self.register_buffer("spread", torch.tensor(1.0))
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
 

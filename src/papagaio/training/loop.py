@@ -13,9 +13,10 @@ from torch.optim import Adam, AdamW, Optimizer
 
 from papagaio.errors import Diverged
 from papagaio.progress import Step, Watch, unwatched
+from papagaio.students.student import Student
 from papagaio.training import checkpoint
 from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
-from papagaio.training.losses import loss_of, targets_of
+from papagaio.training.losses import loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine, Precision, faster_precision
 from papagaio.training.muon import Muon, convolutions_before_norm
 from papagaio.training.recipe import Recipe
@@ -86,6 +87,8 @@ def train(  # noqa: PLR0913  # a training has that many parts
         Diverged: the loss stopped being finite; the message names the epoch and step.
     """
     device = machine.use()
+    if isinstance(network, Student):
+        network.spread.fill_(spread_of(recipe.loss, answers))
     _placed(network, device).train()
     optimisers = optimisers_for(network, recipe)
     pixels = torch.from_numpy(np.array(images)).to(device)

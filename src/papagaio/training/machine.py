@@ -55,11 +55,11 @@ def choose_device(wanted: str) -> tuple[str, str]:
     """
     if wanted != "auto":
         try:
-            torch.empty(1, device=wanted)
+            torch.zeros(1, device=wanted).item()
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise BadSettings(
-                f"device {wanted}: not usable here ({reason}); say --device auto"
+                f"device {wanted}: not usable here ({reason}); say --device cpu"
             ) from error
         return wanted, "asked for"
     for kind, present in (

@@ -1,0 +1,346 @@
+"""Cells: what decides a cell's name, which are run, and that their files hold the whole copy."""
+
+import csv
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from scipy.special import softmax
+
+from papagaio import scores, study
+from papagaio.errors import Diverged
+from papagaio.progress import Step
+from papagaio.result import CellRecord
+from papagaio.students.named import build_student
+from papagaio.students.student import Student
+from papagaio.study import Cell, Material, Study, run_cell, run_cells
+from papagaio.training.augmentation import Augmentation
+from papagaio.training.loop import predict
+from papagaio.training.losses import Loss
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+
+RECIPE = Recipe("quick", rate=1e-3, batch=8, epochs=2)
+CLASSES = 3
+
+# Every field of a recipe, with another value than in RECIPE.
+OTHER_VALUES: dict[str, object] = {
+    "name": "slow",
+    "loss": "centred-l2",
+    "temperature": 2.0,
+    "optimiser": "adamw",
+    "rate": 2e-3,
+    "decay": 0.1,
+    "muon": 0.1,
+    "schedule": "one-cycle",
+    "batch": 9,
+    "epochs": 3,
+    "least_steps": 50,
+    "augmentation": ("flip",),
+    "fade": 10,
+    "smoothing": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A study in a folder, and one cell of it."""
+
+    study: Study
+    cell: Cell
+
+    def folder(self, cell: Cell) -> Path:
+        return self.study.folder / self.study.id_of(cell)
+
+    def run(self, *cells: Cell, workers: int = 1) -> list[CellRecord]:
+        return list(run_cells(self.study, cells, workers=workers))
+
+
+def material(
+    folder: Path, name: str, seed: int, count: int, shape: tuple[int, int, int] = (8, 8, 1)
+) -> Material:
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 200, (count, *shape), np.uint8)
+    answers = np.asarray(softmax(random.normal(0, 3, (count, CLASSES)), axis=1), np.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / f"{name}-images.npy", folder / f"{name}-answers.npy"
+    for path, array in zip(paths, (images, answers), strict=True):
+        np.save(path, array)
+    digest = hashlib.sha256(images.tobytes() + answers.tobytes()).hexdigest()
+    return Material(*paths, "probabilities", count, digest)
+
+
+def lab_in(folder: Path, shape: tuple[int, int, int] = (8, 8, 1)) -> Lab:
+    test = material(folder / "inputs", "test", 2, 30, shape)
+    labels = folder / "inputs" / "test-labels.npy"
+    np.save(labels, np.arange(30) % CLASSES)
+    learned = material(folder / "inputs", "transfer", 1, 20, shape)
+    cell = Cell(
+        kind="copy",
+        student="small-cnn",
+        initial="random",
+        start="",
+        recipe=RECIPE,
+        response="probabilities",
+        budget=16,
+        seed=0,
+        material=learned,
+    )
+    return Lab(Study(folder / "cells", test, labels, Machine(), 10.0), cell)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return lab_in(tmp_path)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "student.safetensors").read_bytes()
+
+
+# A cell's name.
+
+
+def test_equal_cells_have_the_same_name(lab: Lab) -> None:
+    again = replace(lab.cell, recipe=replace(RECIPE), material=replace(lab.cell.material))
+    assert lab.study.id_of(again) == replace(lab.study).id_of(lab.cell)
+
+
+def test_a_name_can_be_read_and_is_a_folders(lab: Lab) -> None:
+    names = [lab.study.id_of(replace(lab.cell, kind=kind)) for kind in ("copy", "floor:noise")]
+    assert names[0].startswith("copy_quick_probabilities_16_0_")
+    assert names[1].startswith("floor-noise_quick_probabilities_16_0_")
+    assert all(set("/:\\ ").isdisjoint(name) for name in names)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "floor:shuffled"},
+        {"student": "residual-cnn"},
+        {"initial": "library"},
+        {"start": "digest of a file"},
+        {"response": "rounded-3"},
+        {"budget": 15},
+        {"seed": 1},
+    ],
+)
+def test_another_cell_has_another_name(lab: Lab, change: dict[str, Any]) -> None:
+    assert lab.study.id_of(replace(lab.cell, **change)) != lab.study.id_of(lab.cell)
+
+
+def test_every_field_of_a_recipe_is_part_of_the_name(lab: Lab) -> None:
+    assert set(OTHER_VALUES) == {field.name for field in fields(Recipe)}
+    changed: list[dict[str, Any]] = [{name: value} for name, value in OTHER_VALUES.items()]
+    recipes = [RECIPE, *(replace(RECIPE, **change) for change in changed)]
+    names = {lab.study.id_of(replace(lab.cell, recipe=recipe)) for recipe in recipes}
+    assert len(names) == len(OTHER_VALUES) + 1
+
+
+def test_other_material_another_test_and_another_machine_are_another_name(lab: Lab) -> None:
+    materials = [lab.cell.material, replace(lab.cell.material, digest="other")]
+    tests = [lab.study.test, replace(lab.study.test, digest="other")]
+    machines = [Machine(), Machine(precision="bfloat16"), Machine(threads=2), Machine("cuda")]
+    names = {
+        replace(lab.study, test=test, machine=machine).id_of(replace(lab.cell, material=learned))
+        for learned in materials
+        for test in tests
+        for machine in machines
+    }
+    assert len(names) == 16
+
+
+def test_where_files_lie_and_how_often_it_is_kept_are_no_part_of_the_name(lab: Lab) -> None:
+    elsewhere = replace(
+        lab.study,
+        folder=Path("elsewhere"),
+        labels=Path("labels.npy"),
+        checkpoint_seconds=0,
+        test=replace(lab.study.test, images=Path("test.npy")),
+    )
+    moved = replace(lab.cell, material=replace(lab.cell.material, images=Path("images.npy")))
+    assert elsewhere.id_of(moved) == lab.study.id_of(lab.cell)
+
+
+def test_another_version_of_the_package_trains_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = lab.study.id_of(lab.cell)
+    monkeypatch.setattr(study, "__version__", "99")
+    assert lab.study.id_of(lab.cell) != before
+
+
+# Running them.
+
+
+def test_finished_cells_come_first_and_the_others_in_their_order(lab: Lab) -> None:
+    cells = [replace(lab.cell, seed=seed) for seed in range(4)]
+    (middle,) = lab.run(cells[2])
+    again = lab.run(*cells)
+    assert again[0] == middle
+    assert [record.seed for record in again] == [2, 0, 1, 3]
+    assert [record.id for record in again] == [lab.study.id_of(cells[i]) for i in (2, 0, 1, 3)]
+
+
+def test_a_finished_cell_is_not_trained_again(lab: Lab) -> None:
+    (first,) = lab.run(lab.cell)
+    (lab.folder(lab.cell) / "student.safetensors").write_bytes(b"left alone")
+    lab.cell.material.images.unlink()
+    assert lab.run(lab.cell) == [first]
+    assert weights(lab.folder(lab.cell)) == b"left alone"
+
+
+@pytest.mark.parametrize("missing", [("scores.json",), ("scores.json", "curve.csv")])
+def test_a_cell_without_scores_is_trained_again(lab: Lab, missing: tuple[str, ...]) -> None:
+    (first,) = lab.run(lab.cell)
+    folder = lab.folder(lab.cell)
+    kept = weights(folder)
+    for name in missing:
+        (folder / name).unlink()
+    (folder / "student.safetensors").write_bytes(b"cut short")
+    (folder / ".student.safetensors.99.part").write_bytes(b"left by a kill")
+    (second,) = lab.run(lab.cell)
+    assert second.model_copy(update={"seconds": first.seconds}) == first
+    assert weights(folder) == kept
+    assert list(folder.glob("*.part")) == []
+
+
+def test_a_cell_leaves_its_recipe_curve_student_and_scores(lab: Lab) -> None:
+    study_ = replace(lab.study, checkpoint_seconds=0)
+    record = run_cell(study_, lab.cell)
+    folder = lab.folder(lab.cell)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"recipe.json", "curve.csv", "student.safetensors", "scores.json"}
+    assert json.loads((folder / "recipe.json").read_text()) == asdict(RECIPE) | {"augmentation": []}
+    with (folder / "curve.csv").open(newline="") as file:
+        curve = [(int(r["epoch"]), float(r["loss"])) for r in csv.DictReader(file)]
+    assert curve == [(point.epoch, point.loss) for point in record.curve]
+    assert CellRecord.model_validate_json((folder / "scores.json").read_bytes()) == record
+    assert (record.epochs, record.steps, record.budget) == (2, 4, 16)
+
+
+def test_progress_is_told_cell_by_cell_and_epoch_by_epoch(lab: Lab) -> None:
+    cells = [replace(lab.cell, seed=seed) for seed in range(3)]
+    lab.run(cells[1])
+    steps: list[Step] = []
+    records = list(run_cells(lab.study, cells, workers=1, watch=steps.append))
+    told = [replace(step, note="") for step in steps]
+    epochs = [Step("quick", 1, 2, "epochs"), Step("quick", 2, 2, "epochs")]
+    counts = [Step("training", done, 3, "cells") for done in (1, 2, 3)]
+    assert told == [counts[0], *epochs, counts[1], *epochs, counts[2]]
+    fidelity = records[-1].scores.fidelity
+    assert fidelity is not None
+    assert steps[-1].note == f"copy_quick_probabilities_16_2: fidelity {fidelity.value:.3f}"
+
+
+def test_only_the_budgets_images_are_learned_from(lab: Lab) -> None:
+    lab.run(lab.cell)
+    before = weights(lab.folder(lab.cell))
+    for path in (lab.cell.material.images, lab.cell.material.answers):
+        array = np.load(path)
+        array[16:] = array[:4]
+        np.save(path, array)
+    (lab.folder(lab.cell) / "scores.json").unlink()
+    lab.run(lab.cell)
+    assert weights(lab.folder(lab.cell)) == before
+
+
+def test_worker_processes_leave_the_same_bytes(tmp_path: Path) -> None:
+    found: list[dict[str, object]] = []
+    for workers in (1, 2):
+        lab = lab_in(tmp_path / str(workers))
+        cells = [replace(lab.cell, seed=seed, budget=16 - seed) for seed in range(3)]
+        records = lab.run(*cells, workers=workers)
+        assert len(records) == 3
+        found.append(
+            {
+                str(path.relative_to(tmp_path / str(workers))): path.read_bytes()
+                for cell in cells
+                for path in lab.folder(cell).iterdir()
+                if path.name != "scores.json"
+            }
+            | {record.id: record.model_copy(update={"seconds": 0}) for record in records}
+        )
+    assert found[0] == found[1]
+
+
+def test_a_training_that_diverges_leaves_no_scores_and_the_cells_before_it(lab: Lab) -> None:
+    wild = replace(lab.cell, recipe=replace(RECIPE, name="wild", rate=1e30))
+    found: list[CellRecord] = []
+    with pytest.raises(Diverged, match=r"stopped being finite in epoch \d+, step \d+"):
+        found.extend(run_cells(lab.study, [lab.cell, wild], workers=1))
+    assert (lab.folder(lab.cell) / "scores.json").exists()
+    assert {path.name for path in lab.folder(wild).iterdir()} == {"recipe.json"}
+    assert lab.run(lab.cell) == found
+
+
+@pytest.mark.parametrize(("epochs", "points"), [(1, 1), (99, 99), (100, 100), (137, 100)])
+def test_a_curve_is_thinned_to_a_hundred_points_with_both_ends(
+    lab: Lab, epochs: int, points: int
+) -> None:
+    recipe = replace(RECIPE, epochs=epochs, batch=16)
+    (record,) = lab.run(replace(lab.cell, recipe=recipe))
+    at = [point.epoch for point in record.curve]
+    assert (len(at), at[0], at[-1], record.epochs) == (points, 1, epochs, epochs)
+    assert np.diff(at).max(initial=1) <= max(1, 2 * epochs // 100)
+    assert at == sorted(set(at))
+    lines = (lab.folder(replace(lab.cell, recipe=recipe)) / "curve.csv").read_text().splitlines()
+    assert len(lines) == 1 + epochs
+
+
+# The whole copy in one file.
+
+
+def scored_again(lab: Lab, cell: Cell, student: Student) -> NDArray[np.float32]:
+    images = np.load(lab.study.test.images)
+    return predict(student, images, lab.study.machine, cell.recipe.augmentation)
+
+
+COPIES = [
+    pytest.param((8, 8, 1), "cross-entropy", (), id="grey"),
+    pytest.param((8, 8, 1), "centred-l2", ("flip",), id="grey, in units of its logits"),
+    pytest.param((8, 8, 3), "cross-entropy", (), id="colour"),
+]
+
+
+@pytest.mark.parametrize(("shape", "loss", "augmentation"), COPIES)
+def test_a_students_file_answers_as_its_scores_were_taken(
+    tmp_path: Path,
+    shape: tuple[int, int, int],
+    loss: Loss,
+    augmentation: tuple[Augmentation, ...],
+) -> None:
+    lab = lab_in(tmp_path, shape)
+    cell = replace(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
+    (record,) = lab.run(cell)
+    student = build_student("small-cnn", "random", np.zeros((1, *shape), np.uint8), 3, seed=9)
+    student.load_state_dict(load_file(lab.folder(cell) / "student.safetensors"))
+    found = scored_again(lab, cell, student)
+    labels = np.load(lab.study.labels)
+    measured = scores.score_student(found, np.load(lab.study.test.answers), labels)
+    for name, score in measured.items():
+        assert getattr(record.scores, name) == study.figure(score)
+
+
+@pytest.mark.parametrize(("shape", "loss", "augmentation"), COPIES)
+def test_a_student_that_starts_from_a_copys_file_answers_as_the_copy(
+    tmp_path: Path,
+    shape: tuple[int, int, int],
+    loss: Loss,
+    augmentation: tuple[Augmentation, ...],
+) -> None:
+    lab = lab_in(tmp_path, shape)
+    cell = replace(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
+    (record,) = lab.run(cell)
+    file = lab.folder(cell) / "student.safetensors"
+    images = np.load(cell.material.images)[: cell.budget]
+    student = build_student("small-cnn", str(file), images, CLASSES, seed=9)
+    found = scores.kl_divergence(scored_again(lab, cell, student), np.load(lab.study.test.answers))
+    assert record.scores.kl is not None
+    assert found.value == pytest.approx(record.scores.kl.value, rel=1e-5)
