@@ -122,7 +122,7 @@ def test_the_headline_is_one_exact_sentence() -> None:
     assert headline(audited) == (
         "From 4,000 answers about letters train, a copy names the same class as demo:digits on"
         " 98.9 % of 590 test images (95 % interval 97.7 to 100.0, 3 seeds) and is right on 98.6 %,"
-        " 99.1 % of the black box\u2019s own 99.5 %; its queries cost 6.00."
+        " which is 99.1 % of the black box\u2019s own 99.5 %; its queries cost 6.00."
     )
 
 

@@ -72,7 +72,7 @@ def _right(result: Result, row: SummaryRow) -> str:
     if row.relative_accuracy is None:
         return right
     own = percent(result.black_box.accuracy.value)
-    return f"{right}, {percent(row.relative_accuracy.value)} of the {_BOXS} own {own}"
+    return f"{right}, which is {percent(row.relative_accuracy.value)} of the {_BOXS} own {own}"
 
 
 def _cost(result: Result, row: SummaryRow) -> str:
