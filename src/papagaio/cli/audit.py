@@ -107,6 +107,8 @@ def audit(
     responses: Annotated[
         str | None,
         typer.Option(
+            "--responses",
+            "--response",
             help="How much an answer shows: probabilities, rounded-3, rounded-2, rounded-1, top-5, "
             "top-3, top-1, label; several with commas. Weaker ones are derived, at no query. "
             "[default: probabilities]",
@@ -115,6 +117,8 @@ def audit(
     recipes: Annotated[
         str | None,
         typer.Option(
+            "--recipes",
+            "--recipe",
             help="recovered-logits, labels, thesis; several with commas. [default: what suits the "
             "response best]",
         ),
@@ -122,6 +126,8 @@ def audit(
     students: Annotated[
         str | None,
         typer.Option(
+            "--students",
+            "--student",
             help="small-cnn, residual-cnn, timm/NAME or torchvision/NAME; several with commas. "
             "[default: by image size]",
         ),
@@ -135,7 +141,7 @@ def audit(
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Several with commas, as 0,1,2. [default: 0]"),
+        typer.Option("--seeds", "--seed", help="Several with commas, as 0,1,2. [default: 0]"),
     ] = None,
     controls: Annotated[
         str | None,
