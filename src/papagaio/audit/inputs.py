@@ -42,7 +42,8 @@ class Inputs:
     Attributes:
         transfer: what copies learn from.
         shuffled: the same images with each other's answers.
-        noise, own, labelled: for the other floors and ceilings; None where not asked for.
+        noise, own, labelled: for the other floors and ceilings. These four are None where they
+            are not asked for.
         test: the test set and the black box's answers to it.
         labels: the test set's true classes.
         answers: the black box's answers by purpose, float32 (N, K).
@@ -50,7 +51,7 @@ class Inputs:
     """
 
     transfer: Material
-    shuffled: Material
+    shuffled: Material | None
     noise: Material | None
     own: Material | None
     labelled: Material | None
@@ -97,8 +98,10 @@ def buy(
     frozen = {
         p.purpose: _freeze(folder, p, p.purpose, answers[p.purpose], response) for p in bought
     }
-    shuffled = np.random.default_rng(0).permutation(answers["transfer"])
-    labelled = None
+    shuffled = labelled = None
+    if "shuffled" in settings.controls:
+        order = np.random.default_rng(0).permutation(answers["transfer"])
+        shuffled = _with_answers(frozen["transfer"], folder / "shuffled-answers.npy", order)
     if "labels" in settings.controls and sets.own is not None:
         own = _own(settings, sets.own, sets.test)
         one_hot = np.eye(box.contract.classes, dtype=np.float32)[own.images.truth[own.rows]]
@@ -109,7 +112,7 @@ def buy(
     test = hashlib.sha256(frozen["test"].digest.encode() + truth.tobytes()).hexdigest()
     return Inputs(
         transfer=frozen["transfer"],
-        shuffled=_freeze(folder, bought[0], "shuffled", shuffled, response),
+        shuffled=shuffled,
         noise=frozen.get("noise"),
         own=frozen.get("own"),
         labelled=labelled,
@@ -131,6 +134,13 @@ def _freeze(
     return Material(
         images_path, folder / f"{name}-answers.npy", shown, len(images), digest.hexdigest()
     )
+
+
+def _with_answers(material: Material, path: Path, answers: NDArray[np.float32]) -> Material:
+    """The same images with other answers."""
+    _save(path, answers)
+    digest = hashlib.sha256(material.digest.encode() + answers.tobytes()).hexdigest()
+    return replace(material, answers=path, digest=digest)
 
 
 def _own(settings: Settings, own: ImageSet, test: ImageSet) -> Purchase:
