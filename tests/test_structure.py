@@ -16,6 +16,7 @@ ROOMS = (
     "errors",
     "files",
     "progress",
+    "workers",
     "images",
     "responses",
     "blackboxes",
@@ -31,6 +32,8 @@ ROOMS = (
     "report",
     "audit",
     "demo",
+    "teaching",
+    "thesis",
     "cli",
 )
 
@@ -85,7 +88,7 @@ def test_help_loads_no_torch_and_says_the_verbs() -> None:
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for verb in ("demo", "audit", "report", "ledger", "doctor"):
+    for verb in ("demo", "teach", "audit", "report", "reproduce", "ledger", "doctor"):
         assert verb in done.stdout
 
 

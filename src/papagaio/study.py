@@ -8,16 +8,10 @@ import csv
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +26,7 @@ from papagaio.students.named import build_student
 from papagaio.training.loop import Checkpoints, Epoch, predict, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
+from papagaio.workers import side_by_side
 
 __all__ = ["Cell", "Material", "Study", "figure", "run_cell", "run_cells"]
 
@@ -126,7 +121,9 @@ def run_cells(
             yield record
     done = len(cells) - len(missing)
     watch(Step("training", done, len(cells), "cells"))
-    for record in _side_by_side(study, missing, workers, watch):
+    longest_first = sorted(missing, key=_cost, reverse=True) if workers > 1 else missing
+    jobs = [partial(run_cell, study, cell) for cell in longest_first]
+    for record in side_by_side(jobs, workers, watch):
         done += 1
         watch(Step("training", done, len(cells), "cells", _note(record)))
         yield record
@@ -214,48 +211,9 @@ def _finished(study: Study, cell: Cell) -> CellRecord | None:
     return CellRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
-def _side_by_side(
-    study: Study, cells: Sequence[Cell], workers: int, watch: Watch
-) -> Iterator[CellRecord]:
-    if workers == 1 or len(cells) < 2:
-        for cell in cells:
-            yield run_cell(study, cell, watch)
-        return
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(workers, len(cells)), context, _as_worker) as pool:
-        # The longest first, so that no worker is left alone with one at the end.
-        order = sorted(cells, key=_cost, reverse=True)
-        futures: list[Future[CellRecord]] = [
-            pool.submit(partial(run_cell, study, cell)) for cell in order
-        ]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            # Interrupted: a checkpoint has what the workers did, so none of them is waited for.
-            if not all(future.done() for future in futures):
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in set(multiprocessing.active_children()) - others:
-                    worker.terminate()
-
-
 def _cost(cell: Cell) -> int:
     recipe = cell.recipe
     return recipe.epochs_for(cell.budget) * recipe.steps_an_epoch(cell.budget) * recipe.batch
-
-
-def _as_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent does, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
 
 
 def _curve_csv(epochs: Sequence[Epoch]) -> str:

@@ -1,12 +1,14 @@
 """`log.jsonl`: what a run did and when, a line an event; runs that go on later add to it."""
 
 import json
+import shlex
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Log"]
+__all__ = ["Log", "command_line"]
 
 
 class Log:
@@ -71,3 +73,8 @@ def _events(path: Path) -> list[dict[str, Any]]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> str:
+    """The command that this process is, as one would type it again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,8 +1,6 @@
 """Running an audit from its settings to `result.json`; run again, it goes on where it stopped."""
 
-import shlex
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +13,7 @@ from papagaio import __version__, files
 from papagaio.asking import queries_owed, question_for
 from papagaio.audit.cells import Lesson, cells_of, lessons_of
 from papagaio.audit.inputs import Inputs, Purchase, Purpose, buy, purchases
-from papagaio.audit.log import Log
+from papagaio.audit.log import Log, command_line
 from papagaio.audit.opening import Sets, open_all
 from papagaio.audit.record import (
     black_box_record,
@@ -98,7 +96,7 @@ def run_audit(
     bought = purchases(settings, sets)
     write_config(settings)
     log = Log(settings.out / "log.jsonl")
-    log.note("started", command=_command(), papagaio=__version__)
+    log.note("started", command=command_line(), papagaio=__version__)
     with Ledger(settings.ledger_path) as ledger:
         inputs = buy(settings, box, sets, bought, ledger, watch)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))
@@ -118,7 +116,7 @@ def run_audit(
         records = [found[key] for cell in cells if (key := study.id_of(cell)) in found]
         result = Result(
             papagaio=__version__,
-            command=_command(),
+            command=command_line(),
             started=log.begun,
             seconds=log.seconds,
             complete=len(records) == len(cells),
@@ -228,8 +226,3 @@ def _described(
             box.contract.class_names,
         ),
     }
-
-
-def _command() -> str:
-    """The command line, as one would type it again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

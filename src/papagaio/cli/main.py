@@ -17,6 +17,8 @@ from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
 from papagaio.cli.ledger import ledger
 from papagaio.cli.report import report
+from papagaio.cli.reproduce import reproduce
+from papagaio.cli.teach import teach
 from papagaio.errors import Diverged, PapagaioError
 
 __all__ = ["app", "main"]
@@ -32,9 +34,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 broken, 2 your mistake, 130 interrupted (run it again to go on).",
 )
 app.command()(demo)
+app.command()(teach)
 app.command()(audit)
 app.command()(report)
 app.add_typer(ledger, name="ledger")
+app.add_typer(reproduce, name="reproduce")
 app.command()(doctor)
 
 

@@ -1,16 +1,27 @@
 """`Student`: any network, with its own colour normalisation, from bytes to logits."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["IMAGENET", "Colours", "Student", "colours_of"]
+__all__ = ["COLOURS", "IMAGENET", "Colours", "Form", "Student", "colours_of"]
 
 Colours = tuple[list[float], list[float]]
 
 # Mean and standard deviation a channel of ImageNet, in parts of 255 (torchvision's figures).
 IMAGENET: Colours = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+Form = Literal["torch", "caffe", "tf"]
+
+# The three forms in which ImageNet's networks were published; see `headed.Design`.
+COLOURS: dict[Form, Colours] = {
+    "torch": IMAGENET,
+    "caffe": (IMAGENET[0], [1 / 255] * 3),
+    "tf": ([0.5] * 3, [0.5] * 3),
+}
 
 
 class Student(nn.Module):
@@ -35,7 +46,14 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (uint8, N x C x H x W)."""
-        logits: Tensor = self.network((images - self.mean) / self.deviation)
+        return self.scaled(self.network(self.normalised(images)))
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """What the network sees of images (uint8, N x C x H x W): float32 of the same shape."""
+        return (images - self.mean) / self.deviation
+
+    def scaled(self, logits: Tensor) -> Tensor:
+        """Logits (N, K) from what the network gives."""
         return logits * self.spread
 
 

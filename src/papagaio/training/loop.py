@@ -1,18 +1,22 @@
 """The one training loop, for black boxes and copies alike."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Adam, AdamW, Optimizer
 
 from papagaio.errors import Diverged
 from papagaio.progress import Step, Watch, unwatched
+from papagaio.students.freezing import set_learning
 from papagaio.students.student import Student
 from papagaio.training import checkpoint
 from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
@@ -20,10 +24,13 @@ from papagaio.training.losses import loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine, Precision, faster_precision
 from papagaio.training.muon import Muon, convolutions_before_norm
 from papagaio.training.recipe import Recipe
+from papagaio.training.variants import Variants
 
 __all__ = [
+    "Batch",
     "Checkpoints",
     "Epoch",
+    "infer",
     "optimisers_for",
     "precision_for",
     "predict",
@@ -46,6 +53,20 @@ class Epoch:
     agreement: float
 
 
+class Batch(NamedTuple):
+    """What a step learns, on the device.
+
+    Attributes:
+        images: uint8 or float32 from 0 to 255 (N, C, H, W), augmented already; or features.
+        targets: float32 (N, K), from `losses.targets_of`.
+        truth: int64 (N,), the true classes, where they count too.
+    """
+
+    images: Tensor
+    targets: Tensor
+    truth: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """Where a training keeps itself, and the least seconds between two times it does."""
@@ -62,8 +83,11 @@ def train(  # noqa: PLR0913  # a training has that many parts
     *,
     seed: int,
     machine: Machine,
+    labels: NDArray[np.int64] | None = None,
+    front: nn.Module | None = None,
     checkpoints: Checkpoints | None = None,
     watch: Watch = unwatched,
+    visit: Callable[[Epoch], None] | None = None,
 ) -> list[Epoch]:
     """Train a network in place.
 
@@ -71,14 +95,21 @@ def train(  # noqa: PLR0913  # a training has that many parts
     whether or not the training was interrupted and taken up again.
 
     Args:
-        network: from uint8 (N, C, H, W) to logits (N, K); with the initial weights that are meant.
+        network: from uint8 (N, C, H, W), or what `front` makes of them, to logits (N, K); with the
+            initial weights that are meant.
         images: uint8 (N, H, W, C).
         answers: float32 (N, K), probabilities to learn; of true labels, one-hot rows.
         recipe: how.
         seed: of the order of images, of augmentation and of dropout.
         machine: where.
+        labels: int64 (N,), the true classes, for a recipe with `alpha`.
+        front: a frozen part in front of the network, from `freezing.split`: what it makes of every
+            variant of every image is computed once, before the first epoch. The recipe has then no
+            augmentation besides its variants.
         checkpoints: where it keeps itself in order to be taken up again; None keeps nothing.
         watch: told after every epoch.
+        visit: called after every epoch and before its checkpoint, to look at the network: what a
+            killed training did not look at before its last checkpoint, it looks at again.
 
     Returns:
         one record an epoch.
@@ -89,12 +120,13 @@ def train(  # noqa: PLR0913  # a training has that many parts
     device = machine.use()
     if isinstance(network, Student):
         network.spread.fill_(spread_of(recipe.loss, answers))
-    _placed(network, device).train()
+    set_learning(_placed(network, device))
     optimisers = optimisers_for(network, recipe)
-    pixels = torch.from_numpy(np.array(images)).to(device)
+    view = _viewer(images, recipe, front, machine)
     targets = torch.from_numpy(
         targets_of(recipe.loss, recipe.temperature, recipe.smoothing, answers)
     ).to(device)
+    truth = None if labels is None else torch.from_numpy(labels).to(device)
     named = targets.argmax(1)
     epochs = recipe.epochs_for(len(images))
     with torch.random.fork_rng():
@@ -104,15 +136,17 @@ def train(  # noqa: PLR0913  # a training has that many parts
         for epoch in range(len(curve), epochs):
             losses, hits = [], torch.zeros((), device=device, dtype=torch.int64)
             for rows, part in _batches(len(images), epoch, recipe, device):
-                seen = _augmented(pixels[rows], recipe, recipe.strength(part, len(images)))
+                seen = view(rows, recipe.strength(part, len(images)))
                 _set_rates(optimisers, recipe.share_of_rate(part))
-                loss, logits = training_step(
-                    network, optimisers, seen, targets[rows], recipe, machine
-                )
+                batch = Batch(seen, targets[rows], None if truth is None else truth[rows])
+                loss, logits = training_step(network, optimisers, batch, recipe, machine)
                 losses.append(loss)
                 hits += (logits.argmax(1) == named[rows]).sum()
             curve.append([_mean_loss(losses, epoch), hits.item() / len(images)])
             watch(Step(recipe.name, epoch + 1, epochs, "epochs", f"loss {curve[-1][0]:.3g}"))
+            if visit:
+                visit(Epoch(epoch + 1, *curve[-1]))
+                set_learning(network)
             if checkpoints and time.monotonic() - saved >= checkpoints.seconds:
                 checkpoint.save(checkpoints.path, network, optimisers, curve)
                 saved = time.monotonic()
@@ -123,18 +157,16 @@ def train(  # noqa: PLR0913  # a training has that many parts
 def training_step(
     network: nn.Module,
     optimisers: Sequence[Optimizer],
-    images: Tensor,
-    targets: Tensor,
+    batch: Batch,
     recipe: Recipe,
     machine: Machine,
 ) -> tuple[Tensor, Tensor]:
     """One step on a batch.
 
     Args:
-        network: from images (N, C, H, W) to logits (N, K).
+        network: from images to logits (N, K).
         optimisers: of its weights.
-        images: uint8 or float32 from 0 to 255 (N, H, W, C), augmented already.
-        targets: float32 (N, K), from `losses.targets_of`.
+        batch: what is learned.
         recipe: which loss.
         machine: in which precision.
 
@@ -142,12 +174,15 @@ def training_step(
         the loss (a scalar) and the logits (N, K), both on the device and without gradient.
     """
     with machine.autocast():
-        # Pixels lie channel by channel already: seen this way round they are channels-last.
-        logits = network(images.permute(0, 3, 1, 2))
-    loss = loss_of(recipe.loss, recipe.temperature, logits, targets)
+        logits = network(batch.images)
+    loss = loss_of(recipe.loss, recipe.temperature, logits, batch.targets)
+    if batch.truth is not None:
+        loss = loss + recipe.alpha * functional.cross_entropy(logits.float(), batch.truth)
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
+    if recipe.clip:
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
     for optimiser in optimisers:
         optimiser.step()
     return loss.detach(), logits.detach()
@@ -189,15 +224,15 @@ def precision_for(
     """
     device = machine.use()
     _placed(network, device).train()
-    batch = torch.from_numpy(np.resize(images[: recipe.batch], (recipe.batch, *images.shape[1:])))
-    batch = batch.to(device)
-    targets = torch.full_like(network(batch[:2].permute(0, 3, 1, 2)), 0.1).detach()
-    targets = targets[:1].expand(recipe.batch, -1)
+    some = torch.from_numpy(np.resize(images[: recipe.batch], (recipe.batch, *images.shape[1:])))
+    some = some.to(device).permute(0, 3, 1, 2)
+    targets = torch.full_like(network(some[:2]), 0.1).detach()
+    batch = Batch(some, targets[:1].expand(recipe.batch, -1))
     optimisers = optimisers_for(network, recipe)
 
     def step(tried: Machine) -> None:
         # Reading the loss waits until the device has done the step.
-        training_step(network, optimisers, batch, targets, recipe, tried)[0].item()
+        training_step(network, optimisers, batch, recipe, tried)[0].item()
 
     return faster_precision(step, machine)
 
@@ -208,7 +243,17 @@ def predict(
     machine: Machine,
     augmentation: Sequence[Augmentation] = (),
 ) -> NDArray[np.float32]:
-    """A network's probabilities.
+    """A network's probabilities, float32 (N, K): the softmax of what `infer` gives."""
+    return np.asarray(softmax(infer(network, images, machine, augmentation), axis=1), np.float32)
+
+
+def infer(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    machine: Machine,
+    augmentation: Sequence[Augmentation] = (),
+) -> NDArray[np.float32]:
+    """A network's logits.
 
     Args:
         network: from uint8 (N, C, H, W) to logits (N, K).
@@ -227,7 +272,7 @@ def predict(
         for start in range(0, len(images), _ROWS_AT_ONCE):
             rows = torch.from_numpy(np.array(images[start : start + _ROWS_AT_ONCE])).to(device)
             logits = [network(view(rows).permute(0, 3, 1, 2)).float() for view in seen]
-            found.append(torch.stack(logits).mean(0).softmax(1).cpu().numpy())
+            found.append(torch.stack(logits).mean(0).cpu().numpy())
     return np.concatenate(found)
 
 
@@ -247,10 +292,46 @@ def _batches(
         yield rows, (epoch * steps + step) / total
 
 
-def _augmented(images: Tensor, recipe: Recipe, strength: float) -> Tensor:
-    for name in recipe.augmentation:
-        images = AUGMENTATIONS[name](images, strength)
-    return images
+def _viewer(
+    images: NDArray[np.uint8], recipe: Recipe, front: nn.Module | None, machine: Machine
+) -> Callable[[Tensor, float], Tensor]:
+    """A function from rows and the strength of augmentation to what the network sees of them."""
+    device = machine.use()
+    pixels = torch.from_numpy(np.array(images)).to(device)
+    variants = recipe.variants or Variants()
+
+    def variant(rows: Tensor) -> Tensor:
+        if recipe.variants is None:
+            return torch.zeros_like(rows)
+        return variants.draw(len(rows), device)
+
+    def augmented(rows: Tensor, strength: float) -> Tensor:
+        shown = pixels[rows]
+        if recipe.variants:
+            shown = variants.apply(shown, variant(rows))
+        for name in recipe.augmentation:
+            shown = AUGMENTATIONS[name](shown, strength)
+        # Pixels lie channel by channel already: seen this way round they are channels-last.
+        return shown.permute(0, 3, 1, 2)
+
+    if front is None:
+        return augmented
+    features = _features(_placed(front, device), pixels, variants, machine)
+    return lambda rows, _: features[variant(rows), rows]
+
+
+def _features(front: nn.Module, pixels: Tensor, variants: Variants, machine: Machine) -> Tensor:
+    """What a frozen front makes of every variant of every image: (variants, N, ...)."""
+    front.eval()
+    found: list[Tensor] = []
+    with torch.no_grad(), machine.autocast():
+        for number in range(len(variants)):
+            for start in range(0, len(pixels), _ROWS_AT_ONCE):
+                rows = pixels[start : start + _ROWS_AT_ONCE]
+                which = torch.full((len(rows),), number, device=pixels.device)
+                found.append(front(variants.apply(rows, which).permute(0, 3, 1, 2)))
+    features = torch.cat(found)
+    return features.view(len(variants), len(pixels), *features.shape[1:])
 
 
 def _set_rates(optimisers: Sequence[Optimizer], share: float) -> None:

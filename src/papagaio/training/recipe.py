@@ -6,6 +6,7 @@ from typing import Literal
 
 from papagaio.training.augmentation import Augmentation
 from papagaio.training.losses import Loss
+from papagaio.training.variants import Variants
 
 __all__ = ["Recipe"]
 
@@ -18,9 +19,12 @@ class Recipe:
         name: what it is called.
         loss: what is made small, see `losses`.
         temperature: both sides of a cross-entropy are divided by it before the softmax.
+        alpha: the weight of a second cross-entropy, with the true labels and at temperature 1
+            (the thesis's equation 1); 0 does without them.
         optimiser: Adam, or AdamW (which decays weights, and only matrices).
         rate: the learning rate, or its peak.
         decay: AdamW's weight decay.
+        clip: the longest that the gradient of all weights together may be; 0 leaves it.
         muon: the learning rate of Muon, which then takes over the convolutions that stand before a
             normalisation; 0 leaves them to the optimiser.
         schedule: `constant`, or `one-cycle`: from a tenth up in a line over the first fifth, then
@@ -32,14 +36,18 @@ class Recipe:
         fade: in the course of the training augmentation shrinks to `fade / images` of its strength
             (never beyond full strength): few images need it to the end. 0 keeps it as it is.
         smoothing: this share of every target is spread evenly over the classes.
+        variants: of which each image is shown one an epoch, before `augmentation`; None shows the
+            images as they are.
     """
 
     name: str
     loss: Loss = "cross-entropy"
     temperature: float = 1.0
+    alpha: float = 0.0
     optimiser: Literal["adam", "adamw"] = "adam"
     rate: float = 1e-3
     decay: float = 0.0
+    clip: float = 0.0
     muon: float = 0.0
     schedule: Literal["constant", "one-cycle"] = "constant"
     batch: int = 32
@@ -48,6 +56,7 @@ class Recipe:
     augmentation: tuple[Augmentation, ...] = ()
     fade: int = 0
     smoothing: float = 0.0
+    variants: Variants | None = None
 
     def steps_an_epoch(self, images: int) -> int:
         """How many batches `images` images make, all of nearly the same size."""

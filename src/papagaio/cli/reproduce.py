@@ -1,0 +1,136 @@
+"""`papagaio reproduce thesis`: the thesis's experiments, tables, figure and claims."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["reproduce"]
+
+reproduce = typer.Typer(
+    no_args_is_help=True, help="Run published work again and put the numbers side by side."
+)
+
+
+@reproduce.callback()
+def _group() -> None:
+    """Run published work again and put the numbers side by side."""
+
+
+@reproduce.command()
+def thesis(
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="full, or small: a tenth of the images and a fifth of the epochs; every number "
+            "made with it is marked as such."
+        ),
+    ] = "full",
+    experiments: Annotated[
+        str,
+        typer.Option(
+            "--experiments",
+            "--experiment",
+            help="1 VGG16 and 3 MobileNetV2 on the large transfer set, 2 and 4 on the small one; "
+            "several with commas; or none.",
+        ),
+    ] = "1,2,3,4",
+    studies: Annotated[
+        str | None,
+        typer.Option(
+            "--studies",
+            "--study",
+            help="What the claims rest on besides: beyond, in-scope, start, explosion, longer, "
+            "superclasses, similar, temperature, taxonomy; several with commas; or none. "
+            "[default: all, or none where --experiment is given]",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many trainings of each experiment.")] = 1,
+    options: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file with options that differ from the study file's."),
+    ] = None,
+    weights_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where vgg16_imagenet.safetensors and mobilenet_v2_imagenet.safetensors lie, with "
+            "torchvision's names. [default: download]",
+        ),
+    ] = None,
+    stand_in: Annotated[
+        Path | None,
+        typer.Option(
+            help="A safetensors file of a trained teacher that stands in for the thesis's own; "
+            "named as a stand-in in every table."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where cifar10/ and cifar100/ lie as Parquet files. [default: download]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32, bfloat16, or auto: whichever is measured to be faster, for each "
+            "architecture."
+        ),
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads a training. [default: all]")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = 1,
+    out: Annotated[Path, typer.Option(help="The run's folder; a stopped run goes on.")] = Path(
+        "runs/thesis"
+    ),
+) -> None:
+    """Reproduce the thesis that Papagaio grew out of: teacher, experiments, tables, claims.
+
+    Without options it downloads CIFAR-10, CIFAR-100 and ImageNet weights and does everything:
+    hours on a GPU-less machine, which --scale small brings down to about one. OUT/thesis.html
+    puts the thesis's numbers and the measured ones side by side.
+    """
+    from papagaio.cli.progress import watching
+    from papagaio.errors import BadSettings
+    from papagaio.thesis.inputs import Weights
+    from papagaio.thesis.plan import EXPERIMENTS, STUDIES
+    from papagaio.thesis.run import Reproduction
+    from papagaio.thesis.run import reproduce as run
+
+    numbers = _several(experiments)
+    if unknown := [n for n in numbers if n not in map(str, EXPERIMENTS)]:
+        raise BadSettings(f"--experiment {unknown[0]}: there are 1, 2, 3 and 4")
+    default = STUDIES if len(numbers) == len(EXPERIMENTS) else ()
+    chosen = default if studies is None else tuple(_several(studies))
+    if unknown := [s for s in chosen if s not in STUDIES]:
+        raise BadSettings(f"--study {unknown[0]}: there are {', '.join(STUDIES)}")
+    for name, value, known in (
+        ("scale", scale, ("full", "small")),
+        ("precision", precision, ("auto", "float32", "bfloat16")),
+    ):
+        if value not in known:
+            raise BadSettings(f"--{name} {value}: say {', '.join(known)}")
+    wanted = Reproduction(
+        out=out,
+        scale=scale,  # type: ignore[arg-type]  # checked above
+        experiments=tuple(map(int, numbers)),
+        studies=chosen,  # type: ignore[arg-type]  # checked above
+        seeds=seeds,
+        options=options,
+        weights=Weights(weights_dir, stand_in),
+        data_dir=data_dir,
+        device=device,
+        precision=precision,  # type: ignore[arg-type]  # checked above
+        threads=threads,
+        workers=workers,
+    )
+    with watching() as watch:
+        result = run(wanted, watch)
+    typer.echo(
+        f"{len(result.trials)} trainings; {'complete' if result.complete else 'not complete'}"
+    )
+    typer.echo(f"report: {out / 'thesis.html'}")
+
+
+def _several(words: str) -> list[str]:
+    return [] if words == "none" else [word.strip() for word in words.split(",")]

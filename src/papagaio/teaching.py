@@ -1,0 +1,278 @@
+"""Teaching a black box of one's own: phases of training, and the folder that they leave."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import save
+
+from papagaio import files
+from papagaio.blackboxes.contract import Contract
+from papagaio.blackboxes.function import FunctionBox
+from papagaio.blackboxes.torch_module import digest_weights, load_weights
+from papagaio.errors import BadSettings
+from papagaio.images.named import open_source
+from papagaio.images.source import load
+from papagaio.progress import Watch, remark, unwatched
+from papagaio.scores import Score, accuracy
+from papagaio.students.freezing import freeze, split
+from papagaio.students.headed import Design, build_headed
+from papagaio.students.student import Student
+from papagaio.training.loop import Checkpoints, precision_for, predict, train
+from papagaio.training.machine import Machine, choose_device, cores
+from papagaio.training.recipe import Recipe
+from papagaio.training.variants import Variants
+
+__all__ = [
+    "Lecture",
+    "Phase",
+    "open_taught",
+    "phases_from",
+    "save_taught",
+    "taught_box",
+    "teach",
+    "teach_from",
+]
+
+_WEIGHTS, _DESCRIPTION = "weights.safetensors", "black-box.json"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training: how, and how many of the last layers learn (None lets all)."""
+
+    recipe: Recipe
+    trained: int | None = None
+
+
+def teach(  # noqa: PLR0913  # as training
+    student: Student,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    phases: Sequence[Phase],
+    *,
+    seed: int,
+    machine: Machine,
+    folder: Path,
+    watch: Watch = unwatched,
+) -> None:
+    """Teach a network true classes, phase after phase, in place.
+
+    Frozen layers in front of the first that learns are computed once a phase. An interrupted
+    teaching goes on: each phase leaves its weights in `folder`.
+
+    Args:
+        student: the network, with its initial weights.
+        images: uint8 (N, H, W, C).
+        labels: int64 (N,).
+        phases: in order.
+        seed: of the order of images and of augmentation.
+        machine: where.
+        folder: where it keeps itself.
+        watch: told after every epoch.
+
+    Raises:
+        BadSettings: a phase is to train more layers than there are.
+        Diverged: the loss stopped being finite.
+    """
+    for phase in phases:
+        freeze(student, phase.trained)
+    one_hot = np.eye(_classes_of(student), dtype=np.float32)[labels]
+    student.to(machine.use())
+    for number, phase in enumerate(phases, 1):
+        kept = folder / f"phase-{number}.safetensors"
+        if kept.exists():
+            student.load_state_dict(load_weights(kept))
+            continue
+        freeze(student, phase.trained)
+        front, rest = (None, student) if phase.recipe.augmentation else split(student)
+        checkpoint = folder / f"phase-{number}.checkpoint"
+        train(
+            rest,
+            images,
+            one_hot,
+            phase.recipe,
+            seed=seed + number,
+            machine=machine,
+            front=front,
+            checkpoints=Checkpoints(checkpoint),
+            watch=watch,
+        )
+        files.write(kept, _bytes_of(student))
+        checkpoint.unlink(missing_ok=True)
+
+
+def phases_from(written: Sequence[str], batch: int, variants: Variants) -> tuple[Phase, ...]:
+    """Phases as a person writes them: `EPOCHS,RATE,LAYERS`, with a number of layers or `all`.
+
+    Raises:
+        BadSettings: one cannot be read.
+    """
+    found = []
+    for number, words in enumerate(written, 1):
+        try:
+            epochs, rate, layers = words.split(",")
+            recipe = Recipe(
+                f"phase {number}",
+                rate=float(rate),
+                epochs=int(epochs),
+                batch=batch,
+                variants=variants if variants != Variants() else None,
+            )
+            phase = Phase(recipe, None if layers == "all" else int(layers))
+        except ValueError as error:
+            raise BadSettings(
+                f"--phase {words}: write EPOCHS,RATE,LAYERS, as 10,1e-3,2 or 20,1e-3,all"
+            ) from error
+        if recipe.epochs < 1 or not 0 < recipe.rate < 1:
+            raise BadSettings(f"--phase {words}: at least one epoch, and a rate between 0 and 1")
+        found.append(phase)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Lecture:
+    """All that `teach_from` needs: the options of `papagaio teach`."""
+
+    data: str
+    test: str | None
+    data_dir: Path | None
+    design: Design
+    initial: str
+    phases: tuple[Phase, ...]
+    seed: int
+    device: str
+    threads: int | None
+    out: Path
+
+
+def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
+    """Teach a network from named images, and leave the black box in its folder.
+
+    Returns:
+        its accuracy on what it learned and, where there is one, on the test set.
+
+    Raises:
+        BadImages, BadSettings, Busy, NoSpace: see their texts.
+        Diverged: the loss stopped being finite.
+    """
+    out = lecture.out
+    with files.lock(out / ".lock"):
+        source = open_source(lecture.data, data_dir=lecture.data_dir)
+        images = load(source, out / "images.npy")
+        names = images.classes
+        classes = len(names) if names else int(images.truth.max()) + 1
+        student = build_headed(
+            lecture.design, lecture.initial, images.shape, classes, seed=lecture.seed
+        )
+        device, why = choose_device(lecture.device)
+        watch(remark(f"device {device}: {why}"))
+        machine = Machine(device, threads=lecture.threads or cores())
+        some = build_headed(lecture.design, "random", images.shape, classes, seed=0)
+        precision, why = precision_for(some, images.pixels, lecture.phases[-1].recipe, machine)
+        watch(remark(f"precision {precision}: {why}"))
+        machine = replace(machine, precision=precision)
+        teach(
+            student,
+            images.pixels,
+            images.truth,
+            lecture.phases,
+            seed=lecture.seed,
+            machine=machine,
+            folder=out,
+            watch=watch,
+        )
+        save_taught(out, student, lecture.design, images.shape, names)
+        found = {images.name: accuracy(predict(student, images.pixels, machine), images.truth)}
+        if lecture.test is not None:
+            source = open_source(lecture.test, part="test", data_dir=lecture.data_dir)
+            test = load(source, out / "test.npy", images.shape)
+            found[test.name] = accuracy(predict(student, test.pixels, machine), test.truth)
+        return found
+
+
+class _Description(BaseModel):
+    """`black-box.json`: all that rebuilds the network."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    design: Design
+    shape: tuple[int, int, int]
+    classes: int
+    class_names: tuple[str, ...] | None
+
+
+def save_taught(
+    folder: Path,
+    student: Student,
+    design: Design,
+    shape: tuple[int, int, int],
+    class_names: tuple[str, ...] | None,
+) -> None:
+    """Leave a folder that `open_taught` opens: the weights, and how the network is built."""
+    described = {
+        "design": asdict(design),
+        "shape": shape,
+        "classes": _classes_of(student),
+        "class_names": class_names,
+    }
+    files.write(folder / _WEIGHTS, _bytes_of(student))
+    files.write(folder / _DESCRIPTION, json.dumps(described, indent=1))
+
+
+def open_taught(rest: str, contract: Contract, identity: str | None = None) -> FunctionBox:
+    """The black box in a folder that `save_taught` left; `taught=FOLDER` on the command line.
+
+    Args:
+        rest: the folder.
+        contract: what the caller takes it for.
+        identity: a stable name of the model; None takes a digest of its weights.
+
+    Raises:
+        BadSettings: there is none, or it takes or gives something else.
+    """
+    folder = Path(rest)
+    try:
+        text = (folder / _DESCRIPTION).read_text(encoding="utf-8")
+        described = _Description.model_validate_json(text)
+    except (OSError, ValidationError) as error:
+        raise BadSettings(
+            f"{folder}: no black box that papagaio taught ({_DESCRIPTION} is missing or broken)"
+        ) from error
+    if (contract.shape, contract.classes) != (described.shape, described.classes):
+        raise BadSettings(
+            f"{folder} takes images of {described.shape} and knows {described.classes} classes, "
+            f"not {contract.shape} and {contract.classes}; see --input, --classes and --test"
+        )
+    student = build_headed(described.design, "random", described.shape, described.classes, seed=0)
+    try:
+        student.load_state_dict(load_weights(folder / _WEIGHTS))
+    except RuntimeError as error:
+        raise BadSettings(f"{folder / _WEIGHTS} does not fit {_DESCRIPTION}: {error}") from error
+    return taught_box(folder.name, student, contract, Machine(threads=1), identity)
+
+
+def taught_box(
+    name: str, student: Student, contract: Contract, machine: Machine, identity: str | None = None
+) -> FunctionBox:
+    """A network as a black box."""
+    return FunctionBox(
+        name=name,
+        identity=identity or digest_weights(student.state_dict()),
+        contract=contract,
+        function=partial(predict, student, machine=machine),
+    )
+
+
+def _classes_of(student: Student) -> int:
+    """How many logits it gives: as many as its last dense layer has biases."""
+    return list(student.network.parameters())[-1].shape[0]
+
+
+def _bytes_of(student: Student) -> bytes:
+    return save({name: tensor.contiguous() for name, tensor in student.state_dict().items()})

@@ -1,0 +1,1 @@
+"""The thesis reproduced: its teacher, experiments, tables, figure and claims."""

@@ -1,0 +1,227 @@
+"""What the trials read: both CIFARs, the weights at the start, the teacher and its answers."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from papagaio import files
+from papagaio.asking import ask
+from papagaio.blackboxes.contract import Contract
+from papagaio.errors import BadSettings
+from papagaio.images.imageset import ImageSet
+from papagaio.images.named import open_source
+from papagaio.images.source import load
+from papagaio.ledger import Ledger
+from papagaio.progress import Watch
+from papagaio.responses import centred_log
+from papagaio.students.headed import Design, build_headed
+from papagaio.students.student import Student
+from papagaio.teaching import Phase, save_taught, taught_box, teach
+from papagaio.thesis.options import Options
+from papagaio.thesis.records import TeacherRecord
+from papagaio.thesis.trials import Lesson, Part, measured
+from papagaio.training.loop import infer
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+from papagaio.training.variants import Variants
+
+__all__ = ["BODIES", "Inputs", "Weights", "prepare", "teacher_design", "teacher_phases"]
+
+# The thesis's two architectures, by their names in the tables.
+BODIES = {"VGG16": "torchvision/vgg16", "MobileNetV2": "torchvision/mobilenet_v2"}
+_CLASSES, _SHAPE = 10, (32, 32, 3)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where ImageNet weights lie, and the teacher that stands in where there are none for it.
+
+    Attributes:
+        folder: holds `vgg16_imagenet.safetensors` and `mobilenet_v2_imagenet.safetensors` with
+            torchvision's names; None downloads them.
+        stand_in: a safetensors file with the whole teacher; None teaches the thesis's own.
+    """
+
+    folder: Path | None = None
+    stand_in: Path | None = None
+
+    def of(self, body: str, initial: str) -> str:
+        """What `headed.build_headed` starts an architecture from.
+
+        Raises:
+            BadSettings: the file that is needed is not there.
+        """
+        if initial == "random" or self.folder is None:
+            return "random" if initial == "random" else "library"
+        path = self.folder / f"{body.rpartition('/')[2]}_imagenet.safetensors"
+        if not path.is_file():
+            raise BadSettings(
+                f"{path}: not there; put the ImageNet weights of {body} there, leave out "
+                "--weights-dir to download them, or give --stand-in FILE and an --options file "
+                f"in which its student starts at random"
+            )
+        return str(path)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What trials read, frozen in files; `classes` are the large set's own (int64, N)."""
+
+    teacher: TeacherRecord
+    large: Lesson
+    small: Lesson
+    own: Lesson
+    parts: tuple[Part, ...]
+    probed: int
+    classes: NDArray[np.int64]
+
+
+def teacher_design(options: Options) -> Design:
+    """The teacher: VGG16's convolutions under new dense layers."""
+    side = options.images.side if options.images.side != _SHAPE[0] else 0
+    return Design(BODIES["VGG16"], options.dense, side, options.images.normalisation)
+
+
+def teacher_phases(options: Options) -> tuple[Phase, Phase]:
+    """Section 4.3: transfer learning with frozen convolutions, then fine tuning."""
+    given = options.teacher
+    variants = Variants(given.flip, given.brightness, given.brighten)
+    dense = len(options.head.widths) + 1
+    first = Recipe(
+        "teacher, phase 1",
+        rate=given.first_rate,
+        batch=given.batch,
+        epochs=given.first_epochs,
+        variants=variants,
+    )
+    second = replace(
+        first, name="teacher, phase 2", rate=given.second_rate, epochs=given.second_epochs
+    )
+    return Phase(first, dense), Phase(second, dense + given.unfrozen)
+
+
+def prepare(
+    options: Options,
+    weights: Weights,
+    data_dir: Path | None,
+    machine: Machine,
+    out: Path,
+    watch: Watch,
+) -> Inputs:
+    """Read the images, teach the teacher or load its stand-in, and have its answers.
+
+    Raises:
+        BadImages, BadSettings, NoSpace: see their texts.
+    """
+    folder = out / "inputs"
+    sets = {
+        name: _read(name, data_dir, folder)
+        for name in ("cifar10:train", "cifar10:test", "cifar100:train", "cifar100:test")
+    }
+    own, test = sets["cifar10:train"], sets["cifar10:test"]
+    student = _teacher(options, weights, own, machine, out / "teacher", watch)
+    contract = Contract(*_SHAPE, classes=_CLASSES, batch=500, class_names=own.classes)
+    exact = replace(machine, precision="float32")
+    box = taught_box("teacher", student, contract, exact)
+    evaluated, owned = options.images.evaluated, options.images.owned
+    train_logits = infer(student, own.pixels[: max(evaluated, owned)], exact)
+    test_logits = infer(student, test.pixels[:evaluated], exact)
+    with Ledger(out / "ledger.sqlite") as ledger:
+        lessons = []
+        for name, size in (("large", options.images.large), ("small", options.images.small)):
+            images = sets["cifar100:train" if name == "large" else "cifar100:test"]
+            rows = np.arange(min(size, len(images)))
+            answers = ask(box, images, rows, ledger, watch)
+            lessons.append(_lesson(name, images, answers, folder))
+    answers = np.asarray(softmax(train_logits[:owned], axis=1), np.float32)
+    epochs = options.teacher.first_epochs + options.teacher.second_epochs
+    return Inputs(
+        teacher=TeacherRecord(
+            name=weights.stand_in.stem if weights.stand_in else "VGG16 by the thesis's two phases",
+            stand_in=weights.stand_in is not None,
+            parameters=sum(p.numel() for p in student.parameters()),
+            identity=box.identity,
+            measured=[
+                measured(logits[:evaluated], images.truth, logits.argmax(1), part, epochs)
+                for part, images, logits in (
+                    ("train", own, train_logits),
+                    ("test", test, test_logits),
+                )
+            ],
+            temperature_errors={
+                temperature: _temperature_error(test_logits, temperature)
+                for temperature in options.studies.temperatures
+            },
+        ),
+        large=lessons[0],
+        small=lessons[1],
+        own=_lesson("own", own, answers, folder),
+        parts=(
+            _part("train", own, train_logits[:evaluated], folder),
+            _part("test", test, test_logits[:evaluated], folder),
+        ),
+        probed=options.images.probed,
+        classes=sets["cifar100:train"].truth[: options.images.large],
+    )
+
+
+def _read(name: str, data_dir: Path | None, folder: Path) -> ImageSet:
+    path = folder / f"{name.replace(':', '-')}.npy"
+    return load(open_source(name, data_dir=data_dir), path, _SHAPE)
+
+
+def _teacher(
+    options: Options, weights: Weights, own: ImageSet, machine: Machine, out: Path, watch: Watch
+) -> Student:
+    """The teacher: its stand-in, or taught in two phases."""
+    design = teacher_design(options)
+    if weights.stand_in is not None:
+        return build_headed(design, str(weights.stand_in), _SHAPE, _CLASSES, seed=0)
+    initial = weights.of(design.body, options.teacher.weights)
+    student = build_headed(design, initial, _SHAPE, _CLASSES, seed=0)
+    pixels, truth = own.pixels[: options.images.owned], own.truth[: options.images.owned]
+    phases = teacher_phases(options)
+    teach(student, pixels, truth, phases, seed=0, machine=machine, folder=out, watch=watch)
+    save_taught(out, student, design, _SHAPE, own.classes)
+    return student
+
+
+def _temperature_error(logits: NDArray[np.float32], temperature: float) -> float:
+    """How far the answer at a temperature, from stored probabilities, lies from the true one."""
+    stored = np.asarray(softmax(logits, axis=1), np.float32)
+    recovered = softmax(centred_log(stored) / temperature, axis=1)
+    exact = softmax(logits.astype(np.float64) / temperature, axis=1)
+    return float(np.abs(recovered - exact).max())
+
+
+def _lesson(name: str, images: ImageSet, answers: NDArray[np.float32], folder: Path) -> Lesson:
+    """The first images of a set, as many as there are answers (float32, N x K)."""
+    size = len(answers)
+    images_path, answers_path, truth_path = paths = [
+        folder / f"{name}-{what}.npy" for what in ("images", "answers", "truth")
+    ]
+    arrays = (images.pixels[:size], answers, images.truth[:size])
+    _save_all(paths, arrays)
+    digest = hashlib.sha256(images.digests[:size].tobytes() + answers.tobytes()).hexdigest()
+    return Lesson(name, images_path, answers_path, truth_path, None, size, digest)
+
+
+def _part(name: str, images: ImageSet, logits: NDArray[np.float32], folder: Path) -> Part:
+    images_path, labels_path, named_path = paths = [
+        folder / f"part-{name}-{what}.npy" for what in ("images", "labels", "named")
+    ]
+    size = len(logits)
+    _save_all(paths, (images.pixels[:size], images.truth[:size], logits.argmax(1)))
+    return Part(name, images_path, labels_path, named_path, size)
+
+
+def _save_all(paths: Sequence[Path], arrays: Sequence[NDArray[Any]]) -> None:
+    for path, array in zip(paths, arrays, strict=True):
+        with files.writing(path) as file:
+            np.save(file, array, allow_pickle=False)

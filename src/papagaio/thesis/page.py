@@ -1,0 +1,64 @@
+"""The files of a reproduction: `thesis.json`, a page, Markdown, CSV tables and SVG figures."""
+
+from importlib.resources import files as resources
+from pathlib import Path
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from papagaio import files
+from papagaio.report import numbers
+from papagaio.thesis.claims import claims
+from papagaio.thesis.figures import digits_figure, figure_5
+from papagaio.thesis.records import ThesisResult
+from papagaio.thesis.tables import cells, tables, to_csv, to_markdown
+
+__all__ = ["render", "write_pages"]
+
+
+def write_pages(result: ThesisResult, out: Path) -> None:
+    """Write every file of a reproduction into a folder, each whole or not at all.
+
+    Raises:
+        NoSpace: the disk is full.
+    """
+    files.write(out / "thesis.json", result.model_dump_json(indent=1) + "\n")
+    for table in tables(result):
+        files.write(out / "tables" / f"table-{table.number}.csv", to_csv(table))
+    for name, figure in _figures(result).items():
+        files.write(out / "figures" / f"{name}.svg", _alone(figure))
+    files.write(out / "thesis.md", render(result, "thesis.md.j2"))
+    files.write(out / "thesis.html", render(result, "thesis.html.j2"))
+
+
+def render(result: ThesisResult, template: str) -> str:
+    """The result as one page: `thesis.html.j2` needs nothing from outside itself."""
+    environment = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("papagaio.thesis", "."), PackageLoader("papagaio.report", ".")]
+        ),
+        autoescape=template.endswith(".html.j2"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"count": numbers.count, "duration": numbers.duration, "cells": cells}
+    environment.filters["markdown"] = to_markdown
+    return environment.get_template(template).render(
+        result=result, tables=tables(result), claims=claims(result), figures=_figures(result)
+    )
+
+
+def _figures(result: ThesisResult) -> dict[str, Markup]:
+    recipes = dict.fromkeys(record.recipe for record in result.digits)
+    every = {"figure-5": figure_5(result)} | {
+        f"digits-{recipe}": digits_figure(result.digits, recipe) for recipe in recipes
+    }
+    return {name: figure for name, figure in every.items() if figure}
+
+
+def _alone(figure: Markup) -> str:
+    """A figure as a file of its own, with the page's style."""
+    style = (resources("papagaio.report") / "report.css").read_text(encoding="utf-8")
+    head, rest = figure.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'

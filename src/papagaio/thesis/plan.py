@@ -1,0 +1,240 @@
+"""Which trials the reproduction is made of: the four experiments, and a study behind each claim."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from papagaio import files
+from papagaio.students.headed import Design
+from papagaio.thesis.inputs import BODIES, Inputs, Weights
+from papagaio.thesis.options import Options
+from papagaio.thesis.superclasses import GROUPS, rows_of
+from papagaio.thesis.trials import Lesson, Trial
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+from papagaio.training.recipes import recipe_named
+
+__all__ = ["EXPERIMENTS", "STUDIES", "Planner", "Study"]
+
+# Number: architecture and transfer set (section 5).
+EXPERIMENTS = {
+    1: ("VGG16", "large"),
+    2: ("VGG16", "small"),
+    3: ("MobileNetV2", "large"),
+    4: ("MobileNetV2", "small"),
+}
+
+Study = Literal[
+    "beyond",
+    "in-scope",
+    "start",
+    "explosion",
+    "longer",
+    "superclasses",
+    "similar",
+    "temperature",
+    "taxonomy",
+]
+STUDIES: tuple[Study, ...] = get_args(Study)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What every trial is made from.
+
+    Attributes:
+        options: the study file.
+        inputs: lessons and parts.
+        weights: where ImageNet weights lie.
+        machines: where each architecture trains.
+        folder: for files of its own.
+        seeds: so many trials of each experiment, with seeds from 0.
+    """
+
+    options: Options
+    inputs: Inputs
+    weights: Weights
+    machines: Mapping[str, Machine]
+    folder: Path
+    seeds: int
+
+    def experiment(self, number: int) -> list[Trial]:
+        """One of the four experiments, by the thesis's recipe."""
+        name, lesson = EXPERIMENTS[number]
+        return [
+            self._trial(f"experiment {number}", name, lesson=self._lesson(lesson), seed=seed)
+            for seed in range(self.seeds)
+        ]
+
+    def study(self, study: Study) -> list[Trial]:
+        """The trials of one study; `taxonomy` has none, see `digits`."""
+        return {
+            "beyond": self._beyond,
+            "in-scope": self._in_scope,
+            "start": self._start,
+            "explosion": self._explosion,
+            "longer": self._longer,
+            "superclasses": self._superclasses,
+            "similar": self._similar,
+            "temperature": self._temperature,
+            "taxonomy": list,
+        }[study]()
+
+    def _beyond(self) -> list[Trial]:
+        """Each experiment by what the answers allow: recovered logits, and augmentation."""
+        return [
+            self._trial(
+                f"experiment {number}",
+                name,
+                variant="recovered-logits",
+                lesson=self._lesson(lesson),
+                recipe=self.recovered_logits(),
+                seed=seed,
+            )
+            for number, (name, lesson) in EXPERIMENTS.items()
+            for seed in range(self.seeds)
+        ]
+
+    def _in_scope(self) -> list[Trial]:
+        """Equation 1 on the teacher's own data: what out-of-scope copies are measured against."""
+        given = self.options.in_scope
+        recipe = replace(
+            self._thesis(), name="equation-1", temperature=given.temperature, alpha=given.alpha
+        )
+        return [
+            self._trial("in-scope", name, lesson=self.inputs.own, recipe=recipe) for name in BODIES
+        ]
+
+    def _start(self) -> list[Trial]:
+        """Experiments 2 and 4 from the other weights at the start: a silent point."""
+        trials = []
+        for number in (2, 4):
+            name, lesson = EXPERIMENTS[number]
+            other = "random" if self._initial(name) == "imagenet" else "imagenet"
+            if name == "VGG16" and other == "imagenet" and self.weights.stand_in:
+                continue  # A stand-in is named where there are no such weights.
+            trials.append(self._trial("start", name, lesson=self._lesson(lesson), initial=other))
+        return trials
+
+    def _explosion(self) -> list[Trial]:
+        """Experiment 1 again, with one thing changed at a time."""
+        thesis = self._thesis()
+        changes = {
+            "clipped": replace(thesis, name="thesis, gradients clipped", clip=1.0),
+            "decayed": replace(thesis, name="thesis, AdamW", optimiser="adamw", decay=0.05),
+        }
+        trials = [
+            self._trial("explosion", "VGG16", variant=variant, recipe=recipe)
+            for variant, recipe in changes.items()
+        ]
+        normalised = self._trial("explosion", "VGG16", variant="normalised", initial="random")
+        design = replace(normalised.design, body="torchvision/vgg16_bn")
+        return [*trials, replace(normalised, design=design)]
+
+    def _longer(self) -> list[Trial]:
+        """Experiment 4 for longer; its rate is constant, so one training passes every length."""
+        longer = self.options.studies.longer
+        recipe = replace(self._thesis(), epochs=max(longer))
+        trial = self._trial("longer", "MobileNetV2", lesson=self.inputs.small, recipe=recipe)
+        return [replace(trial, marks=(*self.options.students.marks, *longer))]
+
+    def _superclasses(self) -> list[Trial]:
+        """One group of CIFAR-100's superclasses at a time, as many images of each."""
+        count = self.options.studies.superclass_images
+        trials = []
+        for group, classes in GROUPS.items():
+            rows = rows_of(classes, self.inputs.classes, count)
+            if len(rows) < count:
+                continue
+            lesson = self._of_rows(group, rows)
+            trials.append(self._trial("superclasses", "MobileNetV2", variant=group, lesson=lesson))
+        everything = np.arange(count)
+        lesson = self._of_rows("all", everything)
+        return [*trials, self._trial("superclasses", "MobileNetV2", variant="all", lesson=lesson)]
+
+    def _similar(self) -> list[Trial]:
+        """Experiment 3 with other architectures, all from random weights."""
+        bodies = {name: body for name, body in BODIES.items() if self._initial(name) != "random"}
+        bodies |= {name: name for name in self.options.studies.similar}
+        return [self._trial("similar", name, variant=name, initial="random") for name in bodies]
+
+    def _temperature(self) -> list[Trial]:
+        """Experiment 4 at other temperatures and by recovered logits, on the same answers."""
+        thesis = self._thesis()
+        recipes = [
+            replace(thesis, name=f"temperature {temperature:g}", temperature=temperature)
+            for temperature in self.options.studies.temperatures
+            if temperature != 1
+        ]
+        recipes.append(replace(thesis, name="centred logits", loss="centred-l2"))
+        return [
+            self._trial(
+                "temperature",
+                "MobileNetV2",
+                variant=recipe.name,
+                lesson=self.inputs.small,
+                recipe=recipe,
+            )
+            for recipe in recipes
+        ]
+
+    def recovered_logits(self) -> Recipe:
+        """The product's recipe, for networks that are not its own: as many epochs as the thesis's.
+
+        Without Muon, which needs normalisation behind every convolution, and at a lower rate.
+        """
+        recipe = recipe_named("recovered-logits", (32, 32, 3))
+        return replace(recipe, muon=0.0, rate=5e-4, batch=64, epochs=self.options.students.epochs)
+
+    def _thesis(self) -> Recipe:
+        given = self.options.students
+        return Recipe("thesis", rate=given.rate, batch=given.batch, epochs=given.epochs)
+
+    def _initial(self, name: str) -> str:
+        students = self.options.students
+        return {"VGG16": students.vgg16, "MobileNetV2": students.mobilenet_v2}[name]
+
+    def _lesson(self, name: str) -> Lesson:
+        return self.inputs.large if name == "large" else self.inputs.small
+
+    def _trial(
+        self,
+        part: str,
+        name: str,
+        *,
+        variant: str = "thesis",
+        lesson: Lesson | None = None,
+        recipe: Recipe | None = None,
+        initial: str | None = None,
+        seed: int = 0,
+    ) -> Trial:
+        """A trial; unless said otherwise, on the large set and by the thesis's recipe."""
+        options = self.options
+        body = BODIES.get(name, name)
+        start = initial or self._initial(name)
+        side = options.images.side if options.images.side != 32 else 0
+        return Trial(
+            part=part,
+            variant=variant,
+            design=Design(body, options.dense, side, options.images.normalisation),
+            initial=start,
+            weights=self.weights.of(body, start),
+            recipe=recipe or self._thesis(),
+            lesson=lesson or self.inputs.large,
+            seed=seed,
+            marks=options.students.marks,
+            machine=self.machines[body],
+        )
+
+    def _of_rows(self, name: str, rows: np.ndarray) -> Lesson:
+        """Some rows of the large set."""
+        path = self.folder / f"rows-{name.replace(' ', '-').replace(',', '')}.npy"
+        with files.writing(path) as file:
+            np.save(file, rows, allow_pickle=False)
+        large = self.inputs.large
+        digest = hashlib.sha256(large.digest.encode() + rows.tobytes()).hexdigest()
+        return replace(large, name=name, rows=path, size=len(rows), digest=digest)
