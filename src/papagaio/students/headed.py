@@ -123,7 +123,7 @@ def _features_of(body: nn.Module, shape: tuple[int, ...], design: Design) -> tor
     try:
         with torch.no_grad():
             features = body.eval()(torch.zeros(1, *shape))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         raise BadSettings(f"{design.body} does not take images of {shape} ({error})") from error
     body.train(training)
     if features.ndim != 4:

@@ -212,7 +212,7 @@ def _of_groups(groups: Sequence[TrialRecord]) -> str:
     )
     if vehicles and mammals:
         machines, animals = [0, 1, 8, 9], [2, 3, 4, 5, 6, 7]
-        on = {t.variant: np.array(t.at("test").per_class) for t in (vehicles, mammals)}
+        on = {t.variant: np.array(t.at("test").per_class, float) for t in (vehicles, mammals)}
         text += (
             f". On CIFAR-10's four vehicles: {on['vehicles'][machines].mean():.3f} from vehicles, "
             f"{on['mammals'][machines].mean():.3f} from mammals; on its six animals: "

@@ -35,7 +35,7 @@ class Measured(_Record):
         median_loss: of an image.
         worst_ten: the share of the whole loss that the ten images with the largest carry.
         largest_logit: the largest absolute one.
-        per_class: accuracy on each true class.
+        per_class: accuracy on each true class; None where it has no image.
     """
 
     epoch: int
@@ -47,7 +47,7 @@ class Measured(_Record):
     median_loss: float
     worst_ten: float
     largest_logit: float
-    per_class: list[float]
+    per_class: list[float | None]
 
 
 class EpochRecord(_Record):

@@ -12,6 +12,7 @@ import numpy as np
 from papagaio import __version__, files
 from papagaio.audit.log import Log, command_line
 from papagaio.audit.record import machine_record
+from papagaio.errors import BadSettings
 from papagaio.progress import Step, Watch, remark, unwatched
 from papagaio.students.headed import Design, build_headed
 from papagaio.thesis.digits import study_digits
@@ -74,6 +75,7 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
         Diverged: a training's loss stopped being finite.
     """
     options = read_options(wanted.scale, wanted.options)
+    _check_weights(wanted, options)
     with files.lock(wanted.out / ".lock"):
         log = Log(wanted.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
@@ -110,6 +112,17 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
             write_pages(result, wanted.out)
             log.note("ended", complete=result.complete)
     return result
+
+
+def _check_weights(wanted: Reproduction, options: Options) -> None:
+    """Find out before anything is written whether a file of weights is missing."""
+    starts = {"VGG16": options.students.vgg16, "MobileNetV2": options.students.mobilenet_v2}
+    if wanted.weights.stand_in is None:
+        wanted.weights.of(BODIES["VGG16"], options.teacher.weights)
+    elif not wanted.weights.stand_in.is_file():
+        raise BadSettings(f"--stand-in {wanted.weights.stand_in}: no such file")
+    for name, initial in starts.items():
+        wanted.weights.of(BODIES[name], initial)
 
 
 def _machine(wanted: Reproduction, watch: Watch) -> Machine:

@@ -220,6 +220,7 @@ def measured(
     exact = logits.astype(np.float64)
     losses = np.sort(logsumexp(exact, axis=1) - exact[np.arange(n), labels])
     hits = said == labels
+    of_class = [hits[labels == c] for c in range(classes)]
     return Measured(
         epoch=epoch,
         part=part,
@@ -230,5 +231,5 @@ def measured(
         median_loss=float(np.median(losses)),
         worst_ten=float(losses[-10:].sum() / losses.sum()),
         largest_logit=float(np.abs(exact).max()),
-        per_class=[float(hits[labels == c].mean()) for c in range(classes)],
+        per_class=[float(one.mean()) if len(one) else None for one in of_class],
     )

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Papagaio
+
+from papagaio.blackboxes.contract import Contract
+from papagaio.errors import BadSettings
+from papagaio.teaching import open_taught, phases_from
+from papagaio.training.variants import Variants
+
+CONTRACT = Contract(32, 32, 3, classes=3)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three colours with noise: easy to learn."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    images = random.integers(0, 60, (60, 32, 32, 3), np.uint8)
+    images[np.arange(60), :, :, labels] += 180
+    np.savez(folder / "train.npz", images=images, labels=labels)
+    np.savez(folder / "other.npz", images=images[::-1] // 2 + 60)
+    return folder
+
+
+def teach(pictures: Path, out: Path, **changes: object) -> list[object]:
+    options: dict[str, object] = {
+        "data": pictures / "train.npz",
+        "test": pictures / "train.npz",
+        "body": "torchvision/mobilenet_v2",
+        "initial": "random",
+        "head": "16",
+        "phase": "2,1e-3,all",
+        "device": "cpu",
+        "threads": 1,
+        "out": out,
+    }
+    options |= changes
+    return ["teach", *(f"--{name.replace('_', '-')}={value}" for name, value in options.items())]
+
+
+def test_a_taught_black_box_is_audited_like_any_other(
+    tmp_path: Path, pictures: Path, papagaio: Papagaio
+) -> None:
+    out = tmp_path / "box"
+    taught = papagaio(*teach(pictures, out), "--phase", "1,1e-4,2", "--flip", 0.5)
+    assert taught.code == 0, taught.stderr
+    assert taught.stdout.splitlines()[-1] == f"black box: taught={out}"
+    assert taught.stdout.startswith("accuracy on train: ")
+
+    ended = papagaio(
+        *("audit", f"taught={out}", "--transfer", pictures / "other.npz", "--budget", 20),
+        *("--test", pictures / "train.npz", "--students", "residual-cnn", "--epochs", 1),
+        *("--controls", "none", "--device", "cpu", "--precision", "float32", "--threads", 1),
+        *("--out", tmp_path / "audit"),
+    )
+    assert ended.code == 0, ended.stderr
+    assert (tmp_path / "audit" / "report.html").exists()
+
+    # Taught again, it is as it was: every phase is there.
+    weights = (out / "weights.safetensors").read_bytes()
+    again = papagaio(*teach(pictures, out), "--phase", "1,1e-4,2", "--flip", 0.5)
+    assert "epochs" not in again.stderr
+    assert (out / "weights.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"phase": "2,1e-3"}, "write EPOCHS,RATE,LAYERS"),
+        ({"phase": "0,1e-3,all"}, "at least one epoch"),
+        ({"phase": "2,3,all"}, "a rate between 0 and 1"),
+        ({"phase": "2,1e-3,900"}, "900 layers cannot be trained"),
+        ({"head": "wide"}, "write widths as 256,128, or none"),
+        ({"pooling": "max"}, "say mean or flatten"),
+        ({"body": "torchvision/vgg61"}, "not to be had"),
+        ({"data": "nothing.npz"}, "no such folder"),
+    ],
+)
+def test_bad_words_are_one_clear_line(
+    tmp_path: Path, pictures: Path, papagaio: Papagaio, changes: dict[str, object], message: str
+) -> None:
+    ended = papagaio(*teach(pictures, tmp_path / "box", **changes))
+    assert ended.code == 2
+    assert message in ended.stderr.splitlines()[-1]
+
+
+def test_a_folder_that_was_not_taught_is_no_black_box(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="no black box that papagaio taught"):
+        open_taught(str(tmp_path), CONTRACT)
+
+
+def test_phases_are_read_as_they_are_written() -> None:
+    first, second = phases_from(["10,1e-3,2", "7,1e-5,all"], 32, Variants(flip=0.5))
+    assert (first.recipe.epochs, first.recipe.rate, first.trained) == (10, 1e-3, 2)
+    assert (second.recipe.epochs, second.recipe.rate, second.trained) == (7, 1e-5, None)
+    assert first.recipe.variants == Variants(flip=0.5)
+    assert phases_from(["1,1e-3,all"], 32, Variants())[0].recipe.variants is None

@@ -1,0 +1,436 @@
+import csv
+import io
+import json
+import signal
+import subprocess
+import time
+import tomllib
+from dataclasses import replace
+from functools import reduce
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import COMMAND, Papagaio
+from PIL import Image
+from scipy.special import log_softmax, softmax
+
+from papagaio.errors import BadSettings
+from papagaio.scores import Score
+from papagaio.students.named import build_student
+from papagaio.thesis.claims import claims, crossing
+from papagaio.thesis.digits import KINDS
+from papagaio.thesis.inputs import Inputs, Weights, teacher_design, teacher_phases
+from papagaio.thesis.options import Options, read_options
+from papagaio.thesis.page import render, write_pages
+from papagaio.thesis.plan import STUDIES, Planner
+from papagaio.thesis.published import published
+from papagaio.thesis.records import DigitRecord, TeacherRecord, ThesisResult, read_thesis
+from papagaio.thesis.superclasses import GROUPS, rows_of
+from papagaio.thesis.tables import mean_accuracy, tables, to_csv, to_markdown
+from papagaio.thesis.trials import Lesson, Trial, measured
+from papagaio.training.loop import Batch, optimisers_for, training_step
+from papagaio.training.losses import targets_of
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+
+STORED = Path(__file__).parent / "data" / "thesis-example.json"
+TINY = """
+[images]
+large = 24
+small = 16
+owned = 20
+evaluated = 12
+probed = 8
+[teacher]
+weights = "random"
+first_epochs = 1
+second_epochs = 1
+[students]
+vgg16 = "random"
+mobilenet_v2 = "random"
+epochs = 4
+marks = [1, 2, 3, 4]
+"""
+
+
+@pytest.fixture(scope="module")
+def stored() -> ThesisResult:
+    return read_thesis(STORED)
+
+
+# equations
+
+
+def test_equation_1_adds_the_true_labels_with_weight_alpha() -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (6, 8, 8, 1), np.uint8)
+    teacher = np.asarray(softmax(random.normal(0, 3, (6, 4)), axis=1), np.float32)
+    truth = np.array([0, 1, 2, 3, 0, 1])
+    recipe = Recipe("equation-1", temperature=4, alpha=0.3)
+    student = build_student("small-cnn", "random", images, 4, seed=0)
+    batch = Batch(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        torch.from_numpy(targets_of("cross-entropy", 4, 0, teacher)),
+        torch.from_numpy(truth),
+    )
+    optimisers = optimisers_for(student, recipe)
+    loss, logits = training_step(student, optimisers, batch, recipe, Machine())
+    exact = logits.numpy().astype(float)
+    soft = -(softmax(np.log(teacher) / 4, axis=1) * log_softmax(exact / 4, axis=1)).sum(1)
+    hard = -log_softmax(exact, axis=1)[np.arange(6), truth]
+    assert loss.item() == pytest.approx((soft + 0.3 * hard).mean(), rel=1e-5)
+
+
+def test_what_is_measured_of_logits_is_what_scipy_finds() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (30, 4)).astype(np.float32)
+    labels, named = np.arange(30) % 4, (np.arange(30) // 2) % 4
+    losses = -log_softmax(logits.astype(float), axis=1)[np.arange(30), labels]
+    found = measured(logits, labels, named, "test", 7)
+    assert found.loss == pytest.approx(losses.mean())
+    assert found.median_loss == pytest.approx(np.median(losses))
+    assert found.worst_ten == pytest.approx(np.sort(losses)[-10:].sum() / losses.sum())
+    assert found.largest_logit == pytest.approx(np.abs(logits).max())
+    assert found.accuracy == pytest.approx((logits.argmax(1) == labels).mean())
+    assert found.agreement == pytest.approx((logits.argmax(1) == named).mean())
+    right = (logits.argmax(1) == labels)[labels == 2]
+    assert found.per_class[2] == pytest.approx(right.mean())
+    assert (found.epoch, found.part, found.images) == (7, "test", 30)
+
+
+def test_one_image_can_carry_a_loss_of_millions() -> None:
+    logits = np.zeros((100, 4), np.float32)
+    logits[:, 0] = 5
+    logits[7, 1] = 1e9
+    found = measured(logits, np.zeros(100, np.int64), np.zeros(100, np.int64), "test", 1)
+    assert found.loss == pytest.approx(1e7, rel=1e-3)
+    assert found.accuracy == 0.99
+    assert found.worst_ten > 0.999
+    assert found.median_loss < 0.1
+
+
+# the study file
+
+
+def leaves(values: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    return [
+        leaf
+        for key, value in values.items()
+        for leaf in (leaves(value, (*above, key)) if isinstance(value, dict) else [(*above, key)])
+    ]
+
+
+STUDY = tomllib.loads((resources("papagaio.thesis") / "study.toml").read_text(encoding="utf-8"))
+OTHER: dict[type, Any] = {int: 3, float: 0.25, list: [7]}
+OTHER_WORDS = {
+    "images.normalisation": "tf",
+    "head.pooling": "flatten",
+    "teacher.weights": "random",
+    "students.vgg16": "random",
+    "students.mobilenet_v2": "random",
+    "studies.similar": ["timm/resnet18"],
+}
+# These decide what is read and not what is trained: a tiny run shows them, see below.
+READ = {"images.large", "images.small", "images.owned", "images.evaluated", "images.probed"}
+
+
+def fake_inputs() -> Inputs:
+    lesson = Lesson("large", Path("i"), Path("a"), None, None, 5000, "digest")
+    teacher = TeacherRecord(
+        name="t", stand_in=False, parameters=1, identity="i", measured=[], temperature_errors={}
+    )
+    labels = np.arange(50_000) % 100
+    small, own = replace(lesson, name="small"), replace(lesson, name="own")
+    return Inputs(teacher, lesson, small, own, (), 10, labels)
+
+
+def everything(options: Options, folder: Path) -> list[Any]:
+    """All that the options decide."""
+    machines = dict.fromkeys(
+        ["torchvision/vgg16", "torchvision/vgg16_bn", "torchvision/mobilenet_v2"], Machine()
+    ) | dict.fromkeys(options.studies.similar, Machine())
+    planner = Planner(options, fake_inputs(), Weights(), machines, folder, seeds=1)
+    trials: list[Trial] = [t for n in (1, 2, 3, 4) for t in planner.experiment(n)]
+    trials += [trial for study in STUDIES for trial in planner.study(study)]
+    return [
+        teacher_design(options),
+        Weights().of("torchvision/vgg16", options.teacher.weights),
+        teacher_phases(options),
+        [trial.id for trial in trials],
+        options.studies.digit_seeds,
+    ]
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in leaves(STUDY) if ".".join(leaf) not in READ])
+def test_every_option_of_the_study_file_reaches_the_run(
+    tmp_path: Path, leaf: tuple[str, ...]
+) -> None:
+    name = ".".join(leaf)
+    before = reduce(lambda table, key: table[key], leaf, STUDY)
+    value = OTHER_WORDS.get(name, OTHER[type(before)] if name not in OTHER_WORDS else None)
+    own = tmp_path / "own.toml"
+    key = leaf[1]
+    text = f"[{leaf[0]}]\n{key} = {json.dumps(value)}\n"
+    if name == "students.epochs":
+        text += "marks = [1]\n"
+    if name == "teacher.brighten":
+        value = 0.25
+    own.write_text(text)
+    assert everything(read_options(own=own), tmp_path) != everything(read_options(), tmp_path)
+
+
+def test_every_option_has_its_reason_or_its_place() -> None:
+    text = (resources("papagaio.thesis") / "study.toml").read_text(encoding="utf-8")
+    silent = [line for line in text.splitlines() if "Silent" in line and "=" in line]
+    assert len(silent) == 12
+    assert all(len(line.partition("#")[2]) > 20 for line in silent)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[images]\nsides = 3\n", "images.sides"),
+        ("[images]\nside = 0\n", "images.side"),
+        ("[students]\nvgg16 = 'zero'\n", "students.vgg16"),
+        ("[students]\nepochs = 5\n", "beyond the 5 epochs"),
+        ("images = [", "not a readable TOML"),
+    ],
+)
+def test_a_bad_option_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(text)
+    with pytest.raises(BadSettings, match=message):
+        read_options(own=own)
+
+
+# plan
+
+
+def test_the_groups_of_superclasses_hold_every_class_once() -> None:
+    assert sorted(c for group in GROUPS.values() for c in group) == list(range(100))
+    labels = np.arange(1000) % 100
+    rows = rows_of(GROUPS["people"], labels, 23)
+    assert len(rows) == 23
+    assert set(labels[rows]) == set(GROUPS["people"])
+    counts = np.bincount(labels[rows])[list(GROUPS["people"])]
+    assert counts.min() >= counts.max() - 2
+
+
+# tables, figure, claims, from a stored result
+
+
+def test_the_published_numbers_are_the_thesiss() -> None:
+    values = published()
+    assert len(values) == 44
+    by = {(v.experiment, v.part, v.metric, v.epoch): v.value for v in values}
+    assert by[0, "test", "accuracy", None] == 0.81
+    assert by[1, "train", "loss", 100] == 1.08e8
+    assert by[1, "test", "loss", 75] == 142e3
+    assert by[2, "test", "loss", 100] == 21.17
+    assert by[3, "test", "accuracy", 100] == 0.62
+    assert by[4, "train", "accuracy", 100] == 0.34
+
+
+def test_tables_put_printed_and_measured_numbers_side_by_side(stored: ThesisResult) -> None:
+    table = next(t for t in tables(stored) if t.number == 5)
+    row = next(r for r in table.rows if (r.thesis.part, r.thesis.metric) == ("test", "accuracy"))
+    (trial,) = [t for t in stored.trials if (t.part, t.variant) == ("experiment 4", "thesis")]
+    assert row.measured is not None
+    assert row.measured.value == trial.at("test").accuracy
+    assert row.measured.low < row.measured.value < row.measured.high
+    assert row.difference == pytest.approx(row.measured.value - 0.34)
+    lines = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert len(lines) == 4
+    assert float(lines[2]["measured"]) == row.measured.value
+    assert lines[2]["where"] == "Table 5"
+
+
+def test_every_table_says_what_is_small_and_who_stands_in(stored: ThesisResult) -> None:
+    for table in tables(stored):
+        assert "SMALL SCALE" in table.note
+        assert "STAND-IN" in table.note
+        assert table.note in to_markdown(table)
+    page = render(stored, "thesis.html.j2")
+    assert page.count("SMALL SCALE") == 5
+    assert page.count("STAND-IN") == 5
+
+
+def test_what_was_not_run_says_so(stored: ThesisResult) -> None:
+    nothing = stored.model_copy(update={"trials": [], "digits": [], "teacher": None})
+    assert all(r.measured is None for table in tables(nothing) for r in table.rows)
+    assert "not run" in to_markdown(tables(nothing)[1])
+    assert {claim.verdict for claim in claims(nothing)} == {"not decided here"}
+    assert "No training has ended yet" in render(nothing, "thesis.html.j2")
+
+
+def test_several_seeds_give_a_mean_with_the_spread_of_seeds(stored: ThesisResult) -> None:
+    trials = [t for t in stored.trials if (t.part, t.variant) == ("experiment 4", "thesis")]
+    low, high = trials[0], trials[0].model_copy(deep=True)
+    for one, accuracy in ((low, 0.4), (high, 0.5)):
+        looks = [m.model_copy(update={"accuracy": accuracy}) for m in one.measured]
+        trials.append(one.model_copy(update={"measured": looks}))
+    mean = mean_accuracy(trials[1:])
+    assert isinstance(mean, Score)
+    assert mean.value == pytest.approx(0.45)
+    # Student's t with one degree of freedom: the seeds alone reach 0.05 x 12.7.
+    assert mean.high - mean.value > 0.6
+
+
+def test_the_pages_are_written_and_well_formed(tmp_path: Path, stored: ThesisResult) -> None:
+    write_pages(stored, tmp_path)
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {
+        f"table-{n}.csv" for n in range(1, 6)
+    }
+    for figure in (tmp_path / "figures").iterdir():
+        root = ET.parse(figure).getroot()  # noqa: S314  # our own file
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert read_thesis(tmp_path / "thesis.json") == stored
+    page = (tmp_path / "thesis.html").read_text()
+    assert page.count("<table") == 6
+    for number in range(1, 9):
+        assert f'id="C{number}"' in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_round_letters_teach_round_digits_where_they_do() -> None:
+    def record(letters: str, seed: int, on_round: float, on_angular: float) -> DigitRecord:
+        per_digit = [on_angular if d in (1, 4, 7) else on_round for d in range(10)]
+        return DigitRecord(
+            letters=letters,
+            recipe="r",
+            images=5,
+            seed=seed,
+            accuracy=0.5,
+            per_digit=per_digit,
+        )
+
+    digits = [
+        record(letters, seed, *by)
+        for seed, shift in enumerate((0.0, 0.01, 0.02))
+        for letters, by in (("round", (0.9 + shift, 0.5)), ("angular", (0.7, 0.8 + shift)))
+    ]
+    on_round, on_angular = crossing(digits)["r"]
+    assert on_round.value == pytest.approx(0.21)
+    assert on_angular.value == pytest.approx(0.31)
+    assert on_round.low > 0.15
+    assert set(KINDS) == {"round", "angular", "all"}
+
+
+def test_an_exploded_loss_is_found_and_so_is_what_removes_it(stored: ThesisResult) -> None:
+    (trial,) = [t for t in stored.trials if (t.part, t.variant) == ("experiment 2", "thesis")]
+    last = trial.curve[-1].model_copy(update={"probe_loss": 1e6, "probe_worst_ten": 0.99})
+    long = [trial.curve[0]] * 9
+    exploded = trial.model_copy(update={"curve": [*long, last]})
+    calm = trial.model_copy(update={"part": "explosion", "variant": "calm", "curve": long})
+    found = stored.model_copy(update={"trials": [exploded, calm]})
+    claim = next(c for c in claims(found) if c.name == "C2")
+    assert claim.verdict == "holds"
+    assert "What removes it: calm" in claim.text
+    assert "after epoch 10" in claim.text
+
+
+# the real command
+
+
+@pytest.fixture(scope="module")
+def cifars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both data sets in their own layout, with 30 images a part."""
+    folder = tmp_path_factory.mktemp("cifars")
+    random = np.random.default_rng(0)
+    for name, label, classes in (("cifar10", "label", 10), ("cifar100", "fine_label", 100)):
+        for part in ("train", "test"):
+            pictures = []
+            for _ in range(30):
+                buffer = io.BytesIO()
+                pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(buffer, "PNG")
+                pictures.append({"bytes": buffer.getvalue(), "path": None})
+            labels = (np.arange(30) % classes).tolist()
+            (folder / name).mkdir(exist_ok=True)
+            table = pa.table({"img": pictures, label: labels})
+            names = {label: {"names": [f"class {i}" for i in range(classes)]}}
+            text = json.dumps({"info": {"features": names}})
+            table = table.replace_schema_metadata({"huggingface": text})
+            pq.write_table(table, folder / name / f"{part}-00000-of-00001.parquet")
+    return folder
+
+
+def options_of(folder: Path, cifars: Path, out: str) -> list[object]:
+    (folder / "tiny.toml").write_text(TINY)
+    return [
+        *("reproduce", "thesis", "--scale", "small", "--options", folder / "tiny.toml"),
+        *("--data-dir", cifars, "--device", "cpu", "--precision", "float32", "--threads", 1),
+        *("--experiment", "4", "--out", folder / out),
+    ]
+
+
+def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
+    tmp_path: Path, cifars: Path, papagaio_process: Papagaio
+) -> None:
+    done = papagaio_process(*options_of(tmp_path, cifars, "whole"))
+    assert done.code == 0, done.stderr
+    whole = read_thesis(tmp_path / "whole" / "thesis.json")
+    assert whole.complete
+    (trial,) = whole.trials
+    # The options that decide what is read.
+    assert trial.images == 16
+    assert {m.images for m in trial.measured} == {12}
+    assert [(m.epoch, m.part) for m in trial.measured] == [
+        (epoch, part) for epoch in (1, 2, 3, 4) for part in ("train", "test")
+    ]
+    assert whole.teacher is not None
+    assert whole.teacher.parameters == 14_781_642
+    assert not whole.teacher.stand_in
+    assert len(np.load(tmp_path / "whole" / "inputs" / "large-images.npy")) == 24
+    assert len(np.load(tmp_path / "whole" / "inputs" / "own-images.npy")) == 20
+
+    command: list[str] = [str(COMMAND), *map(str, options_of(tmp_path, cifars, "killed"))]
+    for wanted in ("teacher/phase-1.safetensors", "trials"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (tmp_path / "killed" / wanted).exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = papagaio_process(*options_of(tmp_path, cifars, "killed"))
+    assert done.code == 0, done.stderr
+    killed = read_thesis(tmp_path / "killed" / "thesis.json")
+    assert [t.model_copy(update={"seconds": 0}) for t in killed.trials] == [
+        t.model_copy(update={"seconds": 0}) for t in whole.trials
+    ]
+    assert killed.teacher == whole.teacher
+
+    # What is asked for and there already is not trained again.
+    again = papagaio_process(*options_of(tmp_path, cifars, "whole"))
+    assert "epochs" not in again.stderr
+    assert read_thesis(tmp_path / "whole" / "thesis.json").trials == whole.trials
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--experiment", "5"], "there are 1, 2, 3 and 4"),
+        (["--study", "astrology"], "there are beyond, in-scope"),
+        (["--scale", "huge"], "say full, small"),
+        (["--data-dir", "nowhere"], "check --data-dir"),
+        (
+            ["--weights-dir", "nowhere", "--experiment", "4"],
+            "vgg16_imagenet.safetensors: not there",
+        ),
+    ],
+)
+def test_bad_words_are_one_clear_line(
+    tmp_path: Path, cifars: Path, papagaio: Papagaio, words: list[str], message: str
+) -> None:
+    given = [] if "--data-dir" in words else ["--data-dir", cifars]
+    ended = papagaio(
+        *("reproduce", "thesis", "--precision", "float32", "--studies", "none"),
+        *("--out", tmp_path / "run", *given, *words),
+    )
+    assert ended.code == 2
+    assert message in ended.stderr.splitlines()[-1]
