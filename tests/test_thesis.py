@@ -141,21 +141,20 @@ READ = {"images.large", "images.small", "images.owned", "images.evaluated", "ima
 
 
 def fake_inputs() -> Inputs:
-    lesson = Lesson("large", Path("i"), Path("a"), None, None, 5000, "digest")
+    lesson = Lesson("large", Path("i"), Path("a"), Path("t"), 5000, "digest")
     teacher = TeacherRecord(
         name="t", stand_in=False, parameters=1, identity="i", measured=[], temperature_errors={}
     )
-    labels = np.arange(50_000) % 100
     small, own = replace(lesson, name="small"), replace(lesson, name="own")
-    return Inputs(teacher, lesson, small, own, (), 10, labels)
+    return Inputs(teacher, lesson, small, own, (), 10, {"plants": replace(lesson, name="plants")})
 
 
-def everything(options: Options, folder: Path) -> list[Any]:
+def everything(options: Options) -> list[Any]:
     """All that the options decide."""
     machines = dict.fromkeys(
         ["torchvision/vgg16", "torchvision/vgg16_bn", "torchvision/mobilenet_v2"], Machine()
     ) | dict.fromkeys(options.studies.similar, Machine())
-    planner = Planner(options, fake_inputs(), Weights(), machines, folder, seeds=1)
+    planner = Planner(options, fake_inputs(), Weights(), machines, seeds=1)
     trials: list[Trial] = [t for n in (1, 2, 3, 4) for t in planner.experiment(n)]
     trials += [trial for study in STUDIES for trial in planner.study(study)]
     return [
@@ -164,6 +163,7 @@ def everything(options: Options, folder: Path) -> list[Any]:
         teacher_phases(options),
         [trial.id for trial in trials],
         options.studies.digit_seeds,
+        options.studies.superclass_images,
     ]
 
 
@@ -182,7 +182,7 @@ def test_every_option_of_the_study_file_reaches_the_run(
     if name == "teacher.brighten":
         value = 0.25
     own.write_text(text)
-    assert everything(read_options(own=own), tmp_path) != everything(read_options(), tmp_path)
+    assert everything(read_options(own=own)) != everything(read_options())
 
 
 def test_every_option_has_its_reason_or_its_place() -> None:

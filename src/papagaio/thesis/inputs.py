@@ -1,7 +1,7 @@
 """What the trials read: both CIFARs, the weights at the start, the teacher and its answers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from scipy.special import softmax
 from papagaio import files
 from papagaio.asking import ask
 from papagaio.blackboxes.contract import Contract
+from papagaio.blackboxes.torch_module import digest_weights
 from papagaio.errors import BadSettings
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
@@ -25,6 +26,7 @@ from papagaio.students.student import Student
 from papagaio.teaching import Phase, save_taught, taught_box, teach
 from papagaio.thesis.options import Options
 from papagaio.thesis.records import TeacherRecord
+from papagaio.thesis.superclasses import group_rows
 from papagaio.thesis.trials import Lesson, Part, measured
 from papagaio.training.loop import infer
 from papagaio.training.machine import Machine
@@ -71,7 +73,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What trials read, frozen in files; `classes` are the large set's own (int64, N)."""
+    """What trials read, frozen in files; `groups` are those of `superclasses`, by name."""
 
     teacher: TeacherRecord
     large: Lesson
@@ -79,7 +81,7 @@ class Inputs:
     own: Lesson
     parts: tuple[Part, ...]
     probed: int
-    classes: NDArray[np.int64]
+    groups: dict[str, Lesson]
 
 
 def teacher_design(options: Options) -> Design:
@@ -133,41 +135,61 @@ def prepare(
     train_logits = infer(student, own.pixels[: max(evaluated, owned)], exact)
     test_logits = infer(student, test.pixels[:evaluated], exact)
     with Ledger(out / "ledger.sqlite") as ledger:
-        lessons = []
-        for name, size in (("large", options.images.large), ("small", options.images.small)):
-            images = sets["cifar100:train" if name == "large" else "cifar100:test"]
-            rows = np.arange(min(size, len(images)))
-            answers = ask(box, images, rows, ledger, watch)
-            lessons.append(_lesson(name, images, answers, folder))
+        lessons = {
+            name: _lesson(name, images, rows, ask(box, images, rows, ledger, watch), folder)
+            for name, (images, rows) in _chosen(options, sets).items()
+        }
     answers = np.asarray(softmax(train_logits[:owned], axis=1), np.float32)
-    epochs = options.teacher.first_epochs + options.teacher.second_epochs
+    logits = {"train": train_logits[:evaluated], "test": test_logits}
     return Inputs(
-        teacher=TeacherRecord(
-            name=weights.stand_in.stem if weights.stand_in else "VGG16 by the thesis's two phases",
-            stand_in=weights.stand_in is not None,
-            parameters=sum(p.numel() for p in student.parameters()),
-            identity=box.identity,
-            measured=[
-                measured(logits[:evaluated], images.truth, logits.argmax(1), part, epochs)
-                for part, images, logits in (
-                    ("train", own, train_logits),
-                    ("test", test, test_logits),
-                )
-            ],
-            temperature_errors={
-                temperature: _temperature_error(test_logits, temperature)
-                for temperature in options.studies.temperatures
-            },
-        ),
-        large=lessons[0],
-        small=lessons[1],
-        own=_lesson("own", own, answers, folder),
-        parts=(
-            _part("train", own, train_logits[:evaluated], folder),
-            _part("test", test, test_logits[:evaluated], folder),
+        teacher=_described(options, weights, student, logits, sets),
+        large=lessons.pop("large"),
+        small=lessons.pop("small"),
+        own=_lesson("own", own, np.arange(len(answers)), answers, folder),
+        groups=lessons,
+        parts=tuple(
+            _part(part, sets[f"cifar10:{part}"], found, folder) for part, found in logits.items()
         ),
         probed=options.images.probed,
-        classes=sets["cifar100:train"].truth[: options.images.large],
+    )
+
+
+def _chosen(
+    options: Options, sets: Mapping[str, ImageSet]
+) -> dict[str, tuple[ImageSet, NDArray[np.int64]]]:
+    """Which images of which set the teacher is asked about, by lesson."""
+    train, test = sets["cifar100:train"], sets["cifar100:test"]
+    large, small = (
+        np.arange(min(size, len(images)))
+        for size, images in ((options.images.large, train), (options.images.small, test))
+    )
+    groups = group_rows(train.truth, options.studies.superclass_images)
+    chosen = {"large": (train, large), "small": (test, small)}
+    return chosen | {group: (train, rows) for group, rows in groups.items()}
+
+
+def _described(
+    options: Options,
+    weights: Weights,
+    student: Student,
+    logits: Mapping[str, NDArray[np.float32]],
+    sets: Mapping[str, ImageSet],
+) -> TeacherRecord:
+    """The teacher, from its logits on both parts of CIFAR-10."""
+    epochs = options.teacher.first_epochs + options.teacher.second_epochs
+    return TeacherRecord(
+        name=weights.stand_in.stem if weights.stand_in else "VGG16 by the thesis's two phases",
+        stand_in=weights.stand_in is not None,
+        parameters=sum(p.numel() for p in student.parameters()),
+        identity=digest_weights(student.state_dict()),
+        measured=[
+            measured(found, sets[f"cifar10:{part}"].truth, found.argmax(1), part, epochs)
+            for part, found in logits.items()
+        ],
+        temperature_errors={
+            temperature: _temperature_error(logits["test"], temperature)
+            for temperature in options.studies.temperatures
+        },
     )
 
 
@@ -200,16 +222,21 @@ def _temperature_error(logits: NDArray[np.float32], temperature: float) -> float
     return float(np.abs(recovered - exact).max())
 
 
-def _lesson(name: str, images: ImageSet, answers: NDArray[np.float32], folder: Path) -> Lesson:
-    """The first images of a set, as many as there are answers (float32, N x K)."""
-    size = len(answers)
+def _lesson(
+    name: str,
+    images: ImageSet,
+    rows: NDArray[np.int64],
+    answers: NDArray[np.float32],
+    folder: Path,
+) -> Lesson:
+    """Some images of a set, and the answers to them (float32, as many x K)."""
+    words = name.replace(",", "").replace(" ", "-")
     images_path, answers_path, truth_path = paths = [
-        folder / f"{name}-{what}.npy" for what in ("images", "answers", "truth")
+        folder / f"{words}-{what}.npy" for what in ("images", "answers", "truth")
     ]
-    arrays = (images.pixels[:size], answers, images.truth[:size])
-    _save_all(paths, arrays)
-    digest = hashlib.sha256(images.digests[:size].tobytes() + answers.tobytes()).hexdigest()
-    return Lesson(name, images_path, answers_path, truth_path, None, size, digest)
+    _save_all(paths, (images.pixels[rows], answers, images.truth[rows]))
+    digest = hashlib.sha256(images.digests[rows].tobytes() + answers.tobytes()).hexdigest()
+    return Lesson(name, images_path, answers_path, truth_path, len(rows), digest)
 
 
 def _part(name: str, images: ImageSet, logits: NDArray[np.float32], folder: Path) -> Part:

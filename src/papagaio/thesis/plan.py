@@ -1,18 +1,12 @@
 """Which trials the reproduction is made of: the four experiments, and a study behind each claim."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-
-from papagaio import files
 from papagaio.students.headed import Design
 from papagaio.thesis.inputs import BODIES, Inputs, Weights
 from papagaio.thesis.options import Options
-from papagaio.thesis.superclasses import GROUPS, rows_of
 from papagaio.thesis.trials import Lesson, Trial
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -51,7 +45,6 @@ class Planner:
         inputs: lessons and parts.
         weights: where ImageNet weights lie.
         machines: where each architecture trains.
-        folder: for files of its own.
         seeds: so many trials of each experiment, with seeds from 0.
     """
 
@@ -59,7 +52,6 @@ class Planner:
     inputs: Inputs
     weights: Weights
     machines: Mapping[str, Machine]
-    folder: Path
     seeds: int
 
     def experiment(self, number: int) -> list[Trial]:
@@ -144,17 +136,10 @@ class Planner:
 
     def _superclasses(self) -> list[Trial]:
         """One group of CIFAR-100's superclasses at a time, as many images of each."""
-        count = self.options.studies.superclass_images
-        trials = []
-        for group, classes in GROUPS.items():
-            rows = rows_of(classes, self.inputs.classes, count)
-            if len(rows) < count:
-                continue
-            lesson = self._of_rows(group, rows)
-            trials.append(self._trial("superclasses", "MobileNetV2", variant=group, lesson=lesson))
-        everything = np.arange(count)
-        lesson = self._of_rows("all", everything)
-        return [*trials, self._trial("superclasses", "MobileNetV2", variant="all", lesson=lesson)]
+        return [
+            self._trial("superclasses", "MobileNetV2", variant=group, lesson=lesson)
+            for group, lesson in self.inputs.groups.items()
+        ]
 
     def _similar(self) -> list[Trial]:
         """Experiment 3 with other architectures, all from random weights."""
@@ -229,12 +214,3 @@ class Planner:
             marks=options.students.marks,
             machine=self.machines[body],
         )
-
-    def _of_rows(self, name: str, rows: np.ndarray) -> Lesson:
-        """Some rows of the large set."""
-        path = self.folder / f"rows-{name.replace(' ', '-').replace(',', '')}.npy"
-        with files.writing(path) as file:
-            np.save(file, rows, allow_pickle=False)
-        large = self.inputs.large
-        digest = hashlib.sha256(large.digest.encode() + rows.tobytes()).hexdigest()
-        return replace(large, name=name, rows=path, size=len(rows), digest=digest)

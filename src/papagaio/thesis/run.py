@@ -140,7 +140,6 @@ def _planned(
         inputs,
         wanted.weights,
         {body: _measured_machine(wanted, body, machine, watch) for body in bodies},
-        wanted.out / "inputs",
         wanted.seeds,
     )
     experiments = [trial for number in wanted.experiments for trial in planner.experiment(number)]

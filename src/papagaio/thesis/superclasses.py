@@ -7,7 +7,7 @@ equal number of images.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GROUPS", "rows_of"]
+__all__ = ["GROUPS", "group_rows", "rows_of"]
 
 # By the classes' positions in CIFAR-100's own, alphabetical order.
 GROUPS: dict[str, tuple[int, ...]] = {
@@ -36,3 +36,10 @@ def rows_of(classes: tuple[int, ...], labels: NDArray[np.int64], count: int) -> 
     each = -(-count // len(classes))
     found = np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes])
     return np.sort(found)[:count].astype(np.int64)
+
+
+def group_rows(labels: NDArray[np.int64], count: int) -> dict[str, NDArray[np.int64]]:
+    """Rows of `count` images of every group that has so many; and, as `all`, the first images."""
+    found = {group: rows_of(classes, labels, count) for group, classes in GROUPS.items()}
+    full = {group: rows for group, rows in found.items() if len(rows) == count}
+    return full | {"all": np.arange(min(count, len(labels)))}

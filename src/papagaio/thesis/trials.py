@@ -32,23 +32,16 @@ class Lesson:
         name: what it is called.
         images: uint8 (N, H, W, C), an `.npy` file; answers: float32 (N, K), another.
         truth: int64 (N,), a third; used by recipes with `alpha` alone.
-        rows: which images, an `.npy` file of int64; None takes the first `size`.
-        size: how many images are learned from.
+        size: how many images there are.
         digest: of all that.
     """
 
     name: str
     images: Path
     answers: Path
-    truth: Path | None
-    rows: Path | None
+    truth: Path
     size: int
     digest: str
-
-    def chosen(self, path: Path) -> NDArray[np.generic]:
-        """The lesson's rows of one of its files."""
-        whole = np.load(path, mmap_mode="r")
-        return np.asarray(whole[: self.size] if self.rows is None else whole[np.load(self.rows)])
 
 
 @dataclass(frozen=True)
@@ -115,9 +108,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
     if done.exists():
         return TrialRecord.model_validate_json(done.read_bytes())
     lesson = trial.lesson
-    images = np.asarray(lesson.chosen(lesson.images), np.uint8)
-    answers = np.asarray(lesson.chosen(lesson.answers), np.float32)
-    truth = np.asarray(lesson.chosen(lesson.truth), np.int64) if lesson.truth else None
+    images, answers = np.load(lesson.images, mmap_mode="r"), np.load(lesson.answers)
     shape = images.shape[1], images.shape[2], images.shape[3]
     student = build_headed(trial.design, trial.weights, shape, answers.shape[1], seed=trial.seed)
     since = time.monotonic()
@@ -135,7 +126,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
         trial.recipe,
         seed=trial.seed,
         machine=trial.machine,
-        labels=truth if trial.recipe.alpha else None,
+        labels=np.load(lesson.truth) if trial.recipe.alpha else None,
         checkpoints=Checkpoints(folder / "checkpoint"),
         watch=watch,
         visit=visit,
