@@ -298,3 +298,16 @@ def test_a_linear_black_box_is_copied_almost_exactly() -> None:
     )
     found = predict(student, images[500:], MACHINE).argmax(1)
     assert (found == answers_of_a_linear_box(images[500:]).argmax(1)).mean() > 0.75
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_recorded_steps_learn_what_steps_one_by_one_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(QUICK, optimiser="adam", epochs=6)
+    found = []
+    for recorded in (True, False):
+        if not recorded:
+            monkeypatch.setattr("papagaio.training.loop.Graphed", lambda step: step)
+        student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
+        curve = train(student, IMAGES, ANSWERS, recipe, seed=0, machine=Machine("cuda"))
+        found.append([epoch.loss for epoch in curve])
+    assert found[0] == pytest.approx(found[1], rel=1e-3)

@@ -20,6 +20,7 @@ from papagaio.students.freezing import set_learning
 from papagaio.students.student import Student
 from papagaio.training import checkpoint
 from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
+from papagaio.training.graphs import Graphed
 from papagaio.training.losses import loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine, Precision, faster_precision
 from papagaio.training.muon import Muon, convolutions_before_norm
@@ -132,14 +133,14 @@ def train(  # noqa: PLR0913  # a training has that many parts
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         curve = checkpoint.restore(checkpoints.path, network, optimisers) if checkpoints else []
+        step = _stepper(network, optimisers, recipe, machine)
         saved = time.monotonic()
         for epoch in range(len(curve), epochs):
             losses, hits = [], torch.zeros((), device=device, dtype=torch.int64)
             for rows, part in _batches(len(images), epoch, recipe, device):
                 seen = view(rows, recipe.strength(part, len(images)))
                 _set_rates(optimisers, recipe.share_of_rate(part))
-                batch = Batch(seen, targets[rows], None if truth is None else truth[rows])
-                loss, logits = training_step(network, optimisers, batch, recipe, machine)
+                loss, logits = step(seen, targets[rows], *([] if truth is None else [truth[rows]]))
                 losses.append(loss)
                 hits += (logits.argmax(1) == named[rows]).sum()
             curve.append([_mean_loss(losses, epoch), hits.item() / len(images)])
@@ -202,7 +203,8 @@ def optimisers_for(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
         for matrices, decay in decays.items()
     ]
     kind = Adam if recipe.optimiser == "adam" else AdamW
-    optimisers: list[Optimizer] = [kind(groups, lr=recipe.rate, fused=True)]
+    on_cuda = next(network.parameters()).is_cuda
+    optimisers: list[Optimizer] = [kind(groups, lr=recipe.rate, fused=True, capturable=on_cuda)]
     if convolutions:
         optimisers.append(Muon(convolutions, recipe.muon))
     for optimiser in optimisers:
@@ -334,10 +336,30 @@ def _features(front: nn.Module, pixels: Tensor, variants: Variants, machine: Mac
     return features.view(len(variants), len(pixels), *features.shape[1:])
 
 
+def _stepper(
+    network: nn.Module, optimisers: Sequence[Optimizer], recipe: Recipe, machine: Machine
+) -> Callable[..., tuple[Tensor, ...]]:
+    """A step as a function of a batch's parts; recorded once and replayed where that is faster."""
+
+    def step(*batch: Tensor) -> tuple[Tensor, ...]:
+        return training_step(network, optimisers, Batch(*batch), recipe, machine)
+
+    if torch.device(machine.device).type != "cuda" or recipe.muon:
+        return step
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            # On the device, so that a recorded step sees it change.
+            group["lr"] = torch.tensor(float(group["lr"]), device=machine.device)
+    return Graphed(step)
+
+
 def _set_rates(optimisers: Sequence[Optimizer], share: float) -> None:
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * share
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(group["peak"] * share)
+            else:
+                group["lr"] = group["peak"] * share
 
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:
