@@ -132,8 +132,9 @@ def prepare(
     exact = replace(machine, precision="float32")
     box = taught_box("teacher", student, contract, exact)
     evaluated, owned = options.images.evaluated, options.images.owned
-    train_logits = infer(student, own.pixels[: max(evaluated, owned)], exact)
-    test_logits = infer(student, test.pixels[:evaluated], exact)
+    kept = folder / f"logits-{box.identity[-16:]}"
+    train_logits = _logits(student, own, max(evaluated, owned), exact, kept)
+    test_logits = _logits(student, test, evaluated, exact, kept)
     with Ledger(out / "ledger.sqlite") as ledger:
         lessons = {
             name: _lesson(name, images, rows, ask(box, images, rows, ledger, watch), folder)
@@ -152,6 +153,17 @@ def prepare(
         ),
         probed=options.images.probed,
     )
+
+
+def _logits(
+    student: Student, images: ImageSet, size: int, machine: Machine, folder: Path
+) -> NDArray[np.float32]:
+    """The teacher's logits of the first images of a set, worked out once."""
+    size = min(size, len(images))
+    path = folder / f"{images.name.replace(' ', '-')}-{size}.npy"
+    if not path.exists():
+        _save_all([path], [infer(student, images.pixels[:size], machine)])
+    return np.asarray(np.load(path))
 
 
 def _chosen(

@@ -60,5 +60,6 @@ def _figures(result: ThesisResult) -> dict[str, Markup]:
 def _alone(figure: Markup) -> str:
     """A figure as a file of its own, with the page's style."""
     style = (resources("papagaio.report") / "report.css").read_text(encoding="utf-8")
+    style += "svg { font-family: system-ui, sans-serif; background: var(--paper); }"
     head, rest = figure.split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n'
