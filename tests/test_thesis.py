@@ -24,7 +24,8 @@ from scipy.special import log_softmax, softmax
 from papagaio.errors import BadSettings
 from papagaio.scores import Score
 from papagaio.students.named import build_student
-from papagaio.thesis.claims import claims, crossing
+from papagaio.thesis.claims import claims
+from papagaio.thesis.claims_of_studies import crossing
 from papagaio.thesis.digits import KINDS
 from papagaio.thesis.inputs import Inputs, Weights, teacher_design, teacher_phases
 from papagaio.thesis.options import Options, read_options

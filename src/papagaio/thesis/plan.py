@@ -143,9 +143,8 @@ class Planner:
 
     def _similar(self) -> list[Trial]:
         """Experiment 3 with other architectures, all from random weights."""
-        bodies = {name: body for name, body in BODIES.items() if self._initial(name) != "random"}
-        bodies |= {name: name for name in self.options.studies.similar}
-        return [self._trial("similar", name, variant=name, initial="random") for name in bodies]
+        names = (*BODIES, *self.options.studies.similar)
+        return [self._trial("similar", name, variant=name, initial="random") for name in names]
 
     def _temperature(self) -> list[Trial]:
         """Experiment 4 at other temperatures and by recovered logits, on the same answers."""

@@ -151,11 +151,21 @@ def _run(
 ) -> Iterator[TrialRecord]:
     ground = Ground(wanted.out / "trials", inputs.parts, inputs.probed)
     longest_first = sorted(trials, key=_cost, reverse=True) if wanted.workers > 1 else trials
-    jobs = [partial(run_trial, ground, trial) for trial in longest_first]
-    for done, record in enumerate(side_by_side(jobs, wanted.workers, watch), 1):
-        note = f"{record.part}, {record.variant}: accuracy {record.at('test').accuracy:.3f}"
-        watch(Step("trials", done, len(trials), "trials", note))
-        yield record
+    once = {trial.id: trial for trial in longest_first}
+    jobs = [partial(_identified, ground, trial) for trial in once.values()]
+    done = 0
+    for name, found in side_by_side(jobs, wanted.workers, watch):
+        # Two parts may share a training.
+        for trial in [trial for trial in trials if trial.id == name]:
+            record = trial.of(found)
+            done += 1
+            note = f"{record.part}, {record.variant}: accuracy {record.at('test').accuracy:.3f}"
+            watch(Step("trials", done, len(trials), "trials", note))
+            yield record
+
+
+def _identified(ground: Ground, trial: Trial, watch: Watch) -> tuple[str, TrialRecord]:
+    return trial.id, run_trial(ground, trial, watch)
 
 
 def _cost(trial: Trial) -> int:

@@ -88,11 +88,20 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """Its name: readable, and another where anything that decides its result differs."""
+        """Its name: readable, and another where anything that decides its result differs.
+
+        What it is part of decides nothing: two parts may share a training.
+        """
         what = asdict(self) | {"lesson": self.lesson.digest, "weights": self.initial}
+        del what["part"], what["variant"]
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        words = f"{self.part} {self.variant} {self.seed}".replace("/", "-").replace(" ", "-")
-        return f"{words}_{digest[:8]}"
+        body = self.design.body.rpartition("/")[2]
+        words = f"{body} {self.initial} {self.recipe.name} {self.lesson.name} {self.seed}"
+        return f"{words.replace(' ', '-').replace(',', '')}_{digest[:8]}"
+
+    def of(self, record: TrialRecord) -> TrialRecord:
+        """The record of the same training as a part of something else."""
+        return record.model_copy(update={"part": self.part, "variant": self.variant})
 
 
 def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRecord:
@@ -106,7 +115,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
     folder = ground.folder / trial.id
     done = folder / "record.json"
     if done.exists():
-        return TrialRecord.model_validate_json(done.read_bytes())
+        return trial.of(TrialRecord.model_validate_json(done.read_bytes()))
     lesson = trial.lesson
     images, answers = np.load(lesson.images, mmap_mode="r"), np.load(lesson.answers)
     shape = images.shape[1], images.shape[2], images.shape[3]

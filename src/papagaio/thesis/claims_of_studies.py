@@ -1,0 +1,150 @@
+"""The claims that studies of their own decide: C2, C6, C7 and C8."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from papagaio.scores import Score, mean_over_seeds
+from papagaio.thesis.digits import ANGULAR, ROUND
+from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord
+from papagaio.thesis.tables import accuracy_of, experiment_trials, number
+from papagaio.thesis.verdicts import Judged, Verdict, judged, shown, signed
+
+__all__ = ["crossing", "explosion", "size", "taxonomy", "temperature"]
+
+# A loss is called exploded where it is so many times its usual (median) value.
+_EXPLODED = 10
+
+# CIFAR-10's own classes.
+_VEHICLES, _ANIMALS = [0, 1, 8, 9], [2, 3, 4, 5, 6, 7]
+
+
+def explosion(result: ThesisResult) -> Judged:
+    """C2: does a loss explode while accuracy stays, and which change removes that?"""
+    by_thesis = [t for n in (1, 2, 3, 4) for t in experiment_trials(result, n)]
+    changed = [t for t in result.trials if t.part == "explosion"]
+    if not by_thesis:
+        return "not decided here", "No experiment was run."
+    words = "; ".join(_largest_loss(trial) for trial in (*by_thesis, *changed))
+    text = f"On the first test images, after every epoch. {words}."
+    if not any(_exploded(trial) for trial in by_thesis):
+        text += f" No loss grew to {_EXPLODED} times its usual value by the thesis's recipe here"
+        return "not decided here", f"{text}, so there was no cause to find."
+    cures = [trial.variant for trial in changed if not _exploded(trial)]
+    return "holds", f"{text} What removes it: {', '.join(cures) or 'nothing that was tried'}."
+
+
+def _exploded(trial: TrialRecord) -> bool:
+    losses = [epoch.probe_loss for epoch in trial.curve]
+    return bool(max(losses) > _EXPLODED * np.median(losses))
+
+
+def _largest_loss(trial: TrialRecord) -> str:
+    losses = [epoch.probe_loss for epoch in trial.curve]
+    worst = int(np.argmax(losses))
+    at = trial.curve[worst]
+    return (
+        f"{trial.part}, {trial.variant}: largest loss {number(at.probe_loss)} after epoch "
+        f"{worst + 1} of {len(losses)} (median of all {np.median(losses):.2f}); there the ten worst "
+        f"images carry {100 * at.probe_worst_ten:.0f} % of it, the largest logit is "
+        f"{number(at.probe_logit)} and accuracy {at.probe_accuracy:.2f}"
+    )
+
+
+def taxonomy(result: ThesisResult) -> Judged:
+    """C6: digits from kinds of letters, and CIFAR-10 from kinds of CIFAR-100's classes."""
+    crossed = crossing(result.digits)
+    words = [
+        f"Digits by {recipe}: round letters are better than angular ones by {signed(on_round)} on "
+        f"round digits, angular letters are better than round ones by {signed(on_angular)} on "
+        "angular digits"
+        for recipe, (on_round, on_angular) in crossed.items()
+    ]
+    leads = [lead.low > 0 for leads in crossed.values() for lead in leads]
+    groups = [trial for trial in result.trials if trial.part == "superclasses"]
+    words += [_of_groups(groups)] if groups else []
+    if not words:
+        return "not decided here", "Neither study was run."
+    return (judged(leads) if leads else "not decided here"), ". ".join(words) + "."
+
+
+def crossing(digits: Sequence[DigitRecord]) -> dict[str, tuple[Score, Score]]:
+    """By recipe: how much better round letters teach round digits, and angular ones angular.
+
+    Each is the mean difference of accuracies over seeds, with Student's 95 % interval.
+    """
+    found = {}
+    for recipe in dict.fromkeys(record.recipe for record in digits):
+        of = {(r.letters, r.seed): np.array(r.per_digit) for r in digits if r.recipe == recipe}
+        seeds = sorted({seed for _, seed in of})
+        lead = np.array([of["round", seed] - of["angular", seed] for seed in seeds])
+        on_round, on_angular = lead[:, ROUND].mean(1), -lead[:, ANGULAR].mean(1)
+        found[recipe] = _over_seeds(on_round.tolist()), _over_seeds(on_angular.tolist())
+    return found
+
+
+def _of_groups(groups: Sequence[TrialRecord]) -> str:
+    words = "; ".join(f"{t.variant} {t.at('test').accuracy:.3f}" for t in _best_first(groups))
+    text = (
+        f"CIFAR-100 by groups of superclasses, {groups[0].images:,} images each, {groups[0].body} "
+        f"from {groups[0].initial} weights, accuracy on CIFAR-10's test part: {words}"
+    )
+    on = {t.variant: np.array(t.at("test").per_class, float) for t in groups}
+    if not {"vehicles", "mammals"} <= on.keys():
+        return text
+    for name, classes in (("four vehicles", _VEHICLES), ("six animals", _ANIMALS)):
+        text += (
+            f". On CIFAR-10's {name}: {on['vehicles'][classes].mean():.3f} from vehicles, "
+            f"{on['mammals'][classes].mean():.3f} from mammals"
+        )
+    return text
+
+
+def size(result: ThesisResult) -> Judged:
+    """C7: VGG16 against students of other architectures and sizes, all from random weights."""
+    trials = [trial for trial in result.trials if trial.part == "similar"]
+    own = [accuracy_of(t.at("test")) for t in trials if t.body == "torchvision/vgg16"]
+    others = [accuracy_of(t.at("test")) for t in trials if t.body != "torchvision/vgg16"]
+    if not own or not others:
+        return "not decided here", "Students of several architectures were not run."
+    rows = "; ".join(
+        f"{t.body} ({t.parameters / 1e6:.1f} million parameters) {shown(accuracy_of(t.at('test')))}"
+        for t in _best_first(trials)
+    )
+    best = max(others, key=lambda score: score.value)
+    verdict: Verdict = "not decided here"
+    if own[0].low > best.high:
+        verdict = "holds"
+    elif own[0].high < best.low:
+        verdict = "does not hold"
+    return verdict, f"All from random weights, large set, one seed: {rows}."
+
+
+def temperature(result: ThesisResult) -> Judged:
+    """C8: stored probabilities give every temperature; and what temperatures are worth."""
+    if result.teacher is None:
+        return "not decided here", "There was no teacher."
+    errors = result.teacher.temperature_errors
+    words = ", ".join(f"{error:.1e} at T = {t:g}" for t, error in errors.items())
+    text = (
+        "softmax(ln S / T) of the stored answers against the softmax of the teacher's own logits "
+        f"at temperature T, largest difference of any probability on the test images: {words}. "
+        "So stored probabilities give every temperature, at no query"
+    )
+    others = [trial for trial in result.trials if trial.part == "temperature"]
+    trials = [*experiment_trials(result, 4)[:1], *others]
+    if others:
+        rows = "; ".join(
+            f"{t.recipe if t in others else 'temperature 1'} {shown(accuracy_of(t.at('test')))}"
+            for t in trials
+        )
+        text += f". Experiment 4 on the same answers, one seed: {rows}"
+    return "does not hold", f"{text}."
+
+
+def _best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return sorted(trials, key=lambda trial: -trial.at("test").accuracy)
+
+
+def _over_seeds(values: Sequence[float]) -> Score:
+    return mean_over_seeds([Score(value, value, value, 1) for value in values])
