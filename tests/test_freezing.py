@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from papagaio.errors import BadSettings
@@ -20,9 +21,10 @@ ANSWERS = RANDOM.dirichlet(np.ones(10), 40).astype(np.float32)
 MOBILE = Design("torchvision/mobilenet_v2", Head(widths=(16,)))
 
 
-def small_chain(*, norm: bool = False) -> Student:
+def small_chain(*, norm: bool = False, dropped: bool = False) -> Student:
     torch.manual_seed(0)
     layers: list[nn.Module] = [nn.Conv2d(3, 8, 3, stride=4), nn.ReLU()]
+    layers += [nn.Dropout(0.5)] if dropped else []
     layers += [nn.BatchNorm2d(8)] if norm else []
     layers += [nn.Sequential(nn.Conv2d(8, 8, 3, stride=4), nn.ReLU()), nn.Flatten()]
     layers += [nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 10)]
@@ -101,6 +103,17 @@ def test_frozen_layers_computed_once_learn_the_same_bit_for_bit(
         assert torch.equal(mine, theirs)
 
 
+def test_nothing_is_dropped_in_front_of_frozen_layers() -> None:
+    recipe = Recipe("frozen", epochs=2, batch=16)
+    found = []
+    for parted in (False, True):
+        student = small_chain(dropped=True)
+        freeze(student, 2)
+        front, rest = split(student) if parted else (None, student)
+        found.append(train(rest, IMAGES, ANSWERS, recipe, seed=1, machine=Machine(), front=front))
+    assert found[0] == found[1]
+
+
 def test_frozen_layers_of_the_thesiss_teacher_computed_once_learn_the_same() -> None:
     recipe = Recipe(
         "frozen", epochs=2, batch=20, rate=1e-4, variants=Variants(0.5, (0.8, 1.2), 0.5)
@@ -142,7 +155,13 @@ def test_variants_are_drawn_as_often_as_they_are_to_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variants", "count"), [(Variants(), 1), (Variants(flip=1), 2), (Variants(0, (0.8,), 1), 2)]
+    ("variants", "count"),
+    [
+        (Variants(), 1),
+        (Variants(flip=1), 2),
+        (Variants(0, (0.8,), 1), 2),
+        (Variants(0, (0.8,), 0), 1),
+    ],
 )
 def test_variants_that_cannot_occur_are_not_counted(variants: Variants, count: int) -> None:
     assert len(variants) == count
@@ -197,8 +216,6 @@ def test_the_three_forms_of_normalisation_are_what_they_are_called() -> None:
 
 
 def test_convolutions_start_from_a_file_and_dense_layers_at_random(tmp_path: Path) -> None:
-    from safetensors.torch import save_file  # noqa: PLC0415
-
     one = build_headed(MOBILE, "random", (32, 32, 3), 10, seed=1)
     file = tmp_path / "weights.safetensors"
     save_file({n: t.contiguous() for n, t in one.network.state_dict().items()}, file)
@@ -228,3 +245,27 @@ def test_convolutions_start_from_a_file_and_dense_layers_at_random(tmp_path: Pat
 def test_a_body_that_is_none_is_refused(body: str, message: str) -> None:
     with pytest.raises(BadSettings, match=message):
         build_headed(Design(body), "random", (32, 32, 3), 10, seed=0)
+
+
+def test_weights_are_taken_by_the_librarys_own_names_and_by_a_students(tmp_path: Path) -> None:
+    one = build_headed(MOBILE, "random", (32, 32, 3), 10, seed=1)
+    state = {name: tensor.contiguous() for name, tensor in one.state_dict().items()}
+    save_file(state, tmp_path / "student.safetensors")
+    body = {
+        name.removeprefix("network.features."): tensor
+        for name, tensor in state.items()
+        if "features" in name
+    }
+    save_file(body, tmp_path / "body.safetensors")
+    for file in ("student", "body"):
+        path = str(tmp_path / f"{file}.safetensors")
+        other = build_headed(MOBILE, path, (32, 32, 3), 10, seed=2).state_dict()
+        assert all(torch.equal(state[n], other[n]) for n in state if "features" in n)
+        assert torch.equal(
+            state["network.classifier.0.weight"], other["network.classifier.0.weight"]
+        ) is (file == "student")
+
+
+def test_grey_images_are_repeated_to_three_channels() -> None:
+    student = build_headed(MOBILE, "random", (32, 32, 1), 4, seed=0)
+    assert student(torch.zeros(2, 1, 32, 32, dtype=torch.uint8)).shape == (2, 4)

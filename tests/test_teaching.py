@@ -60,10 +60,16 @@ def test_a_taught_black_box_is_audited_like_any_other(
     assert (tmp_path / "audit" / "report.html").exists()
 
     # Taught again, it is as it was: every phase is there.
+    assert "epochs" in taught.stderr
     weights = (out / "weights.safetensors").read_bytes()
     again = papagaio(*teach(pictures, out), "--phase", "1,1e-4,2", "--flip", 0.5)
     assert "epochs" not in again.stderr
     assert (out / "weights.safetensors").read_bytes() == weights
+
+    # Taught otherwise into the same folder, it is another.
+    other = papagaio(*teach(pictures, out, seed=1), "--phase", "1,1e-4,2", "--flip", 0.5)
+    assert "epochs" in other.stderr
+    assert (out / "weights.safetensors").read_bytes() != weights
 
 
 @pytest.mark.parametrize(
@@ -77,6 +83,8 @@ def test_a_taught_black_box_is_audited_like_any_other(
         ({"pooling": "max"}, "say mean or flatten"),
         ({"body": "torchvision/vgg61"}, "not to be had"),
         ({"data": "nothing.npz"}, "no such folder"),
+        ({"test": "nothing.npz"}, "no such folder"),
+        ({"head": "-5"}, "write widths as 256,128, or none"),
     ],
 )
 def test_bad_words_are_one_clear_line(

@@ -22,20 +22,28 @@ from PIL import Image
 from scipy.special import log_softmax, softmax
 
 from papagaio.errors import BadSettings
+from papagaio.progress import Step
 from papagaio.scores import Score
+from papagaio.students.headed import Design, Head
 from papagaio.students.named import build_student
 from papagaio.thesis.claims import claims
 from papagaio.thesis.claims_of_studies import crossing
 from papagaio.thesis.digits import KINDS
-from papagaio.thesis.inputs import Inputs, Weights, teacher_design, teacher_phases
+from papagaio.thesis.inputs import Inputs, Weights, teacher_phases
 from papagaio.thesis.options import Options, read_options
 from papagaio.thesis.page import render, write_pages
 from papagaio.thesis.plan import STUDIES, Planner
 from papagaio.thesis.published import published
-from papagaio.thesis.records import DigitRecord, TeacherRecord, ThesisResult, read_thesis
+from papagaio.thesis.records import (
+    DigitRecord,
+    TeacherRecord,
+    ThesisResult,
+    TrialRecord,
+    read_thesis,
+)
 from papagaio.thesis.superclasses import GROUPS, rows_of
 from papagaio.thesis.tables import mean_accuracy, tables, to_csv, to_markdown
-from papagaio.thesis.trials import Lesson, Trial, measured
+from papagaio.thesis.trials import Ground, Material, Part, Trial, measured, run_trial
 from papagaio.training.loop import Batch, optimisers_for, training_step
 from papagaio.training.losses import targets_of
 from papagaio.training.machine import Machine
@@ -58,6 +66,10 @@ vgg16 = "random"
 mobilenet_v2 = "random"
 epochs = 4
 marks = [1, 2, 3, 4]
+[studies]
+longer = [5]
+superclass_images = 3
+digit_seeds = 1
 """
 
 
@@ -130,42 +142,39 @@ def leaves(values: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[st
 STUDY = tomllib.loads((resources("papagaio.thesis") / "study.toml").read_text(encoding="utf-8"))
 OTHER: dict[type, Any] = {int: 3, float: 0.25, list: [7]}
 OTHER_WORDS = {
+    "students.marks": [7, 100],
     "images.normalisation": "tf",
     "head.pooling": "flatten",
     "teacher.weights": "random",
-    "students.vgg16": "random",
-    "students.mobilenet_v2": "random",
+    "students.vgg16": "imagenet",
+    "students.mobilenet_v2": "imagenet",
     "studies.similar": ["timm/resnet18"],
 }
-# These decide what is read and not what is trained: a tiny run shows them, see below.
-READ = {"images.large", "images.small", "images.owned", "images.evaluated", "images.probed"}
+# These decide what is read and not what is trained: the tiny run at the end shows them.
+READ = {
+    *("images.large", "images.small", "images.owned", "images.evaluated", "teacher.weights"),
+    *("studies.superclass_images", "studies.digit_seeds"),
+}
 
 
 def fake_inputs() -> Inputs:
-    lesson = Lesson("large", Path("i"), Path("a"), Path("t"), 5000, "digest")
+    material = Material("large", Path("i"), Path("a"), Path("t"), 5000, "digest")
     teacher = TeacherRecord(
         name="t", stand_in=False, parameters=1, identity="i", measured=[], temperature_errors={}
     )
-    small, own = replace(lesson, name="small"), replace(lesson, name="own")
-    return Inputs(teacher, lesson, small, own, (), 10, {"plants": replace(lesson, name="plants")})
+    small, own = replace(material, name="small"), replace(material, name="own")
+    return Inputs(
+        teacher, material, small, own, (), 10, {"plants": replace(material, name="plants")}
+    )
 
 
 def everything(options: Options) -> list[Any]:
     """All that the options decide."""
-    machines = dict.fromkeys(
-        ["torchvision/vgg16", "torchvision/vgg16_bn", "torchvision/mobilenet_v2"], Machine()
-    ) | dict.fromkeys(options.studies.similar, Machine())
-    planner = Planner(options, fake_inputs(), Weights(), machines, seeds=1)
+    planner = Planner(options, fake_inputs(), Weights(), lambda _: Machine(), (1, 2, 3, 4), seeds=1)
+    ground = Ground(Path("trials"), (), options.images.probed)
     trials: list[Trial] = [t for n in (1, 2, 3, 4) for t in planner.experiment(n)]
     trials += [trial for study in STUDIES for trial in planner.study(study)]
-    return [
-        teacher_design(options),
-        Weights().of("torchvision/vgg16", options.teacher.weights),
-        teacher_phases(options),
-        [trial.id for trial in trials],
-        options.studies.digit_seeds,
-        options.studies.superclass_images,
-    ]
+    return [options.design, teacher_phases(options), [ground.id_of(trial) for trial in trials]]
 
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in leaves(STUDY) if ".".join(leaf) not in READ])
@@ -179,9 +188,9 @@ def test_every_option_of_the_study_file_reaches_the_run(
     key = leaf[1]
     text = f"[{leaf[0]}]\n{key} = {json.dumps(value)}\n"
     if name == "students.epochs":
-        text += "marks = [1]\n"
-    if name == "teacher.brighten":
-        value = 0.25
+        text += f"marks = [1, {value}]\n"
+    if name == "studies.longer":
+        text = text.replace("7", "700")
     own.write_text(text)
     assert everything(read_options(own=own)) != everything(read_options())
 
@@ -199,7 +208,10 @@ def test_every_option_has_its_reason_or_its_place() -> None:
         ("[images]\nsides = 3\n", "images.sides"),
         ("[images]\nside = 0\n", "images.side"),
         ("[students]\nvgg16 = 'zero'\n", "students.vgg16"),
-        ("[students]\nepochs = 5\n", "beyond the 5 epochs"),
+        ("[students]\nepochs = 5\n", "the last mark is 100, and must be 5"),
+        ("[studies]\nlonger = [50]\n", "must rise from above 100 epochs"),
+        ("[studies]\nlonger = [300, 200]\n", "must rise from above 100 epochs"),
+        ("[images.side]\npixels = 3\n", "images.side"),
         ("images = [", "not a readable TOML"),
     ],
 )
@@ -323,17 +335,250 @@ def test_round_letters_teach_round_digits_where_they_do() -> None:
     assert set(KINDS) == {"round", "angular", "all"}
 
 
-def test_an_exploded_loss_is_found_and_so_is_what_removes_it(stored: ThesisResult) -> None:
-    (trial,) = [t for t in stored.trials if (t.part, t.variant) == ("experiment 2", "thesis")]
-    last = trial.curve[-1].model_copy(update={"probe_loss": 1e6, "probe_worst_ten": 0.99})
-    long = [trial.curve[0]] * 9
-    exploded = trial.model_copy(update={"curve": [*long, last]})
-    calm = trial.model_copy(update={"part": "explosion", "variant": "calm", "curve": long})
-    found = stored.model_copy(update={"trials": [exploded, calm]})
-    claim = next(c for c in claims(found) if c.name == "C2")
-    assert claim.verdict == "holds"
-    assert "What removes it: calm" in claim.text
-    assert "after epoch 10" in claim.text
+def verdict(result: ThesisResult, name: str) -> tuple[str, str]:
+    (claim,) = [claim for claim in claims(result) if claim.name == name]
+    return claim.verdict, claim.text
+
+
+def changed(trial: TrialRecord, **changes: object) -> TrialRecord:
+    """A trial with other figures in all that was measured of it."""
+    looks = [m.model_copy(update={"images": 10_000, **changes}) for m in trial.measured]
+    return trial.model_copy(update={"measured": looks})
+
+
+def experiment(stored: ThesisResult, number: int, accuracy: float, **more: object) -> TrialRecord:
+    (trial,) = [
+        t for t in stored.trials if (t.part, t.variant) == (f"experiment {number}", "thesis")
+    ]
+    return changed(trial, accuracy=accuracy).model_copy(update=more)
+
+
+def found(stored: ThesisResult, *trials: TrialRecord) -> ThesisResult:
+    return stored.model_copy(update={"trials": list(trials)})
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [((0.5, 0.3), "holds"), ((0.5, 0.1), "holds in part"), ((0.1, 0.09), "does not hold")],
+)
+def test_c1_asks_every_student_to_be_better_than_chance(
+    stored: ThesisResult, accuracies: tuple[float, float], expected: str
+) -> None:
+    trials = [experiment(stored, n, a) for n, a in zip((1, 4), accuracies, strict=True)]
+    assert verdict(found(stored, *trials), "C1")[0] == expected
+
+
+def exploding(trial: TrialRecord, accuracy: float, loss: float = 1e6) -> TrialRecord:
+    """Nine calm epochs, and one with a loss of a million."""
+    calm = trial.curve[0].model_copy(update={"probe_accuracy": 0.5, "probe_loss": 1.0})
+    last = calm.model_copy(update={"probe_loss": loss, "probe_accuracy": accuracy})
+    return trial.model_copy(update={"curve": [*[calm] * 9, last]})
+
+
+def test_c2_finds_an_exploded_loss_and_what_removes_it(stored: ThesisResult) -> None:
+    first = experiment(stored, 1, 0.5)
+    cured = exploding(first, 0.5, 1.0).model_copy(update={"part": "explosion", "variant": "calm"})
+    result = found(stored, exploding(first, 0.5), cured)
+    says, text = verdict(result, "C2")
+    assert says == "holds"
+    assert "What removes it: calm." in text
+    assert "after epoch 10 of 10" in text
+    assert verdict(found(stored, exploding(first, 0.2), cured), "C2")[0] == "does not hold"
+    assert verdict(found(stored, exploding(first, 0.5, 2.0)), "C2")[0] == "not decided here"
+
+
+def test_c2_takes_no_cure_for_another_experiment_and_no_other_architecture(
+    stored: ThesisResult,
+) -> None:
+    first, second = experiment(stored, 1, 0.5), experiment(stored, 2, 0.5)
+    cured = exploding(first, 0.5, 1.0).model_copy(update={"part": "explosion", "variant": "calm"})
+    result = found(stored, exploding(first, 0.5, 1.0), exploding(second, 0.5), cured)
+    assert "What removes it: nothing that was tried." in verdict(result, "C2")[1]
+    mobile = found(stored, exploding(experiment(stored, 4, 0.5), 0.5))
+    assert verdict(mobile, "C2")[0] == "not decided here"
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [(0.5, "holds"), (0.3, "does not hold"), (0.405, "not decided here")],
+)
+def test_c3_compares_the_ends_of_one_long_training(
+    stored: ThesisResult, last: float, expected: str
+) -> None:
+    (trial,) = [t for t in stored.trials if t.part == "longer"]
+    epochs = stored.options.students.epochs
+    looks = [
+        m.model_copy(update={"images": 10_000, "accuracy": 0.4 if m.epoch <= epochs else last})
+        for m in trial.measured
+    ]
+    result = found(stored, trial.model_copy(update={"measured": looks}))
+    assert verdict(result, "C3")[0] == expected
+
+
+def test_c4_wants_more_data_to_be_better_with_both_architectures(stored: ThesisResult) -> None:
+    def of(*accuracies: float) -> str:
+        trials = [experiment(stored, n, a) for n, a in enumerate(accuracies, 1)]
+        return verdict(found(stored, *trials), "C4")[0]
+
+    assert of(0.6, 0.5, 0.4, 0.3) == "holds"
+    assert of(0.6, 0.5, 0.3, 0.3) == "holds in part"
+    assert of(0.5, 0.6, 0.3, 0.4) == "does not hold"
+    assert of(0.5) == "not decided here"
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [(0.501, "holds in part"), (0.56, "not decided here"), (0.7, "does not hold")],
+)
+def test_c5_holds_a_gap_against_the_teachers(
+    stored: ThesisResult, train: float, expected: str
+) -> None:
+    assert stored.teacher is not None
+    gaps = [
+        m.model_copy(update={"images": 10_000, "accuracy": {"train": 0.91, "test": 0.85}[m.part]})
+        for m in stored.teacher.measured
+    ]
+    trial = experiment(stored, 4, 0.5)
+    looks = [
+        m.model_copy(update={"accuracy": train}) if m.part == "train" else m for m in trial.measured
+    ]
+    result = found(stored, trial.model_copy(update={"measured": looks})).model_copy(
+        update={"teacher": stored.teacher.model_copy(update={"measured": gaps})}
+    )
+    assert verdict(result, "C5")[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("vgg16", "mobilenet", "other", "expected"),
+    [
+        (0.5, 0.4, 0.3, "holds"),
+        (0.5, 0.4, 0.6, "holds"),
+        (0.4, 0.5, 0.3, "does not hold"),
+        (0.4, 0.4, 0.3, "not decided here"),
+    ],
+)
+def test_c7_is_vgg16_against_mobilenet(
+    stored: ThesisResult, vgg16: float, mobilenet: float, other: float, expected: str
+) -> None:
+    bodies = ("torchvision/vgg16", "torchvision/mobilenet_v2", "timm/other")
+    trials = [
+        experiment(stored, 1, accuracy, part="similar", body=body)
+        for body, accuracy in zip(bodies, (vgg16, mobilenet, other), strict=True)
+    ]
+    says, text = verdict(found(stored, *trials), "C7")
+    assert says == expected
+    assert ("not explain: timm/other" in text) is (other > vgg16)
+
+
+def test_c8_depends_on_what_rounding_leaves_of_an_answer(stored: ThesisResult) -> None:
+    assert stored.teacher is not None
+    assert verdict(stored, "C8")[0] == "does not hold"
+    lossy = stored.teacher.model_copy(update={"temperature_errors": {4.0: 0.2}})
+    assert verdict(stored.model_copy(update={"teacher": lossy}), "C8")[0] == "not decided here"
+
+
+def test_one_seed_decides_nothing_about_letters(stored: ThesisResult) -> None:
+    digits = [
+        DigitRecord(
+            letters=letters,
+            recipe="r",
+            images=5,
+            seed=0,
+            accuracy=0.5,
+            per_digit=[0.9 if letters == "round" else 0.1] * 10,
+        )
+        for letters in ("round", "angular")
+    ]
+    assert crossing(digits) == {}
+    only = found(stored).model_copy(update={"digits": digits})
+    assert verdict(only, "C6")[0] == "not decided here"
+
+
+# trials
+
+
+def trial_of(folder: Path) -> tuple[Ground, Trial]:
+    """A trial on noise, and where it is measured."""
+    random = np.random.default_rng(0)
+    images, answers, truth, named = (
+        folder / f"{name}.npy" for name in ("images", "answers", "truth", "named")
+    )
+    np.save(images, random.integers(0, 256, (24, 32, 32, 3), np.uint8))
+    np.save(answers, random.dirichlet(np.ones(10), 24).astype(np.float32))
+    np.save(truth, np.arange(24) % 10)
+    np.save(named, np.arange(24) % 7)
+    trial = Trial(
+        part="experiment 4",
+        variant="thesis",
+        design=Design("timm/resnet10t", Head(widths=(8,))),
+        initial="random",
+        weights="random",
+        recipe=Recipe("thesis", epochs=5),
+        material=Material("small", images, answers, truth, 24, "digest"),
+        seed=0,
+        marks=(2, 5),
+        machine=Machine(),
+    )
+    parts = tuple(Part(name, images, truth, named, 20) for name in ("train", "test"))
+    return Ground(folder / "trials", parts, 10, checkpoint_seconds=0), trial
+
+
+class Interrupted(Exception):
+    """Somebody pulls the plug."""
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_a_trial_taken_up_again_is_as_if_it_had_not_stopped(tmp_path: Path, epoch: int) -> None:
+    def stop(step: Step) -> None:
+        if step.done == epoch + 1:
+            raise Interrupted
+
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    whole = run_trial(*trial_of(tmp_path / "whole"))
+    ground, trial = trial_of(tmp_path / "stopped")
+    with pytest.raises(Interrupted):
+        run_trial(ground, trial, stop)
+    done: list[int] = []
+    taken_up = run_trial(ground, trial, lambda step: done.append(step.done))
+    assert done[0] == epoch + 1
+    assert taken_up.model_copy(update={"seconds": 0}) == whole.model_copy(update={"seconds": 0})
+    assert [(m.epoch, m.part) for m in whole.measured] == [
+        (2, "train"),
+        (2, "test"),
+        (5, "train"),
+        (5, "test"),
+    ]
+    assert {m.images for m in whole.measured} == {20}
+
+
+def test_two_parts_share_a_training_and_other_settings_do_not(tmp_path: Path) -> None:
+    ground, trial = trial_of(tmp_path)
+    name = ground.id_of(trial)
+    assert ground.id_of(replace(trial, part="similar", variant="x")) == name
+    assert ground.id_of(replace(trial, machine=Machine(threads=2))) == name
+    assert ground.id_of(replace(trial, seed=1)) != name
+    assert ground.id_of(replace(trial, machine=Machine(precision="bfloat16"))) != name
+    assert replace(ground, probed=9).id_of(trial) != name
+    weights = tmp_path / "weights"
+    ids = set()
+    for content in (b"a", b"b"):
+        weights.with_suffix(f".{content.decode()}").write_bytes(content)
+        path = str(weights.with_suffix(f".{content.decode()}"))
+        ids.add(ground.id_of(replace(trial, weights=path)))
+    assert len(ids) == 2
+    record = run_trial(ground, trial)
+    other = ground.finished(replace(trial, part="similar", variant="x"))
+    assert other is not None
+    assert (other.part, other.variant) == ("similar", "x")
+    assert other.model_copy(update={"part": record.part, "variant": record.variant}) == record
+
+
+def test_figures_that_are_no_numbers_are_kept(tmp_path: Path, stored: ThesisResult) -> None:
+    trial = exploding(experiment(stored, 1, 0.5), 0.1, float("inf"))
+    write_pages(found(stored, trial), tmp_path)
+    (kept,) = read_thesis(tmp_path / "thesis.json").trials
+    assert kept.curve[-1].probe_loss == float("inf")
 
 
 # the real command
@@ -390,11 +635,12 @@ def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
     assert not whole.teacher.stand_in
     assert len(np.load(tmp_path / "whole" / "inputs" / "large-images.npy")) == 24
     assert len(np.load(tmp_path / "whole" / "inputs" / "own-images.npy")) == 20
+    assert len(np.load(tmp_path / "whole" / "inputs" / "all-images.npy")) == 3
 
     command: list[str] = [str(COMMAND), *map(str, options_of(tmp_path, cifars, "killed"))]
-    for wanted in ("teacher/phase-1.safetensors", "trials"):
+    for wanted in ("teacher/phase-1-*.safetensors", "trials/*/epochs"):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (tmp_path / "killed" / wanted).exists() and process.poll() is None:
+        while not list((tmp_path / "killed").glob(wanted)) and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()

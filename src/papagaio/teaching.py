@@ -1,30 +1,35 @@
 """Teaching a black box of one's own: phases of training, and the folder that they leave."""
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save
+from torch import nn
 
 from papagaio import files
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.torch_module import digest_weights, load_weights
 from papagaio.errors import BadSettings
+from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
-from papagaio.images.source import load
+from papagaio.images.source import Part, load
 from papagaio.progress import Watch, remark, unwatched
 from papagaio.scores import Score, accuracy
 from papagaio.students.freezing import freeze, split
 from papagaio.students.headed import Design, build_headed
 from papagaio.students.student import Student
-from papagaio.training.loop import Checkpoints, precision_for, predict, train
+from papagaio.training.loop import Checkpoints, predict, train
 from papagaio.training.machine import Machine, choose_device, cores
+from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 
@@ -39,6 +44,8 @@ __all__ = [
     "teach_from",
 ]
 
+# Bytes of features of a frozen front; beyond them it is computed in every epoch.
+_MOST_FEATURES = 6e9
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "black-box.json"
 
 
@@ -63,8 +70,9 @@ def teach(  # noqa: PLR0913  # as training
 ) -> None:
     """Teach a network true classes, phase after phase, in place.
 
-    Frozen layers in front of the first that learns are computed once a phase. An interrupted
-    teaching goes on: each phase leaves its weights in `folder`.
+    Frozen layers in front of the first that learns are computed once a phase, where that fits into
+    memory. An interrupted teaching goes on: each phase leaves its weights in `folder`, under a name
+    that another start, seed, phase or set of images does not have.
 
     Args:
         student: the network, with its initial weights.
@@ -84,14 +92,17 @@ def teach(  # noqa: PLR0913  # as training
         freeze(student, phase.trained)
     one_hot = np.eye(_classes_of(student), dtype=np.float32)[labels]
     student.to(machine.use())
+    known = hashlib.sha256(digest_weights(student.state_dict()).encode())
+    known.update(images.tobytes() + labels.tobytes() + repr((seed, machine)).encode())
     for number, phase in enumerate(phases, 1):
-        kept = folder / f"phase-{number}.safetensors"
+        known.update(repr(phase).encode())
+        kept = folder / f"phase-{number}-{known.hexdigest()[:8]}.safetensors"
         if kept.exists():
             student.load_state_dict(load_weights(kept))
             continue
         freeze(student, phase.trained)
-        front, rest = (None, student) if phase.recipe.augmentation else split(student)
-        checkpoint = folder / f"phase-{number}.checkpoint"
+        front, rest = _split(student, images, phase.recipe)
+        checkpoint = kept.with_suffix(".checkpoint")
         train(
             rest,
             images,
@@ -105,6 +116,22 @@ def teach(  # noqa: PLR0913  # as training
         )
         files.write(kept, _bytes_of(student))
         checkpoint.unlink(missing_ok=True)
+
+
+def _split(
+    student: Student, images: NDArray[np.uint8], recipe: Recipe
+) -> tuple[nn.Module | None, nn.Module]:
+    """The student's frozen front and the rest, unless the front's features are too many."""
+    front, rest = split(student)
+    if front is None or recipe.augmentation:
+        return None, student
+    front.eval()
+    device = next(front.parameters()).device
+    with torch.no_grad():
+        one = front(torch.from_numpy(np.array(images[:1])).permute(0, 3, 1, 2).to(device))
+    variants = len(recipe.variants) if recipe.variants else 1
+    size = variants * len(images) * one.numel() * one.element_size()
+    return (front, rest) if size < _MOST_FEATURES else (None, student)
 
 
 def phases_from(written: Sequence[str], batch: int, variants: Variants) -> tuple[Phase, ...]:
@@ -163,20 +190,26 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
     """
     out = lecture.out
     with files.lock(out / ".lock"):
-        source = open_source(lecture.data, data_dir=lecture.data_dir)
-        images = load(source, out / "images.npy")
+        images = _read(lecture.data, "train", lecture, None)
         names = images.classes
         classes = len(names) if names else int(images.truth.max()) + 1
+        test = _read(lecture.test, "test", lecture, images.shape) if lecture.test else None
+        for labelled in (images, test):
+            if labelled is not None:
+                check_labels(labelled, classes)
+        device, why = choose_device(lecture.device)
+        watch(remark(f"device {device}: {why}"))
         student = build_headed(
             lecture.design, lecture.initial, images.shape, classes, seed=lecture.seed
         )
-        device, why = choose_device(lecture.device)
-        watch(remark(f"device {device}: {why}"))
-        machine = Machine(device, threads=lecture.threads or cores())
-        some = build_headed(lecture.design, "random", images.shape, classes, seed=0)
-        precision, why = precision_for(some, images.pixels, lecture.phases[-1].recipe, machine)
-        watch(remark(f"precision {precision}: {why}"))
-        machine = replace(machine, precision=precision)
+        machine = settled_precision(
+            out / "precision.json",
+            lecture.design.body,
+            lambda: build_headed(lecture.design, "random", images.shape, classes, seed=0),
+            images.pixels,
+            Machine(device, threads=lecture.threads or cores()),
+            watch,
+        )
         teach(
             student,
             images.pixels,
@@ -188,12 +221,16 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
             watch=watch,
         )
         save_taught(out, student, lecture.design, images.shape, names)
-        found = {images.name: accuracy(predict(student, images.pixels, machine), images.truth)}
-        if lecture.test is not None:
-            source = open_source(lecture.test, part="test", data_dir=lecture.data_dir)
-            test = load(source, out / "test.npy", images.shape)
-            found[test.name] = accuracy(predict(student, test.pixels, machine), test.truth)
-        return found
+        return {
+            labelled.name: accuracy(predict(student, labelled.pixels, machine), labelled.truth)
+            for labelled in (images, test)
+            if labelled is not None
+        }
+
+
+def _read(spec: str, part: Part, lecture: Lecture, shape: tuple[int, int, int] | None) -> ImageSet:
+    source = open_source(spec, part=part, data_dir=lecture.data_dir)
+    return load(source, lecture.out / f"{part}.npy", shape)
 
 
 class _Description(BaseModel):

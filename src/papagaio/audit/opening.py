@@ -7,7 +7,7 @@ from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.blackboxes.named import open_black_box
 from papagaio.errors import BadImages
 from papagaio.images.fit import Fit
-from papagaio.images.imageset import ImageSet
+from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
 from papagaio.images.source import Part, load
 from papagaio.settings import Settings
@@ -61,7 +61,7 @@ def open_all(settings: Settings, folder: Path) -> tuple[BlackBox, Sets]:
     own = read(settings.own_data, "train", "own") if settings.own_data else None
     for labelled in (test, own):
         if labelled is not None:
-            _check_labels(labelled, contract.classes)
+            check_labels(labelled, contract.classes)
     return box, Sets(read(settings.transfer, "train", "transfer"), test, own)
 
 
@@ -76,13 +76,3 @@ def _contract(settings: Settings, test: ImageSet) -> Contract:
             )
     named = test.classes if test.classes and len(test.classes) == classes else None
     return Contract(*test.shape, classes=classes, batch=settings.batch, class_names=named)
-
-
-def _check_labels(images: ImageSet, classes: int) -> None:
-    outside = (images.truth < 0) | (images.truth >= classes)
-    if outside.any():
-        row = int(outside.argmax())
-        raise BadImages(
-            f"{images.name}: label {images.truth[row]} of image {row} is out of range; "
-            f"the black box has {classes} classes, counted from 0 (see --classes)"
-        )

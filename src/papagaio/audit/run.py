@@ -35,8 +35,8 @@ from papagaio.settings import Settings, read_toml, settings_from, write_config
 from papagaio.students.named import build_student, check_student, default_student
 from papagaio.study import Study, run_cells
 from papagaio.summary import summarise
-from papagaio.training.loop import precision_for
 from papagaio.training.machine import Machine, choose_device, cores
+from papagaio.training.precision import precision_for
 
 __all__ = ["Forecast", "audit", "forecast", "run_audit"]
 

@@ -94,8 +94,10 @@ def teach(
         raise BadSettings(f"--pooling {pooling}: say mean or flatten")
     try:
         widths = () if head == "none" else tuple(int(width) for width in head.split(","))
-    except ValueError as error:
-        raise BadSettings(f"--head {head}: write widths as 256,128, or none") from error
+    except ValueError:
+        widths = (0,)
+    if min(widths, default=1) < 1:
+        raise BadSettings(f"--head {head}: write widths as 256,128, or none")
     variants = Variants(flip, (0.8, 1.2) if brighten else (), brighten)
     lecture = Lecture(
         data=data,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from papagaio.errors import BadImages
 
-__all__ = ["ImageSet", "as_keys", "digest_images", "digest_of_set"]
+__all__ = ["ImageSet", "as_keys", "check_labels", "digest_images", "digest_of_set"]
 
 # A change of what is digested takes a new tag, so that old ledgers cannot be misread.
 _TAG = b"papagaio-image-1"
@@ -78,6 +78,21 @@ class ImageSet:
         """Rows (int64) of each image's first occurrence: the same image twice is one query."""
         _, first = np.unique(as_keys(self.digests), return_index=True)
         return np.sort(first).astype(np.int64)
+
+
+def check_labels(images: ImageSet, classes: int) -> None:
+    """Refuse a set with a label outside of 0 to `classes` - 1.
+
+    Raises:
+        BadImages: it has one, or no labels at all.
+    """
+    outside = (images.truth < 0) | (images.truth >= classes)
+    if outside.any():
+        row = int(outside.argmax())
+        raise BadImages(
+            f"{images.name}: label {images.truth[row]} of image {row} is out of range; "
+            f"the black box has {classes} classes, counted from 0 (see --classes)"
+        )
 
 
 def digest_images(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -44,14 +44,16 @@ def freeze(network: nn.Module, trained: int | None) -> None:
 
 
 def set_learning(network: nn.Module) -> None:
-    """Set training mode, but for normalisation whose weights are frozen.
+    """Set training mode, but for the layers in front of the first weight that learns.
 
-    Its statistics stay what they are, too.
+    Frozen normalisation keeps its statistics, and nothing is dropped in front of frozen layers: so
+    what they give is the same in every epoch.
     """
     network.train()
     for module in network.modules():
-        weights = list(module.parameters(recurse=False))
-        if isinstance(module, _NORMS) and weights and not any(w.requires_grad for w in weights):
+        if any(weight.requires_grad for weight in module.parameters(recurse=False)):
+            return
+        if not any(True for _ in module.children()):
             module.eval()
 
 

@@ -60,21 +60,20 @@ def build_headed(
         design: what it is.
         initial: the convolutions' weights: `random`, `library` (downloaded ImageNet weights), or
             the path of a safetensors file with the library's names. Dense layers start at random,
-            unless the file has some of the same shapes.
-        shape: height, width and channels of the images; without channels of colour, the
-            convolutions must start at random.
+            unless the file has all of them in the same shapes.
+        shape: height, width and channels of the images; grey ones are repeated to three channels.
         classes: how many logits it gives.
         seed: of random weights.
 
     Raises:
         BadSettings: there is no such body, or the weights do not fit it.
     """
-    height, width, channels = shape
+    height, width, _ = shape
     side = (design.side, design.side) if design.side else (height, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = _body(design.body, pretrained=initial == "library")
-        features = _features_of(body, (channels, *side), design)
+        features = _features_of(body, (3, *side), design)
         size = features if design.head.pooling == "flatten" else features[:1]
         classifier = _classifier(torch.Size(size).numel(), design.head, classes)
     links: list[tuple[str, nn.Module]] = [("features", body), ("classifier", classifier)]
@@ -143,6 +142,9 @@ def _classifier(width: int, head: Head, classes: int) -> nn.Sequential:
 
 def _start_from(network: nn.Module, path: Path) -> None:
     own, state = network.state_dict(), load_weights(path)
+    # A whole student's names have a word in front, a library's own lack one.
+    state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
+    state |= {f"features.{name}": t for name, t in state.items() if f"features.{name}" in own}
     fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
     missing = [n for n in own if n.startswith("features.") and n not in fitting]
     if missing:

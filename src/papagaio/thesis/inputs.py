@@ -13,7 +13,7 @@ from scipy.special import softmax
 from papagaio import files
 from papagaio.asking import ask
 from papagaio.blackboxes.contract import Contract
-from papagaio.blackboxes.torch_module import digest_weights
+from papagaio.blackboxes.torch_module import digest_weights, load_weights
 from papagaio.errors import BadSettings
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
@@ -21,19 +21,19 @@ from papagaio.images.source import load
 from papagaio.ledger import Ledger
 from papagaio.progress import Watch
 from papagaio.responses import centred_log
-from papagaio.students.headed import Design, build_headed
+from papagaio.students.headed import build_headed
 from papagaio.students.student import Student
 from papagaio.teaching import Phase, save_taught, taught_box, teach
 from papagaio.thesis.options import Options
 from papagaio.thesis.records import TeacherRecord
 from papagaio.thesis.superclasses import group_rows
-from papagaio.thesis.trials import Lesson, Part, measured
+from papagaio.thesis.trials import Material, Part, measured
 from papagaio.training.loop import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 
-__all__ = ["BODIES", "Inputs", "Weights", "prepare", "teacher_design", "teacher_phases"]
+__all__ = ["BODIES", "Inputs", "Weights", "prepare", "teacher_phases"]
 
 # The thesis's two architectures, by their names in the tables.
 BODIES = {"VGG16": "torchvision/vgg16", "MobileNetV2": "torchvision/mobilenet_v2"}
@@ -76,18 +76,12 @@ class Inputs:
     """What trials read, frozen in files; `groups` are those of `superclasses`, by name."""
 
     teacher: TeacherRecord
-    large: Lesson
-    small: Lesson
-    own: Lesson
+    large: Material
+    small: Material
+    own: Material
     parts: tuple[Part, ...]
     probed: int
-    groups: dict[str, Lesson]
-
-
-def teacher_design(options: Options) -> Design:
-    """The teacher: VGG16's convolutions under new dense layers."""
-    side = options.images.side if options.images.side != _SHAPE[0] else 0
-    return Design(BODIES["VGG16"], options.dense, side, options.images.normalisation)
+    groups: dict[str, Material]
 
 
 def teacher_phases(options: Options) -> tuple[Phase, Phase]:
@@ -130,24 +124,26 @@ def prepare(
     student = _teacher(options, weights, own, machine, out / "teacher", watch)
     contract = Contract(*_SHAPE, classes=_CLASSES, batch=500, class_names=own.classes)
     exact = replace(machine, precision="float32")
-    box = taught_box("teacher", student, contract, exact)
+    # The same weights behind another size of images are another teacher.
+    identity = f"{digest_weights(student.state_dict())}+{options.design}"
+    box = taught_box("teacher", student, contract, exact, identity)
     evaluated, owned = options.images.evaluated, options.images.owned
-    kept = folder / f"logits-{box.identity[-16:]}"
+    kept = folder / f"logits-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     train_logits = _logits(student, own, max(evaluated, owned), exact, kept)
     test_logits = _logits(student, test, evaluated, exact, kept)
     with Ledger(out / "ledger.sqlite") as ledger:
-        lessons = {
-            name: _lesson(name, images, rows, ask(box, images, rows, ledger, watch), folder)
+        materials = {
+            name: _material(name, images, rows, ask(box, images, rows, ledger, watch), folder)
             for name, (images, rows) in _chosen(options, sets).items()
         }
     answers = np.asarray(softmax(train_logits[:owned], axis=1), np.float32)
     logits = {"train": train_logits[:evaluated], "test": test_logits}
     return Inputs(
         teacher=_described(options, weights, student, logits, sets),
-        large=lessons.pop("large"),
-        small=lessons.pop("small"),
-        own=_lesson("own", own, np.arange(len(answers)), answers, folder),
-        groups=lessons,
+        large=materials.pop("large"),
+        small=materials.pop("small"),
+        own=_material("own", own, np.arange(len(answers)), answers, folder),
+        groups=materials,
         parts=tuple(
             _part(part, sets[f"cifar10:{part}"], found, folder) for part, found in logits.items()
         ),
@@ -169,7 +165,7 @@ def _logits(
 def _chosen(
     options: Options, sets: Mapping[str, ImageSet]
 ) -> dict[str, tuple[ImageSet, NDArray[np.int64]]]:
-    """Which images of which set the teacher is asked about, by lesson."""
+    """Which images of which set the teacher is asked about, by material."""
     train, test = sets["cifar100:train"], sets["cifar100:test"]
     large, small = (
         np.arange(min(size, len(images)))
@@ -214,9 +210,16 @@ def _teacher(
     options: Options, weights: Weights, own: ImageSet, machine: Machine, out: Path, watch: Watch
 ) -> Student:
     """The teacher: its stand-in, or taught in two phases."""
-    design = teacher_design(options)
+    design = options.design
     if weights.stand_in is not None:
-        return build_headed(design, str(weights.stand_in), _SHAPE, _CLASSES, seed=0)
+        student = build_headed(design, str(weights.stand_in), _SHAPE, _CLASSES, seed=0)
+        missing = student.network.state_dict().keys() - load_weights(weights.stand_in).keys()
+        if missing:
+            raise BadSettings(
+                f"{weights.stand_in}: {min(missing)} is missing ({len(missing)} in all); a "
+                "stand-in is the whole teacher, dense layers included, as the options have it"
+            )
+        return student
     initial = weights.of(design.body, options.teacher.weights)
     student = build_headed(design, initial, _SHAPE, _CLASSES, seed=0)
     pixels, truth = own.pixels[: options.images.owned], own.truth[: options.images.owned]
@@ -234,13 +237,13 @@ def _temperature_error(logits: NDArray[np.float32], temperature: float) -> float
     return float(np.abs(recovered - exact).max())
 
 
-def _lesson(
+def _material(
     name: str,
     images: ImageSet,
     rows: NDArray[np.int64],
     answers: NDArray[np.float32],
     folder: Path,
-) -> Lesson:
+) -> Material:
     """Some images of a set, and the answers to them (float32, as many x K)."""
     words = name.replace(",", "").replace(" ", "-")
     images_path, answers_path, truth_path = paths = [
@@ -248,7 +251,7 @@ def _lesson(
     ]
     _save_all(paths, (images.pixels[rows], answers, images.truth[rows]))
     digest = hashlib.sha256(images.digests[rows].tobytes() + answers.tobytes()).hexdigest()
-    return Lesson(name, images_path, answers_path, truth_path, len(rows), digest)
+    return Material(name, images_path, answers_path, truth_path, len(rows), digest)
 
 
 def _part(name: str, images: ImageSet, logits: NDArray[np.float32], folder: Path) -> Part:

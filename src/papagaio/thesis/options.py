@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from papagaio.errors import BadSettings
 from papagaio.settings import read_toml
-from papagaio.students.headed import Head
+from papagaio.students.headed import Design, Head
 from papagaio.students.student import Form
 
 __all__ = ["Options", "Scale", "read_options"]
@@ -71,8 +71,8 @@ class Students(_Table):
 
     @model_validator(mode="after")
     def _marks_fit(self) -> Self:
-        if max(self.marks) > self.epochs:
-            raise ValueError(f"mark {max(self.marks)} lies beyond the {self.epochs} epochs")
+        if max(self.marks) != self.epochs:
+            raise ValueError(f"the last mark is {max(self.marks)}, and must be {self.epochs}")
         return self
 
 
@@ -86,7 +86,7 @@ class InScope(_Table):
 class Studies(_Table):
     """The studies behind the claims."""
 
-    longer: tuple[Count, ...]
+    longer: tuple[Count, ...] = Field(min_length=1)
     similar: tuple[str, ...]
     temperatures: tuple[Annotated[float, Field(gt=0)], ...]
     superclass_images: Count
@@ -102,6 +102,19 @@ class Options(_Table):
     students: Students
     in_scope: InScope
     studies: Studies
+
+    @model_validator(mode="after")
+    def _longer_is_longer(self) -> Self:
+        lengths = (self.students.epochs, *self.studies.longer)
+        if sorted(set(lengths)) != list(lengths):
+            raise ValueError(f"studies.longer must rise from above {self.students.epochs} epochs")
+        return self
+
+    @property
+    def design(self) -> Design:
+        """The teacher, and what a student has in common with it whatever its body."""
+        side = self.images.side if self.images.side != 32 else 0
+        return Design("torchvision/vgg16", self.dense, side, self.images.normalisation)
 
     @property
     def dense(self) -> Head:
@@ -135,7 +148,9 @@ def read_options(scale: Scale = "full", own: Path | None = None) -> Options:
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """One set of tables laid over another."""
-    return below | {
-        key: _over(below.get(key, {}), value) if isinstance(value, dict) else value
-        for key, value in above.items()
-    }
+    merged = below | above
+    for key, value in above.items():
+        under = below.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            merged[key] = _over(under, value)
+    return merged

@@ -11,7 +11,7 @@ from papagaio.report import numbers
 from papagaio.thesis.claims import claims
 from papagaio.thesis.figures import digits_figure, figure_5
 from papagaio.thesis.records import ThesisResult
-from papagaio.thesis.tables import cells, tables, to_csv, to_markdown
+from papagaio.thesis.tables import cells, is_reduced, tables, to_csv, to_markdown
 
 __all__ = ["render", "write_pages"]
 
@@ -45,7 +45,11 @@ def render(result: ThesisResult, template: str) -> str:
     environment.filters |= {"count": numbers.count, "duration": numbers.duration, "cells": cells}
     environment.filters["markdown"] = to_markdown
     return environment.get_template(template).render(
-        result=result, tables=tables(result), claims=claims(result), figures=_figures(result)
+        result=result,
+        reduced=is_reduced(result.options),
+        tables=tables(result),
+        claims=claims(result),
+        figures=_figures(result),
     )
 
 

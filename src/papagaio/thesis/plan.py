@@ -1,13 +1,12 @@
 """Which trials the reproduction is made of: the four experiments, and a study behind each claim."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from papagaio.students.headed import Design
 from papagaio.thesis.inputs import BODIES, Inputs, Weights
 from papagaio.thesis.options import Options
-from papagaio.thesis.trials import Lesson, Trial
+from papagaio.thesis.trials import Material, Trial
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
@@ -42,23 +41,25 @@ class Planner:
 
     Attributes:
         options: the study file.
-        inputs: lessons and parts.
+        inputs: materials and parts.
         weights: where ImageNet weights lie.
-        machines: where each architecture trains.
+        machine_of: where an architecture trains.
+        experiments: which of them are wanted.
         seeds: so many trials of each experiment, with seeds from 0.
     """
 
     options: Options
     inputs: Inputs
     weights: Weights
-    machines: Mapping[str, Machine]
+    machine_of: Callable[[str], Machine]
+    experiments: Sequence[int]
     seeds: int
 
     def experiment(self, number: int) -> list[Trial]:
         """One of the four experiments, by the thesis's recipe."""
-        name, lesson = EXPERIMENTS[number]
+        name, material = EXPERIMENTS[number]
         return [
-            self._trial(f"experiment {number}", name, lesson=self._lesson(lesson), seed=seed)
+            self._trial(f"experiment {number}", name, material=self._material(material), seed=seed)
             for seed in range(self.seeds)
         ]
 
@@ -83,11 +84,12 @@ class Planner:
                 f"experiment {number}",
                 name,
                 variant="recovered-logits",
-                lesson=self._lesson(lesson),
+                material=self._material(material),
                 recipe=self.recovered_logits(),
                 seed=seed,
             )
-            for number, (name, lesson) in EXPERIMENTS.items()
+            for number, (name, material) in EXPERIMENTS.items()
+            if number in self.experiments
             for seed in range(self.seeds)
         ]
 
@@ -98,22 +100,28 @@ class Planner:
             self._thesis(), name="equation-1", temperature=given.temperature, alpha=given.alpha
         )
         return [
-            self._trial("in-scope", name, lesson=self.inputs.own, recipe=recipe) for name in BODIES
+            self._trial("in-scope", name, material=self.inputs.own, recipe=recipe)
+            for name in BODIES
         ]
 
     def _start(self) -> list[Trial]:
         """Experiments 2 and 4 from the other weights at the start: a silent point."""
         trials = []
         for number in (2, 4):
-            name, lesson = EXPERIMENTS[number]
+            name, material = EXPERIMENTS[number]
             other = "random" if self._initial(name) == "imagenet" else "imagenet"
             if name == "VGG16" and other == "imagenet" and self.weights.stand_in:
                 continue  # A stand-in is named where there are no such weights.
-            trials.append(self._trial("start", name, lesson=self._lesson(lesson), initial=other))
+            trials.append(
+                self._trial("start", name, material=self._material(material), initial=other)
+            )
         return trials
 
     def _explosion(self) -> list[Trial]:
-        """Experiment 1 again, with one thing changed at a time."""
+        """Experiment 1 again, with one thing changed at a time.
+
+        A normalised VGG16 starts at random, wherever the other starts: it is another network.
+        """
         thesis = self._thesis()
         changes = {
             "clipped": replace(thesis, name="thesis, gradients clipped", clip=1.0),
@@ -131,14 +139,14 @@ class Planner:
         """Experiment 4 for longer; its rate is constant, so one training passes every length."""
         longer = self.options.studies.longer
         recipe = replace(self._thesis(), epochs=max(longer))
-        trial = self._trial("longer", "MobileNetV2", lesson=self.inputs.small, recipe=recipe)
+        trial = self._trial("longer", "MobileNetV2", material=self.inputs.small, recipe=recipe)
         return [replace(trial, marks=(*self.options.students.marks, *longer))]
 
     def _superclasses(self) -> list[Trial]:
         """One group of CIFAR-100's superclasses at a time, as many images of each."""
         return [
-            self._trial("superclasses", "MobileNetV2", variant=group, lesson=lesson)
-            for group, lesson in self.inputs.groups.items()
+            self._trial("superclasses", "MobileNetV2", variant=group, material=material)
+            for group, material in self.inputs.groups.items()
         ]
 
     def _similar(self) -> list[Trial]:
@@ -160,7 +168,7 @@ class Planner:
                 "temperature",
                 "MobileNetV2",
                 variant=recipe.name,
-                lesson=self.inputs.small,
+                material=self.inputs.small,
                 recipe=recipe,
             )
             for recipe in recipes
@@ -182,7 +190,7 @@ class Planner:
         students = self.options.students
         return {"VGG16": students.vgg16, "MobileNetV2": students.mobilenet_v2}[name]
 
-    def _lesson(self, name: str) -> Lesson:
+    def _material(self, name: str) -> Material:
         return self.inputs.large if name == "large" else self.inputs.small
 
     def _trial(
@@ -191,7 +199,7 @@ class Planner:
         name: str,
         *,
         variant: str = "thesis",
-        lesson: Lesson | None = None,
+        material: Material | None = None,
         recipe: Recipe | None = None,
         initial: str | None = None,
         seed: int = 0,
@@ -200,16 +208,15 @@ class Planner:
         options = self.options
         body = BODIES.get(name, name)
         start = initial or self._initial(name)
-        side = options.images.side if options.images.side != 32 else 0
         return Trial(
             part=part,
             variant=variant,
-            design=Design(body, options.dense, side, options.images.normalisation),
+            design=replace(options.design, body=body),
             initial=start,
             weights=self.weights.of(body, start),
             recipe=recipe or self._thesis(),
-            lesson=lesson or self.inputs.large,
+            material=material or self.inputs.large,
             seed=seed,
             marks=options.students.marks,
-            machine=self.machines[body],
+            machine=self.machine_of(body),
         )

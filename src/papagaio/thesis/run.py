@@ -1,6 +1,5 @@
 """`papagaio reproduce thesis` from its settings to its files; run again, it goes on."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +11,7 @@ import numpy as np
 from papagaio import __version__, files
 from papagaio.audit.log import Log, command_line
 from papagaio.audit.record import machine_record
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, Diverged
 from papagaio.progress import Step, Watch, remark, unwatched
 from papagaio.students.headed import Design, build_headed
 from papagaio.thesis.digits import study_digits
@@ -20,11 +19,10 @@ from papagaio.thesis.inputs import BODIES, Inputs, Weights, prepare
 from papagaio.thesis.options import Options, Scale, read_options
 from papagaio.thesis.page import write_pages
 from papagaio.thesis.plan import EXPERIMENTS, STUDIES, Planner, Study
-from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord
+from papagaio.thesis.records import ThesisResult, TrialRecord, read_thesis
 from papagaio.thesis.trials import Ground, Trial, run_trial
-from papagaio.training.loop import precision_for
 from papagaio.training.machine import Machine, Precision, choose_device, cores
-from papagaio.training.recipe import Recipe
+from papagaio.training.precision import settled_precision
 from papagaio.workers import side_by_side
 
 __all__ = ["Reproduction", "reproduce"]
@@ -72,46 +70,63 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
 
     Raises:
         BadSettings, BadImages, Busy, NoSpace: see their texts.
-        Diverged: a training's loss stopped being finite.
     """
     options = read_options(wanted.scale, wanted.options)
     _check_weights(wanted, options)
     with files.lock(wanted.out / ".lock"):
         log = Log(wanted.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
-        digits: list[DigitRecord] = []
+        earlier = _earlier(wanted, options)
+        digits = earlier.digits if earlier else []
         if "taxonomy" in wanted.studies:
             digits = study_digits(options.studies.digit_seeds, wanted.out / "digits", watch)
-        machine = _machine(wanted, watch)
-        inputs, trials, found = None, [], []
+        inputs: Inputs | None = None
+        trials: list[Trial] = []
+        found: list[TrialRecord] = []
         try:
-            if wanted.experiments or set(wanted.studies) != {"taxonomy"}:
-                teacher = _measured_machine(wanted, BODIES["VGG16"], machine, watch)
-                inputs = prepare(
-                    options, wanted.weights, wanted.data_dir, teacher, wanted.out, watch
-                )
-                trials = _planned(wanted, options, inputs, machine, watch)
-                for record in _run(wanted, inputs, trials, watch):
+            if wanted.experiments or set(wanted.studies) - {"taxonomy"}:
+                inputs, trials = _planned(wanted, options, watch)
+                ground = Ground(wanted.out / "trials", inputs.parts, inputs.probed)
+                for record in _run(wanted, ground, trials, watch):
                     found.append(record)
                     log.note("trained", part=record.part, variant=record.variant, seed=record.seed)
         finally:
-            # An interrupted run, too, shows what it has.
+            # An interrupted run, too, shows what it has; one that found nothing changes nothing.
+            teacher = inputs.teacher if inputs else earlier and earlier.teacher
             result = ThesisResult(
                 papagaio=__version__,
                 command=command_line(),
                 started=log.begun,
                 seconds=log.seconds,
                 scale=wanted.scale,
-                complete=inputs is not None and len(found) == len(trials),
-                machine=machine_record(machine, wanted.workers),
+                complete=len(found) == len(trials),
+                machine=machine_record(_machine(wanted), wanted.workers),
                 options=options,
-                teacher=inputs.teacher if inputs else None,
-                trials=found,
+                teacher=teacher,
+                trials=_joined(earlier.trials if earlier else [], found),
                 digits=digits,
             )
-            write_pages(result, wanted.out)
+            if found or digits:
+                write_pages(result, wanted.out)
             log.note("ended", complete=result.complete)
     return result
+
+
+def _earlier(wanted: Reproduction, options: Options) -> ThesisResult | None:
+    """What an earlier run with the same options left in the folder."""
+    path = wanted.out / "thesis.json"
+    found = read_thesis(path) if path.exists() else None
+    return found if found and (found.options, found.scale) == (options, wanted.scale) else None
+
+
+def _joined(earlier: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The records of this run, and those of an earlier one that it did not train again."""
+
+    def key(record: TrialRecord) -> tuple[object, ...]:
+        return record.part, record.variant, record.body, record.initial, record.seed
+
+    every = {key(record): record for record in (*earlier, *now)}
+    return sorted(every.values(), key=lambda r: (not r.part.startswith("experiment"), r.part))
 
 
 def _check_weights(wanted: Reproduction, options: Options) -> None:
@@ -125,64 +140,61 @@ def _check_weights(wanted: Reproduction, options: Options) -> None:
         wanted.weights.of(BODIES[name], initial)
 
 
-def _machine(wanted: Reproduction, watch: Watch) -> Machine:
-    device, why = choose_device(wanted.device)
-    watch(remark(f"device {device}: {why}"))
+def _machine(wanted: Reproduction) -> Machine:
+    device, _ = choose_device(wanted.device)
     return Machine(device, threads=wanted.threads or max(1, cores() // wanted.workers))
 
 
-def _planned(
-    wanted: Reproduction, options: Options, inputs: Inputs, machine: Machine, watch: Watch
-) -> list[Trial]:
-    bodies = [*BODIES.values(), *options.studies.similar, "torchvision/vgg16_bn"]
-    planner = Planner(
-        options,
-        inputs,
-        wanted.weights,
-        {body: _measured_machine(wanted, body, machine, watch) for body in bodies},
-        wanted.seeds,
+def _planned(wanted: Reproduction, options: Options, watch: Watch) -> tuple[Inputs, list[Trial]]:
+    """What trials read, and the trials that are wanted."""
+    device, why = choose_device(wanted.device)
+    watch(remark(f"device {device}: {why}"))
+
+    def machine_of(body: str) -> Machine:
+        if wanted.precision != "auto":
+            return replace(_machine(wanted), precision=wanted.precision)
+        kept, nonsense = wanted.out / "precisions.json", np.zeros((32, 32, 32, 3), np.uint8)
+        build = partial(build_headed, Design(body), "random", (32, 32, 3), 10, seed=0)
+        return settled_precision(kept, body, build, nonsense, _machine(wanted), watch)
+
+    inputs = prepare(
+        options, wanted.weights, wanted.data_dir, machine_of(BODIES["VGG16"]), wanted.out, watch
     )
+    planner = Planner(options, inputs, wanted.weights, machine_of, wanted.experiments, wanted.seeds)
     experiments = [trial for number in wanted.experiments for trial in planner.experiment(number)]
-    return experiments + [trial for study in wanted.studies for trial in planner.study(study)]
+    studies = [trial for study in wanted.studies for trial in planner.study(study)]
+    return inputs, experiments + studies
 
 
 def _run(
-    wanted: Reproduction, inputs: Inputs, trials: Sequence[Trial], watch: Watch
+    wanted: Reproduction, ground: Ground, trials: Sequence[Trial], watch: Watch
 ) -> Iterator[TrialRecord]:
-    ground = Ground(wanted.out / "trials", inputs.parts, inputs.probed)
+    """Train what is missing; a training that diverges is remarked, and the others go on."""
     longest_first = sorted(trials, key=_cost, reverse=True) if wanted.workers > 1 else trials
-    once = {trial.id: trial for trial in longest_first}
+    once = {ground.id_of(trial): trial for trial in longest_first}
     jobs = [partial(_identified, ground, trial) for trial in once.values()]
     done = 0
     for name, found in side_by_side(jobs, wanted.workers, watch):
         # Two parts may share a training.
-        for trial in [trial for trial in trials if trial.id == name]:
-            record = trial.of(found)
+        for trial in [trial for trial in trials if ground.id_of(trial) == name]:
             done += 1
+            if isinstance(found, str):
+                watch(remark(f"{trial.part}, {trial.variant}: {found}"))
+                continue
+            record = trial.of(found)
             note = f"{record.part}, {record.variant}: accuracy {record.at('test').accuracy:.3f}"
             watch(Step("trials", done, len(trials), "trials", note))
             yield record
 
 
-def _identified(ground: Ground, trial: Trial, watch: Watch) -> tuple[str, TrialRecord]:
-    return trial.id, run_trial(ground, trial, watch)
+def _identified(ground: Ground, trial: Trial, watch: Watch) -> tuple[str, TrialRecord | str]:
+    """A trial's name, and its record or the words of why there is none."""
+    try:
+        return ground.id_of(trial), run_trial(ground, trial, watch)
+    except Diverged as error:
+        return ground.id_of(trial), str(error)
 
 
 def _cost(trial: Trial) -> int:
     heavy = 4 if "vgg" in trial.design.body else 1
-    return heavy * trial.recipe.epochs * trial.lesson.size
-
-
-def _measured_machine(wanted: Reproduction, body: str, machine: Machine, watch: Watch) -> Machine:
-    """The machine with the precision that suits an architecture; what was chosen stays chosen."""
-    if wanted.precision != "auto":
-        return replace(machine, precision=wanted.precision)
-    kept = wanted.out / "precisions.json"
-    chosen: dict[str, Precision] = json.loads(kept.read_text()) if kept.exists() else {}
-    if body not in chosen:
-        network = build_headed(Design(body), "random", (32, 32, 3), 10, seed=0)
-        nonsense = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), np.uint8)
-        chosen[body], why = precision_for(network, nonsense, Recipe("a measurement"), machine)
-        watch(remark(f"precision {chosen[body]} for {body}: {why}"))
-        files.write(kept, json.dumps(chosen))
-    return replace(machine, precision=chosen[body])
+    return heavy * trial.recipe.epochs * trial.material.size

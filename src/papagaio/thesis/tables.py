@@ -8,10 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from papagaio.scores import Score, mean_over_seeds, rate
+from papagaio.thesis.options import Options, read_options
 from papagaio.thesis.published import EPOCHS, Published, published
 from papagaio.thesis.records import Measured, ThesisResult, TrialRecord
 
-__all__ = ["Row", "Table", "experiment_trials", "mean_accuracy", "tables", "to_csv", "to_markdown"]
+__all__ = [
+    "Row",
+    "Table",
+    "accuracy_of",
+    "cells",
+    "experiment_trials",
+    "is_reduced",
+    "mean_accuracy",
+    "number",
+    "tables",
+    "to_csv",
+    "to_markdown",
+]
 
 _TITLES = {
     1: "the teacher",
@@ -93,7 +106,8 @@ def to_csv(table: Table) -> str:
     writer.writerow(_COLUMNS)
     for row in table.rows:
         one, found = row.thesis, row.measured
-        scores = (found.value, found.low, found.high, found.n) if found else (None,) * 4
+        ends = (found.low, found.high) if found and found.low < found.high else (None, None)
+        scores = (found.value, *ends, found.n) if found else (None,) * 4
         beyond, in_scope = (score and score.value for score in (row.beyond, row.in_scope))
         printed = one.where, one.part, one.metric, one.epoch, one.value
         writer.writerow((*printed, row.epoch, *scores, row.difference, beyond, in_scope))
@@ -119,7 +133,11 @@ def cells(table: Table) -> list[list[str]]:
             number(row.thesis.value),
             number(row.measured.value) if row.measured else "not run",
             interval(row.measured),
-            f"{row.difference:+.2f}" if row.difference is not None else "",
+            ""
+            if row.difference is None
+            else f"{row.difference:+.2f}"
+            if abs(row.difference) < 1000
+            else f"{row.difference:+.1e}",
             number(row.beyond.value) if row.beyond else "",
             number(row.in_scope.value) if row.in_scope else "",
         ]
@@ -181,12 +199,22 @@ def accuracy_of(one: Measured) -> Score:
     return rate(np.arange(one.images) < round(one.accuracy * one.images))
 
 
+def is_reduced(options: Options) -> bool:
+    """Whether anything is smaller than the thesis has it."""
+    full = read_options()
+    images, students = (options.images, full.images), (options.students, full.students)
+    return (
+        any(getattr(images[0], n) < getattr(images[1], n) for n in ("large", "small", "owned"))
+        or images[0].evaluated < images[1].evaluated
+        or students[0].epochs < students[1].epochs
+    )
+
+
 def _note(result: ThesisResult, number: int) -> str:
     """What is not as in the thesis."""
     words = []
-    images = result.options.images
-    if result.scale == "small":
-        students = result.options.students
+    images, students = result.options.images, result.options.students
+    if is_reduced(result.options):
         words.append(
             f"SMALL SCALE, every measured number: {images.large:,} images for 50,000, "
             f"{images.small:,} for 10,000, {students.epochs} epochs for 100, "

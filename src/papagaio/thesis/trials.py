@@ -1,14 +1,15 @@
-"""A trial: one student trained on one lesson and measured at its marks; resumable."""
+"""A trial: one student trained on one set of material and measured at its marks; resumable."""
 
 import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save
 from scipy.special import logsumexp
 
@@ -21,19 +22,19 @@ from papagaio.training.loop import Checkpoints, Epoch, infer, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 
-__all__ = ["Ground", "Lesson", "Part", "Trial", "measured", "run_trial"]
+__all__ = ["Ground", "Material", "Part", "Trial", "measured", "run_trial"]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a student learns from: files of images, the teacher's answers, and true classes.
+class Material:
+    """What a student learns from: images, the teacher's answers and the true classes, in files.
 
     Attributes:
         name: what it is called.
         images: uint8 (N, H, W, C), an `.npy` file; answers: float32 (N, K), another.
         truth: int64 (N,), a third; used by recipes with `alpha` alone.
         size: how many images there are.
-        digest: of all that.
+        digest: of images and answers.
     """
 
     name: str
@@ -63,15 +64,6 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What the trials of a run share: a folder, the parts, and the test images of a probe."""
-
-    folder: Path
-    parts: tuple[Part, ...]
-    probed: int
-
-
-@dataclass(frozen=True)
 class Trial:
     """One training: see `records.TrialRecord` for the words; `weights` is where `initial` lies."""
 
@@ -81,27 +73,62 @@ class Trial:
     initial: str
     weights: str
     recipe: Recipe
-    lesson: Lesson
+    material: Material
     seed: int
     marks: tuple[int, ...]
     machine: Machine
 
-    @property
-    def id(self) -> str:
-        """Its name: readable, and another where anything that decides its result differs.
-
-        What it is part of decides nothing: two parts may share a training.
-        """
-        what = asdict(self) | {"lesson": self.lesson.digest, "weights": self.initial}
-        del what["part"], what["variant"]
-        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        body = self.design.body.rpartition("/")[2]
-        words = f"{body} {self.initial} {self.recipe.name} {self.lesson.name} {self.seed}"
-        return f"{words.replace(' ', '-').replace(',', '')}_{digest[:8]}"
-
     def of(self, record: TrialRecord) -> TrialRecord:
         """The record of the same training as a part of something else."""
         return record.model_copy(update={"part": self.part, "variant": self.variant})
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the trials of a run share.
+
+    Attributes:
+        folder: each makes a folder of its own in it.
+        parts: what students are measured on.
+        probed: how many test images are looked at after every epoch.
+        checkpoint_seconds: the least time between two checkpoints of a training.
+    """
+
+    folder: Path
+    parts: tuple[Part, ...]
+    probed: int
+    checkpoint_seconds: float = 10.0
+
+    def id_of(self, trial: Trial) -> str:
+        """A trial's name: readable, and another where anything that decides its result differs.
+
+        What it is part of decides nothing (two parts may share a training), and neither does the
+        number of threads, beyond the last digits.
+        """
+        what = asdict(trial) | {
+            "material": trial.material.digest,
+            "weights": _digest_of(trial.weights),
+            "machine": (trial.machine.device, trial.machine.precision),
+            "measured on": [part.size for part in self.parts] + [self.probed],
+        }
+        del what["part"], what["variant"]
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+        body = trial.design.body.rpartition("/")[2]
+        words = f"{body} {trial.initial} {trial.recipe.name} {trial.material.name} {trial.seed}"
+        return f"{words.replace(' ', '-').replace(',', '')}_{digest[:8]}"
+
+    def finished(self, trial: Trial) -> TrialRecord | None:
+        """What an earlier run of the same trial left."""
+        path = self.folder / self.id_of(trial) / "record.json"
+        if not path.exists():
+            return None
+        return trial.of(TrialRecord.model_validate_json(path.read_bytes()))
+
+
+@cache
+def _digest_of(weights: str) -> str:
+    path = Path(weights)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else weights
 
 
 def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRecord:
@@ -112,12 +139,11 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
     Raises:
         Diverged: the loss stopped being finite.
     """
-    folder = ground.folder / trial.id
-    done = folder / "record.json"
-    if done.exists():
-        return trial.of(TrialRecord.model_validate_json(done.read_bytes()))
-    lesson = trial.lesson
-    images, answers = np.load(lesson.images, mmap_mode="r"), np.load(lesson.answers)
+    if finished := ground.finished(trial):
+        return finished
+    folder = ground.folder / ground.id_of(trial)
+    material = trial.material
+    images, answers = np.load(material.images, mmap_mode="r"), np.load(material.answers)
     shape = images.shape[1], images.shape[2], images.shape[3]
     student = build_headed(trial.design, trial.weights, shape, answers.shape[1], seed=trial.seed)
     since = time.monotonic()
@@ -135,8 +161,8 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
         trial.recipe,
         seed=trial.seed,
         machine=trial.machine,
-        labels=np.load(lesson.truth) if trial.recipe.alpha else None,
-        checkpoints=Checkpoints(folder / "checkpoint"),
+        labels=np.load(material.truth),
+        checkpoints=Checkpoints(folder / "checkpoint", ground.checkpoint_seconds),
         watch=watch,
         visit=visit,
     )
@@ -151,8 +177,8 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
         initial=trial.initial,
         parameters=sum(p.numel() for p in student.parameters()),
         recipe=trial.recipe.name,
-        material=lesson.name,
-        images=lesson.size,
+        material=material.name,
+        images=material.size,
         seed=trial.seed,
         precision=trial.machine.precision,
         seconds=round(sum(look.seconds for look in looks), 1),
@@ -161,13 +187,15 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
     )
     weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
     files.write(folder / "student.safetensors", save(weights))
-    files.write(done, record.model_dump_json(indent=1))
+    files.write(folder / "record.json", record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
     return record
 
 
 class _Look(BaseModel):
     """What was seen after one epoch; `seconds` is how long the epoch took."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     seconds: float
     epoch: EpochRecord
@@ -229,7 +257,7 @@ def measured(
         loss=float(losses.mean()),
         agreement=float((said == named[:n]).mean()),
         median_loss=float(np.median(losses)),
-        worst_ten=float(losses[-10:].sum() / losses.sum()),
+        worst_ten=float(losses[-10:].sum() / max(losses.sum(), 1e-300)),
         largest_logit=float(np.abs(exact).max()),
         per_class=[float(one.mean()) if len(one) else None for one in of_class],
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, AdamW, Optimizer
 
-from papagaio.errors import Diverged
+from papagaio.errors import BadSettings, Diverged
 from papagaio.progress import Step, Watch, unwatched
 from papagaio.students.freezing import set_learning
 from papagaio.students.student import Student
@@ -22,7 +22,7 @@ from papagaio.training import checkpoint
 from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
 from papagaio.training.graphs import Graphed
 from papagaio.training.losses import loss_of, spread_of, targets_of
-from papagaio.training.machine import Machine, Precision, faster_precision
+from papagaio.training.machine import Machine
 from papagaio.training.muon import Muon, convolutions_before_norm
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
@@ -33,7 +33,7 @@ __all__ = [
     "Epoch",
     "infer",
     "optimisers_for",
-    "precision_for",
+    "placed",
     "predict",
     "train",
     "training_step",
@@ -116,18 +116,21 @@ def train(  # noqa: PLR0913  # a training has that many parts
         one record an epoch.
 
     Raises:
+        BadSettings: the recipe has an `alpha`, and there are no labels.
         Diverged: the loss stopped being finite; the message names the epoch and step.
     """
+    if recipe.alpha and labels is None:
+        raise BadSettings(f"recipe {recipe.name} learns true classes too; give it labels")
     device = machine.use()
     if isinstance(network, Student):
         network.spread.fill_(spread_of(recipe.loss, answers))
-    set_learning(_placed(network, device))
+    set_learning(placed(network, device))
     optimisers = optimisers_for(network, recipe)
     view = _viewer(images, recipe, front, machine)
     targets = torch.from_numpy(
         targets_of(recipe.loss, recipe.temperature, recipe.smoothing, answers)
     ).to(device)
-    truth = None if labels is None else torch.from_numpy(labels).to(device)
+    truth = torch.from_numpy(labels).to(device) if recipe.alpha and labels is not None else None
     named = targets.argmax(1)
     epochs = recipe.epochs_for(len(images))
     with torch.random.fork_rng():
@@ -213,32 +216,6 @@ def optimisers_for(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
     return optimisers
 
 
-def precision_for(
-    network: nn.Module, images: NDArray[np.uint8], recipe: Recipe, machine: Machine
-) -> tuple[Precision, str]:
-    """The precision in which this network learns faster on this machine, and why; see `machine`.
-
-    Args:
-        network: is trained a few steps on nonsense: give one that is not needed any more.
-        images: uint8 (N, H, W, C), some of those it would learn from.
-        recipe: how it would learn.
-        machine: where.
-    """
-    device = machine.use()
-    _placed(network, device).train()
-    some = torch.from_numpy(np.resize(images[: recipe.batch], (recipe.batch, *images.shape[1:])))
-    some = some.to(device).permute(0, 3, 1, 2)
-    targets = torch.full_like(network(some[:2]), 0.1).detach()
-    batch = Batch(some, targets[:1].expand(recipe.batch, -1))
-    optimisers = optimisers_for(network, recipe)
-
-    def step(tried: Machine) -> None:
-        # Reading the loss waits until the device has done the step.
-        training_step(network, optimisers, batch, recipe, tried)[0].item()
-
-    return faster_precision(step, machine)
-
-
 def predict(
     network: nn.Module,
     images: NDArray[np.uint8],
@@ -267,7 +244,7 @@ def infer(
         float32 (N, K).
     """
     device = machine.use()
-    _placed(network, device).eval()
+    placed(network, device).eval()
     seen = views(augmentation)
     found = []
     with torch.inference_mode(), machine.autocast():
@@ -278,7 +255,8 @@ def infer(
     return np.concatenate(found)
 
 
-def _placed(network: nn.Module, device: torch.device) -> nn.Module:
+def placed(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on the device, its convolutions channels-last."""
     return network.to(device).to(memory_format=torch.channels_last)
 
 
@@ -318,22 +296,25 @@ def _viewer(
 
     if front is None:
         return augmented
-    features = _features(_placed(front, device), pixels, variants, machine)
+    features = _features(placed(front, device), pixels, variants, machine)
     return lambda rows, _: features[variant(rows), rows]
 
 
 def _features(front: nn.Module, pixels: Tensor, variants: Variants, machine: Machine) -> Tensor:
     """What a frozen front makes of every variant of every image: (variants, N, ...)."""
+    count = len(variants)
     front.eval()
-    found: list[Tensor] = []
+    features = pixels.new_empty(0)
     with torch.no_grad(), machine.autocast():
-        for number in range(len(variants)):
+        for number in range(count):
             for start in range(0, len(pixels), _ROWS_AT_ONCE):
                 rows = pixels[start : start + _ROWS_AT_ONCE]
                 which = torch.full((len(rows),), number, device=pixels.device)
-                found.append(front(variants.apply(rows, which).permute(0, 3, 1, 2)))
-    features = torch.cat(found)
-    return features.view(len(variants), len(pixels), *features.shape[1:])
+                made = front(variants.apply(rows, which).permute(0, 3, 1, 2))
+                if not len(features):
+                    features = made.new_empty(count, len(pixels), *made.shape[1:])
+                features[number, start : start + len(rows)] = made
+    return features
 
 
 def _stepper(
@@ -348,7 +329,8 @@ def _stepper(
         return step
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            # On the device, so that a recorded step sees it change.
+            # On the device, where a recorded step sees it change. A checkpoint may be a CPU's.
+            group["capturable"] = True
             group["lr"] = torch.tensor(float(group["lr"]), device=machine.device)
     return Graphed(step)
 

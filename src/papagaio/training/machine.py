@@ -37,7 +37,10 @@ class Machine:
         torch.set_num_threads(self.threads)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        return torch.device(self.device)
+        device = torch.device(self.device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
+        return device
 
     def autocast(self) -> torch.autocast:
         """A context in which convolutions and matrix products run in the chosen precision."""

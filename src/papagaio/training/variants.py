@@ -28,7 +28,7 @@ class Variants:
     brighten: float = 0.0
 
     def __len__(self) -> int:
-        return (2 if self.flip else 1) * (1 + len(self.brightness))
+        return (2 if self.flip else 1) * (1 + (len(self.brightness) if self.brighten else 0))
 
     def draw(self, count: int, device: torch.device) -> Tensor:
         """A variant (int64, from 0 to `len(self)`) for each of `count` images."""
