@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from papagaio.training.loop import Checkpoints, predict, train
 from papagaio.training.losses import Loss, loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.muon import convolutions_before_norm, orthogonal
+from papagaio.training.products import use_products
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named, recipe_names
 
@@ -311,3 +313,35 @@ def test_recorded_steps_learn_what_steps_one_by_one_learn(monkeypatch: pytest.Mo
         curve = train(student, IMAGES, ANSWERS, recipe, seed=0, machine=Machine("cuda"))
         found.append([epoch.loss for epoch in curve])
     assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("side", [1, 2, 8, 9])
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(6, 4, 1),
+        nn.Conv2d(6, 4, 1, bias=False),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6),
+        nn.Conv2d(6, 4, 1, stride=2),
+        nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, bias=False),
+        nn.Conv2d(6, 6, 1, groups=2),
+    ],
+)
+def test_convolutions_as_products_give_and_learn_the_same(
+    convolution: nn.Conv2d, side: int
+) -> None:
+    product = deepcopy(convolution)
+    use_products(product)
+    found = []
+    for one in (convolution, product):
+        images = torch.randn(3, 6, side, side, generator=torch.Generator().manual_seed(0))
+        images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
+        one.zero_grad()
+        made = one(images)
+        made.square().sum().backward()
+        slopes = [weight.grad for weight in one.parameters()]
+        found.append([made.detach(), images.grad, *slopes])
+    for mine, theirs in zip(*found, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-4)
+    assert list(product.state_dict()) == list(convolution.state_dict())

@@ -24,6 +24,7 @@ from papagaio.training.graphs import Graphed
 from papagaio.training.losses import loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.muon import Muon, convolutions_before_norm
+from papagaio.training.products import use_products
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 
@@ -256,7 +257,9 @@ def infer(
 
 
 def placed(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on the device, its convolutions channels-last."""
+    """The network on the device, its convolutions in the form that is fastest there."""
+    if device.type == "cpu":
+        use_products(network)
     return network.to(device).to(memory_format=torch.channels_last)
 
 
