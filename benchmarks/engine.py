@@ -30,8 +30,9 @@ from torchvision import transforms
 
 from papagaio.students.headed import Design, build_headed
 from papagaio.students.student import IMAGENET, Student
-from papagaio.training.loop import precision_for, train
+from papagaio.training.loop import train
 from papagaio.training.machine import Machine, cores, processor
+from papagaio.training.precision import precision_for
 from papagaio.training.recipe import Recipe
 
 BATCH, SHAPE, CLASSES = 32, (32, 32, 3), 10

@@ -1,0 +1,300 @@
+"""Running the reproduction: what goes on, what is joined, what is refused before it begins."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import papagaio.teaching as teaching_module
+import papagaio.thesis.run as run_module
+from papagaio.errors import BadSettings, Diverged
+from papagaio.progress import Step, Watch, unwatched
+from papagaio.students.headed import Design, Head, build_headed
+from papagaio.teaching import Phase, teach
+from papagaio.thesis.digits import ANGULAR, KINDS, ROUND, study_digits
+from papagaio.thesis.figures import digits_figure, figure_5
+from papagaio.thesis.inputs import Weights, teacher_phases
+from papagaio.thesis.options import read_options
+from papagaio.thesis.records import ThesisResult, TrialRecord, read_thesis
+from papagaio.thesis.run import Reproduction
+from papagaio.thesis.superclasses import group_rows
+from papagaio.training.machine import Machine
+from papagaio.training.precision import settled_precision
+from papagaio.training.recipe import Recipe
+from papagaio.training.variants import Variants
+from papagaio.workers import side_by_side
+
+STORED = Path(__file__).parent / "data" / "thesis-example.json"
+
+
+@pytest.fixture(scope="module")
+def stored() -> ThesisResult:
+    return read_thesis(STORED)
+
+
+# jobs side by side
+
+
+def double(number: int, watch: Watch) -> int:
+    watch(Step("doubling", number, 10, "numbers"))
+    return 2 * number
+
+
+class Doubling:
+    """A job that pickles."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, watch: Watch) -> int:
+        return double(self.number, watch)
+
+
+def fail(_: Watch) -> int:
+    raise Diverged("the loss stopped being finite")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_job_gives_its_result(workers: int) -> None:
+    jobs = [Doubling(number) for number in range(4)]
+    assert sorted(side_by_side(jobs, workers)) == [0, 2, 4, 6]
+
+
+def test_one_worker_tells_its_watch(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[Step] = []
+    assert list(side_by_side([Doubling(3)], 1, told.append)) == [6]
+    assert [step.done for step in told] == [3]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_jobs_error_comes_through(workers: int) -> None:
+    with pytest.raises(Diverged, match="finite"):
+        list(side_by_side([fail, fail], workers))
+
+
+# what is chosen stays chosen
+
+
+def test_a_precision_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def measure(*_: object) -> tuple[str, str]:
+        measured.append("once more")
+        return "bfloat16", "it was so"
+
+    monkeypatch.setattr("papagaio.training.precision.precision_for", measure)
+    kept, told = tmp_path / "precisions.json", list[Step]()
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    for name in ("a", "a", "b", "a"):
+        machine = settled_precision(
+            kept, name, nn.Identity, images, Machine(threads=3), told.append
+        )
+        assert machine == Machine(precision="bfloat16", threads=3)
+    assert len(measured) == 2
+    assert json.loads(kept.read_text()) == {"a": "bfloat16", "b": "bfloat16"}
+    assert "precision bfloat16 for a: it was so" in told[0].task
+
+
+# weights
+
+
+def test_weights_are_named_by_where_they_are_to_be_had(tmp_path: Path) -> None:
+    (tmp_path / "vgg16_imagenet.safetensors").touch()
+    weights = Weights(tmp_path)
+    assert weights.of("torchvision/vgg16", "random") == "random"
+    assert weights.of("torchvision/vgg16", "imagenet").endswith("vgg16_imagenet.safetensors")
+    assert Weights().of("torchvision/vgg16", "imagenet") == "library"
+    with pytest.raises(BadSettings, match=r"mobilenet_v2_imagenet\.safetensors: not there"):
+        weights.of("torchvision/mobilenet_v2", "imagenet")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_stand_in_is_the_whole_teacher(tmp_path: Path, *, whole: bool) -> None:
+    from papagaio.thesis.inputs import _teacher  # noqa: PLC0415
+
+    options = read_options()
+    student = build_headed(options.design, "random", (32, 32, 3), 10, seed=1)
+    state = student.network.state_dict()
+    kept = {n: t.contiguous() for n, t in state.items() if whole or n.startswith("features")}
+    file = tmp_path / "stand-in.safetensors"
+    save_file(kept, file)
+    arguments: Any = (options, Weights(None, file), None, Machine(), tmp_path, unwatched)
+    if whole:
+        found = _teacher(*arguments).network.state_dict()
+        assert all(torch.equal(state[name], found[name]) for name in state)
+    else:
+        with pytest.raises(BadSettings, match=r"is missing .* the whole teacher"):
+            _teacher(*arguments)
+
+
+def test_a_stand_in_that_is_not_there_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    wanted = Reproduction(tmp_path / "run", weights=Weights(None, tmp_path / "nothing"))
+    with pytest.raises(BadSettings, match="no such file"):
+        run_module.reproduce(wanted)
+    assert not (tmp_path / "run").exists()
+
+
+# the teacher's phases
+
+
+def test_the_two_phases_are_as_section_4_3_has_them() -> None:
+    first, second = teacher_phases(read_options())
+    assert (first.recipe.epochs, first.recipe.rate, first.recipe.batch) == (10, 1e-3, 32)
+    assert (second.recipe.epochs, second.recipe.rate, second.recipe.batch) == (7, 1e-5, 32)
+    assert (first.recipe.optimiser, first.recipe.loss) == ("adam", "cross-entropy")
+    # Two dense layers, and then the last two convolutions besides.
+    assert (first.trained, second.trained) == (2, 4)
+    assert first.recipe.variants == Variants(0.5, (0.8, 1.2), 0.5)
+
+
+def test_features_that_do_not_fit_are_computed_in_every_epoch_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
+    design, labels = Design("torchvision/mobilenet_v2", Head(widths=(8,))), np.arange(12) % 4
+    phases = [Phase(Recipe("only", epochs=2, batch=6, variants=Variants(flip=0.5)), 1)]
+    found = []
+    for most in (0.0, 1e9):
+        monkeypatch.setattr(teaching_module, "_MOST_FEATURES", most)
+        student = build_headed(design, "random", (32, 32, 3), 4, seed=0)
+        folder = tmp_path / str(most)
+        teach(student, images, labels, phases, seed=0, machine=Machine(), folder=folder)
+        found.append(torch.cat([weight.detach().flatten() for weight in student.parameters()]))
+    assert torch.allclose(*found, atol=1e-6)
+
+
+def test_another_start_or_other_images_are_another_teaching(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    labels, design = np.arange(6) % 2, Design("timm/resnet10t", Head(widths=()))
+    phases = [Phase(Recipe("only", epochs=1, batch=6), 1)]
+
+    def kept(images: np.ndarray, start: int, seed: int) -> int:
+        student = build_headed(design, "random", (32, 32, 3), 2, seed=start)
+        teach(student, images, labels, phases, seed=seed, machine=Machine(), folder=tmp_path)
+        return len(list(tmp_path.glob("phase-1-*.safetensors")))
+
+    assert [kept(images, 0, 0), kept(images, 0, 0), kept(images, 1, 0)] == [1, 1, 2]
+    assert [kept(images, 0, 1), kept(images + 1, 0, 0)] == [3, 4]
+
+
+# what a run keeps of earlier ones
+
+
+def test_records_of_earlier_runs_stay_beside_those_of_this_one(stored: ThesisResult) -> None:
+    by_part = {t.part: t for t in stored.trials if t.variant == "thesis"}
+    one, four = by_part["experiment 1"], by_part["experiment 4"]
+    again = four.model_copy(update={"seconds": 1.0})
+    other_seed = four.model_copy(update={"seed": 1})
+    joined = run_module._joined([four, one], [again, other_seed, by_part["longer"]])
+    assert [t.part for t in joined] == ["experiment 1", "experiment 4", "experiment 4", "longer"]
+    assert again in joined
+    assert four not in joined
+
+
+def test_what_other_options_left_is_not_taken_over(tmp_path: Path, stored: ThesisResult) -> None:
+    (tmp_path / "thesis.json").write_text(stored.model_dump_json())
+    wanted = Reproduction(tmp_path, scale=stored.scale)
+    assert run_module._earlier(wanted, stored.options) == stored
+    assert run_module._earlier(wanted, read_options()) is None
+    assert run_module._earlier(replace(wanted, scale="full"), stored.options) is None
+    assert run_module._earlier(Reproduction(tmp_path / "other"), stored.options) is None
+
+
+def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, stored: ThesisResult
+) -> None:
+    record = stored.trials[0]
+
+    class Named:
+        """As much of a trial as running takes."""
+
+        variant = "thesis"
+
+        def __init__(self, part: str) -> None:
+            self.part = part
+
+        def of(self, found: TrialRecord) -> TrialRecord:
+            return found.model_copy(update={"part": self.part})
+
+    class Ground:
+        """As much of a ground as running takes."""
+
+        def id_of(self, trial: Named) -> str:
+            return "shared" if trial.part in ("b", "c") else trial.part
+
+    def run(_: Ground, trial: Named, __: Watch) -> TrialRecord:
+        if trial.part == "a":
+            raise Diverged("not finite in epoch 3")
+        return record
+
+    monkeypatch.setattr(run_module, "run_trial", run)
+    told: list[Step] = []
+    given: Any = (Reproduction(Path()), Ground(), [Named("a"), Named("b"), Named("c")], told.append)
+    found = list(run_module._run(*given))
+    # The last two are one training.
+    assert [one.part for one in found] == ["b", "c"]
+    assert [step.task for step in told if step.total == 0] == ["a, thesis: not finite in epoch 3"]
+
+
+# groups and figures
+
+
+def test_groups_have_as_many_images_each_or_are_left_out() -> None:
+    labels = np.arange(1000) % 100
+    groups = group_rows(labels, 60)
+    assert "people" not in groups  # ten images of each of five classes
+    assert {len(rows) for rows in groups.values()} == {60}
+    assert len({tuple(rows) for rows in groups.values()}) == len(groups)
+    assert all(np.all(np.diff(rows) > 0) for rows in groups.values())
+
+
+def test_figure_5_has_a_line_an_experiment(stored: ThesisResult) -> None:
+    drawn = figure_5(stored)
+    assert drawn is not None
+    assert drawn.count("<polyline") == 2 * 4  # and as many in the legend
+    assert "experiment 3: MobileNetV2, large set" in drawn
+    assert figure_5(stored.model_copy(update={"trials": []})) is None
+    assert digits_figure([], "recovered-logits") is None
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Digit copies that learn for a few steps only; counts how many are made."""
+    import papagaio.thesis.digits as module  # noqa: PLC0415
+
+    made: list[int] = []
+    real = module._copy
+
+    def copy(*given: Any) -> Any:  # noqa: ANN401
+        made.append(1)
+        images, answers, recipe, seed, test = given
+        return real(images, answers, replace(recipe, epochs=1, least_steps=1), seed, test)
+
+    monkeypatch.setattr(module, "_copy", copy)
+    return lambda: len(made)
+
+
+def test_digits_are_learned_from_equally_many_letters_of_each_kind(
+    tmp_path: Path, quick: Callable[[], int]
+) -> None:
+    records = study_digits(1, tmp_path)
+    assert quick() == 6
+    assert [(r.letters, r.recipe) for r in records] == [
+        (kind, recipe) for kind in KINDS for recipe in ("recovered-logits", "thesis-1000-steps")
+    ]
+    assert {r.images for r in records} == {500}
+    assert all(len(r.per_digit) == 10 for r in records)
+    # What is there is not made again; another number of seeds is.
+    assert study_digits(1, tmp_path) == records
+    assert quick() == 6
+    assert not set(ROUND) & set(ANGULAR)
