@@ -28,7 +28,9 @@ def test_help_answers_at_once() -> None:
     assert min(seconds) < 1.5
 
 
-@pytest.mark.parametrize("verb", ["demo", "audit", "report", "ledger", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "teach", "audit", "report", "reproduce", "ledger", "doctor"]
+)
 def test_every_verb_has_help_and_stands_in_the_readme(verb: str) -> None:
     assert "Usage:" in help_of(verb)
     assert f"papagaio {verb}" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -88,6 +88,7 @@ def teach(  # noqa: PLR0913  # as training
         BadSettings: a phase is to train more layers than there are.
         Diverged: the loss stopped being finite.
     """
+    # A phase that cannot be is found before the first begins.
     for phase in phases:
         freeze(student, phase.trained)
     one_hot = np.eye(_classes_of(student), dtype=np.float32)[labels]

@@ -118,6 +118,7 @@ def _body(name: str, *, pretrained: bool) -> nn.Module:
 
 
 def _features_of(body: nn.Module, shape: tuple[int, ...], design: Design) -> torch.Size:
+    # Shown and not computed: libraries' bodies have no common way to say what they give.
     training = body.training
     try:
         with torch.no_grad():

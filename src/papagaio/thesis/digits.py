@@ -80,6 +80,7 @@ def _chosen(letter: NDArray[np.int64], letters: str, seed: int) -> NDArray[np.in
     """Rows of drawings of some letters, each as often as the others or once more."""
     random = np.random.default_rng(seed)
     each = [random.permutation(np.flatnonzero(letter == LETTERS.index(one))) for one in letters]
+    # Letter by letter in turns: wherever the list is cut, each stands in it as often.
     order = [rows[i] for i in range(_EACH) for rows in each]
     return np.asarray(order[:_IMAGES], np.int64)
 

@@ -74,6 +74,7 @@ def digits_figure(digits: Sequence[DigitRecord], recipe: str) -> Markup | None:
     for index, kind in enumerate(kinds):
         marks = plot.group(svg, index)
         for place, score in zip(places, found[kind], strict=True):
+            # Side by side, so that no bar hides another.
             x = plot.x_of(place + (index - 1) * 0.022)
             low, high = plot.y_of(score.low), plot.y_of(score.high)
             add(marks, "line", x1=x, x2=x, y1=low, y2=high)

@@ -123,6 +123,7 @@ def prepare(
     own, test = sets["cifar10:train"], sets["cifar10:test"]
     student = _teacher(options, weights, own, machine, out / "teacher", watch)
     contract = Contract(*_SHAPE, classes=_CLASSES, batch=500, class_names=own.classes)
+    # Whatever students train in, the black box answers in full precision.
     exact = replace(machine, precision="float32")
     # The same weights behind another size of images are another teacher.
     identity = f"{digest_weights(student.state_dict())}+{options.design}"
@@ -136,6 +137,7 @@ def prepare(
             name: _material(name, images, rows, ask(box, images, rows, ledger, watch), folder)
             for name, (images, rows) in _chosen(options, sets).items()
         }
+    # The teacher's own data are not the attacker's: no query is spent on them.
     answers = np.asarray(softmax(train_logits[:owned], axis=1), np.float32)
     logits = {"train": train_logits[:evaluated], "test": test_logits}
     return Inputs(

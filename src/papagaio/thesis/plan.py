@@ -138,6 +138,7 @@ class Planner:
     def _longer(self) -> list[Trial]:
         """Experiment 4 for longer; its rate is constant, so one training passes every length."""
         longer = self.options.studies.longer
+        # A constant rate knows nothing of its end: the first epochs are experiment 4's own.
         recipe = replace(self._thesis(), epochs=max(longer))
         trial = self._trial("longer", "MobileNetV2", material=self.inputs.small, recipe=recipe)
         return [replace(trial, marks=(*self.options.students.marks, *longer))]

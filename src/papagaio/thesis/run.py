@@ -125,6 +125,7 @@ def _joined(earlier: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> list[
     def key(record: TrialRecord) -> tuple[object, ...]:
         return record.part, record.variant, record.body, record.initial, record.seed
 
+    # Later ones replace earlier ones.
     every = {key(record): record for record in (*earlier, *now)}
     return sorted(every.values(), key=lambda r: (not r.part.startswith("experiment"), r.part))
 
@@ -196,5 +197,6 @@ def _identified(ground: Ground, trial: Trial, watch: Watch) -> tuple[str, TrialR
 
 
 def _cost(trial: Trial) -> int:
+    # Roughly what a step costs: only the order matters.
     heavy = 4 if "vgg" in trial.design.body else 1
     return heavy * trial.recipe.epochs * trial.material.size

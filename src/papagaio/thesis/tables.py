@@ -169,6 +169,7 @@ def _row(result: ThesisResult, one: Published) -> Row:
     if one.epoch is None:
         found = [m for m in result.teacher.measured if m.part == one.part] if result.teacher else []
         return Row(one, None, _mean(found, one.metric) if found else None, None, None)
+    # At another scale, what was measured after the same part of the training.
     epoch = round(one.epoch * result.options.students.epochs / EPOCHS)
 
     def at_epoch(trials: Sequence[TrialRecord]) -> Score | None:
@@ -196,6 +197,7 @@ def _mean(found: Sequence[Measured], metric: str) -> Score:
 
 def accuracy_of(one: Measured) -> Score:
     """An accuracy with its interval over images."""
+    # Wilson's interval needs the number of hits, and not which they are.
     return rate(np.arange(one.images) < round(one.accuracy * one.images))
 
 

@@ -187,6 +187,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
     )
     weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
     files.write(folder / "student.safetensors", save(weights))
+    # Last of all: a trial with a record is finished.
     files.write(folder / "record.json", record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
     return record
@@ -245,6 +246,7 @@ def measured(
     """
     n, classes = logits.shape
     labels, said = labels[:n], logits.argmax(1)
+    # A single logit of a thousand million must not drown in its own rounding.
     exact = logits.astype(np.float64)
     losses = np.sort(logsumexp(exact, axis=1) - exact[np.arange(n), labels])
     hits = said == labels

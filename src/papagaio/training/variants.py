@@ -47,4 +47,5 @@ class Variants:
         mirrored = (variant >= len(factors)).view(-1, 1, 1, 1)
         images = torch.where(mirrored, images.flip(2), images)
         factor = factors[variant % len(factors)].view(-1, 1, 1, 1)
+        # Bytes again: what is computed once and what is computed anew see the same image.
         return (images * factor).round().clamp(0, 255).to(torch.uint8)
