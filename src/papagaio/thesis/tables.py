@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from papagaio.report.numbers import duration
 from papagaio.scores import Score, mean_over_seeds, rate
 from papagaio.thesis.options import Options, read_options
 from papagaio.thesis.published import EPOCHS, Published, published
@@ -227,9 +228,9 @@ def _note(result: ThesisResult, number: int) -> str:
     trials = experiment_trials(result, number - 1) if number > 1 else []
     if trials:
         precisions = ", ".join(sorted({t.precision for t in trials}))
-        minutes = sum(t.seconds for t in trials) / 60 / len(trials)
+        seconds = sum(t.seconds for t in trials) / len(trials)
         words.append(
             f"Student from {trials[0].initial} weights; seeds: {len(trials)}; {precisions}; "
-            f"{minutes:.0f} min a training."
+            f"{duration(seconds)} a training."
         )
     return " ".join(words)
