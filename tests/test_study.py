@@ -25,6 +25,7 @@ from papagaio.training.loop import predict
 from papagaio.training.losses import Loss
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
+from papagaio.training.variants import Variants
 
 RECIPE = Recipe("quick", rate=1e-3, batch=8, epochs=2)
 CLASSES = 3
@@ -45,6 +46,9 @@ OTHER_VALUES: dict[str, object] = {
     "augmentation": ("flip",),
     "fade": 10,
     "smoothing": 0.1,
+    "alpha": 0.1,
+    "clip": 1.0,
+    "variants": Variants(flip=0.5),
 }
 
 

@@ -9,12 +9,21 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from torch import nn
 
-from papagaio.errors import Diverged
+from papagaio.errors import BadSettings, Diverged
 from papagaio.progress import Step
 from papagaio.responses import centred_log
 from papagaio.students.named import build_student
 from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
-from papagaio.training.loop import Checkpoints, predict, train
+from papagaio.training.loop import (
+    Batch,
+    Checkpoints,
+    Epoch,
+    infer,
+    optimisers_for,
+    predict,
+    train,
+    training_step,
+)
 from papagaio.training.losses import Loss, loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.muon import convolutions_before_norm, orthogonal
@@ -345,3 +354,38 @@ def test_convolutions_as_products_give_and_learn_the_same(
     for mine, theirs in zip(*found, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-4)
     assert list(product.state_dict()) == list(convolution.state_dict())
+
+
+def test_gradients_are_no_longer_than_the_recipe_allows() -> None:
+    student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
+    recipe = replace(QUICK, clip=1e-3)
+    pixels = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+    batch = Batch(pixels, torch.from_numpy(ANSWERS))
+    training_step(student, optimisers_for(student, recipe), batch, recipe, MACHINE)
+    slopes = [weight.grad.norm() for weight in student.parameters() if weight.grad is not None]
+    assert torch.stack(slopes).norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_recipe_with_true_labels_wants_them() -> None:
+    student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
+    with pytest.raises(BadSettings, match="give it labels"):
+        train(student, IMAGES, ANSWERS, replace(QUICK, alpha=0.1), seed=0, machine=MACHINE)
+
+
+def test_a_visitor_sees_every_epoch_and_changes_nothing() -> None:
+    seen: list[int] = []
+    student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
+
+    def visit(epoch: Epoch) -> None:
+        seen.append(epoch.number)
+        predict(student, IMAGES, MACHINE)
+
+    train(student, IMAGES, ANSWERS, QUICK, seed=0, machine=MACHINE, visit=visit)
+    assert seen == [1, 2, 3, 4]
+    assert weights(student) == weights(trained())
+
+
+def test_probabilities_are_the_softmax_of_the_logits() -> None:
+    student = trained()
+    logits = infer(student, IMAGES, MACHINE, ("flip",))
+    assert predict(student, IMAGES, MACHINE, ("flip",)) == pytest.approx(softmax(logits, axis=1))
