@@ -170,7 +170,8 @@ def test_features_that_do_not_fit_are_computed_in_every_epoch_with_the_same_resu
         folder = tmp_path / str(most)
         teach(student, images, labels, phases, seed=0, machine=Machine(), folder=folder)
         found.append(torch.cat([weight.detach().flatten() for weight in student.parameters()]))
-    assert torch.allclose(*found, atol=1e-6)
+    once, always = found
+    assert torch.allclose(once, always, atol=1e-6)
 
 
 def test_another_start_or_other_images_are_another_teaching(tmp_path: Path) -> None:
