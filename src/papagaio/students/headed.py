@@ -109,7 +109,12 @@ def _body(name: str, *, pretrained: bool) -> nn.Module:
                 weights = "IMAGENET1K_V1"
             features: nn.Module = torchvision.models.get_model(rest, weights=weights).features
             return features
-    except (RuntimeError, OSError, ValueError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise BadSettings(
+            f"{name}: its weights could not be fetched ({error}); where there is no internet, give "
+            "a safetensors file (--initial FILE, or --weights-dir)"
+        ) from error
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise BadSettings(
             f"{name}: its convolutions are not to be had ({error}); name one of torchvision that "
             "calls them features, as torchvision/vgg16, or one of timm"

@@ -139,6 +139,10 @@ def _check_weights(wanted: Reproduction, options: Options) -> None:
         raise BadSettings(f"--stand-in {wanted.weights.stand_in}: no such file")
     for name, initial in starts.items():
         wanted.weights.of(BODIES[name], initial)
+    if "start" in wanted.studies:
+        wanted.weights.of(BODIES["MobileNetV2"], "imagenet")
+        if wanted.weights.stand_in is None:
+            wanted.weights.of(BODIES["VGG16"], "imagenet")
 
 
 def _machine(wanted: Reproduction) -> Machine:
