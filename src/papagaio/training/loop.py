@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, AdamW, Optimizer
@@ -224,7 +223,8 @@ def predict(
     augmentation: Sequence[Augmentation] = (),
 ) -> NDArray[np.float32]:
     """A network's probabilities, float32 (N, K): the softmax of what `infer` gives."""
-    return np.asarray(softmax(infer(network, images, machine, augmentation), axis=1), np.float32)
+    logits = torch.from_numpy(infer(network, images, machine, augmentation))
+    return np.asarray(logits.softmax(1))
 
 
 def infer(
