@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from papagaio import files
@@ -20,7 +19,7 @@ from papagaio.audit.opening import Sets
 from papagaio.audit.run import run_audit
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
-from papagaio.blackboxes.torch_module import digest_weights, load_weights
+from papagaio.blackboxes.torch_module import digest_weights, load_weights, save_weights
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
 from papagaio.images.source import load
@@ -121,7 +120,7 @@ def digit_classifier(digits: ImageSet, weights: Path, watch: Watch = unwatched) 
     else:
         one_hot = np.eye(10, dtype=np.float32)[digits.truth]
         train(network, digits.pixels, one_hot, _CLASSIFIER, seed=0, machine=machine, watch=watch)
-        files.write(weights, save({k: v.contiguous() for k, v in network.state_dict().items()}))
+        save_weights(weights, network)
     return FunctionBox(
         name="the digit classifier",
         identity=digest_weights(network.state_dict()),

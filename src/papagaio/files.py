@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from papagaio.errors import Busy, NoSpace
 
-__all__ = ["disk_full_is_no_space", "lock", "need_space", "write", "writing"]
+__all__ = ["disk_full_is_no_space", "lock", "need_space", "write", "write_array", "writing"]
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -26,6 +29,16 @@ def write(path: Path, content: str | bytes) -> None:
     """
     with writing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_array(path: Path, array: NDArray[np.generic]) -> None:
+    """Write an array as an `.npy` file, whole or not at all.
+
+    Raises:
+        NoSpace: the disk is full; `path` is as it was before.
+    """
+    with writing(path) as file:
+        np.save(file, array, allow_pickle=False)
 
 
 @contextmanager

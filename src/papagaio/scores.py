@@ -20,6 +20,7 @@ __all__ = [
     "fidelity_where_wrong",
     "kl_divergence",
     "mean_over_seeds",
+    "over_seeds",
     "per_class",
     "rate",
     "relative_accuracy",
@@ -167,6 +168,11 @@ def mean_over_seeds(scores: Sequence[Score]) -> Score:
     below = np.hypot(seeds, np.mean([score.value - score.low for score in scores]))
     above = np.hypot(seeds, np.mean([score.high - score.value for score in scores]))
     return Score(mean, mean - float(below), mean + float(above), len(values))
+
+
+def over_seeds(values: Sequence[float]) -> Score:
+    """The mean of figures without an interval of their own, one a seed; Student's t over them."""
+    return mean_over_seeds([Score(value, value, value, 1) for value in values])
 
 
 def _mean(values: NDArray[np.float64]) -> Score:

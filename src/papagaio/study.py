@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save
 from torch import nn
 
 from papagaio import __version__, files, scores
+from papagaio.blackboxes.torch_module import save_weights
 from papagaio.progress import Step, Watch, unwatched
 from papagaio.responses import Response, complete, derive
 from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
@@ -164,8 +164,7 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
     )
     record = _record(study, cell, student, epochs, start)
     files.write(folder / "curve.csv", _curve_csv(epochs))
-    weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
-    files.write(folder / "student.safetensors", save(weights))
+    save_weights(folder / "student.safetensors", student)
     files.write(folder / "scores.json", record.model_dump_json(indent=1))
     checkpoint.unlink(missing_ok=True)
     for cut_short in folder.glob(".*.part"):  # by a kill

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import save
 from torch import nn
 
 from papagaio import files
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
-from papagaio.blackboxes.torch_module import digest_weights, load_weights
+from papagaio.blackboxes.torch_module import digest_weights, load_weights, save_weights
 from papagaio.errors import BadSettings
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
@@ -115,7 +114,7 @@ def teach(  # noqa: PLR0913  # as training
             checkpoints=Checkpoints(checkpoint),
             watch=watch,
         )
-        files.write(kept, _bytes_of(student))
+        save_weights(kept, student)
         checkpoint.unlink(missing_ok=True)
 
 
@@ -259,7 +258,7 @@ def save_taught(
         "classes": _classes_of(student),
         "class_names": class_names,
     }
-    files.write(folder / _WEIGHTS, _bytes_of(student))
+    save_weights(folder / _WEIGHTS, student)
     files.write(folder / _DESCRIPTION, json.dumps(described, indent=1))
 
 
@@ -310,7 +309,3 @@ def taught_box(
 def _classes_of(student: Student) -> int:
     """How many logits it gives: as many as its last dense layer has biases."""
     return list(student.network.parameters())[-1].shape[0]
-
-
-def _bytes_of(student: Student) -> bytes:
-    return save({name: tensor.contiguous() for name, tensor in student.state_dict().items()})

@@ -107,7 +107,7 @@ def buy(
         one_hot = np.eye(box.contract.classes, dtype=np.float32)[own.images.truth[own.rows]]
         labelled = _freeze(folder, own, "labelled", one_hot, response)
     truth = sets.test.truth
-    _save(folder / "test-labels.npy", truth)
+    files.write_array(folder / "test-labels.npy", truth)
     # Other labels are another test, and what was scored on it must be scored again.
     test = hashlib.sha256(frozen["test"].digest.encode() + truth.tobytes()).hexdigest()
     return Inputs(
@@ -128,8 +128,8 @@ def _freeze(
 ) -> Material:
     images, digests = bought.images.pixels[bought.rows], bought.images.digests[bought.rows]
     images_path = folder / f"{bought.purpose}-images.npy"
-    _save(images_path, images)
-    _save(folder / f"{name}-answers.npy", answers)
+    files.write_array(images_path, images)
+    files.write_array(folder / f"{name}-answers.npy", answers)
     digest = hashlib.sha256(f"{digest_of_set(digests)} {shown}".encode() + answers.tobytes())
     return Material(
         images_path, folder / f"{name}-answers.npy", shown, len(images), digest.hexdigest()
@@ -138,7 +138,7 @@ def _freeze(
 
 def _with_answers(material: Material, path: Path, answers: NDArray[np.float32]) -> Material:
     """The same images with other answers."""
-    _save(path, answers)
+    files.write_array(path, answers)
     digest = hashlib.sha256(material.digest.encode() + answers.tobytes()).hexdigest()
     return replace(material, answers=path, digest=digest)
 
@@ -155,8 +155,3 @@ def _own(settings: Settings, own: ImageSet, test: ImageSet) -> Purchase:
 def _noise(count: int, shape: tuple[int, int, int]) -> ImageSet:
     pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
     return ImageSet.of("noise", pixels)
-
-
-def _save(path: Path, array: NDArray[np.generic]) -> None:
-    with files.writing(path) as file:
-        np.save(file, array, allow_pickle=False)

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from papagaio import files
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.imported import import_function
 from papagaio.errors import BadSettings
 
-__all__ = ["TorchBox", "digest_weights", "load_weights", "open_torch_module"]
+__all__ = ["TorchBox", "digest_weights", "load_weights", "open_torch_module", "save_weights"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise BadSettings(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write a network's tensors as a safetensors file, whole or not at all.
+
+    Raises:
+        NoSpace: the disk is full.
+    """
+    state = network.state_dict()
+    files.write(path, save({name: tensor.contiguous() for name, tensor in state.items()}))
 
 
 def digest_weights(state: Mapping[str, Tensor]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from papagaio.scores import Score, mean_over_seeds
+from papagaio.scores import Score, over_seeds
 from papagaio.thesis.digits import ANGULAR, ROUND
 from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord
 from papagaio.thesis.tables import accuracy_of, experiment_trials, number
@@ -94,7 +94,7 @@ def crossing(digits: Sequence[DigitRecord]) -> dict[str, tuple[Score, Score]]:
             continue  # One seed has no interval.
         lead = np.array([of["round", seed] - of["angular", seed] for seed in seeds])
         on_round, on_angular = lead[:, ROUND].mean(1), -lead[:, ANGULAR].mean(1)
-        found[recipe] = _over_seeds(on_round.tolist()), _over_seeds(on_angular.tolist())
+        found[recipe] = over_seeds(on_round.tolist()), over_seeds(on_angular.tolist())
     return found
 
 
@@ -162,7 +162,3 @@ def temperature(result: ThesisResult) -> Judged:
 
 def _best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(trials, key=lambda trial: -trial.at("test").accuracy)
-
-
-def _over_seeds(values: Sequence[float]) -> Score:
-    return mean_over_seeds([Score(value, value, value, 1) for value in values])

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from papagaio.report import plot
 from papagaio.report.drawing import add, markup
 from papagaio.report.numbers import percent
-from papagaio.scores import Score, mean_over_seeds
+from papagaio.scores import Score, over_seeds
 from papagaio.thesis.digits import ANGULAR, ROUND
 from papagaio.thesis.plan import EXPERIMENTS
 from papagaio.thesis.records import DigitRecord, ThesisResult
@@ -84,5 +84,4 @@ def digits_figure(digits: Sequence[DigitRecord], recipe: str) -> Markup | None:
 
 
 def _on_digit(records: Sequence[DigitRecord], digit: int) -> Score:
-    values = [record.per_digit[digit] for record in records]
-    return mean_over_seeds([Score(value, value, value, 1) for value in values])
+    return over_seeds([record.per_digit[digit] for record in records])

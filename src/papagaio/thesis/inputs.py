@@ -160,7 +160,7 @@ def _logits(
     size = min(size, len(images))
     path = folder / f"{images.name.replace(' ', '-')}-{size}.npy"
     if not path.exists():
-        _save_all([path], [infer(student, images.pixels[:size], machine)])
+        files.write_array(path, infer(student, images.pixels[:size], machine))
     return np.asarray(np.load(path))
 
 
@@ -267,5 +267,4 @@ def _part(name: str, images: ImageSet, logits: NDArray[np.float32], folder: Path
 
 def _save_all(paths: Sequence[Path], arrays: Sequence[NDArray[Any]]) -> None:
     for path, array in zip(paths, arrays, strict=True):
-        with files.writing(path) as file:
-            np.save(file, array, allow_pickle=False)
+        files.write_array(path, array)

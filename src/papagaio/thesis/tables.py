@@ -95,9 +95,9 @@ def experiment_trials(
     return [t for t in result.trials if (t.part, t.variant) == (part, variant)]
 
 
-def mean_accuracy(trials: Sequence[TrialRecord], part: str = "test") -> Score | None:
-    """Accuracy at the end, over seeds; None without trials."""
-    return _mean([t.at(part) for t in trials], "accuracy") if trials else None
+def mean_accuracy(trials: Sequence[TrialRecord]) -> Score | None:
+    """Accuracy on the test part at the end, over seeds; None without trials."""
+    return _mean([t.at("test") for t in trials], "accuracy") if trials else None
 
 
 def to_csv(table: Table) -> str:
@@ -134,11 +134,7 @@ def cells(table: Table) -> list[list[str]]:
             number(row.thesis.value),
             number(row.measured.value) if row.measured else "not run",
             interval(row.measured),
-            ""
-            if row.difference is None
-            else f"{row.difference:+.2f}"
-            if abs(row.difference) < 1000
-            else f"{row.difference:+.1e}",
+            "" if row.difference is None else _signed(row.difference),
             number(row.beyond.value) if row.beyond else "",
             number(row.in_scope.value) if row.in_scope else "",
         ]
@@ -149,6 +145,10 @@ def cells(table: Table) -> list[list[str]]:
 def number(value: float) -> str:
     """Two decimals as in the thesis, and powers of ten where it has them."""
     return f"{value:.2f}" if abs(value) < 1000 else f"{value:.2e}"
+
+
+def _signed(difference: float) -> str:
+    return f"{difference:+.2f}" if abs(difference) < 1000 else f"{difference:+.1e}"
 
 
 def interval(score: Score | None) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import save
 from scipy.special import logsumexp
 
 from papagaio import files
+from papagaio.blackboxes.torch_module import save_weights
 from papagaio.progress import Watch, unwatched
 from papagaio.students.headed import Design, build_headed
 from papagaio.students.student import Student
@@ -185,8 +185,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
         measured=[measured for look in looks for measured in look.measured],
         curve=[look.epoch for look in looks],
     )
-    weights = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
-    files.write(folder / "student.safetensors", save(weights))
+    save_weights(folder / "student.safetensors", student)
     # Last of all: a trial with a record is finished.
     files.write(folder / "record.json", record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
