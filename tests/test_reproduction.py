@@ -14,7 +14,7 @@ from torch import nn
 
 import papagaio.teaching as teaching_module
 import papagaio.thesis.run as run_module
-from papagaio.errors import BadSettings, Diverged
+from papagaio.errors import BadImages, BadSettings, Diverged
 from papagaio.progress import Step, Watch, unwatched
 from papagaio.students.headed import Design, Head, build_headed
 from papagaio.teaching import Phase, teach
@@ -144,6 +144,13 @@ def test_a_stand_in_that_is_not_there_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_images_that_are_not_there_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    wanted = Reproduction(tmp_path / "run", data_dir=tmp_path)
+    with pytest.raises(BadImages, match=r"cifar10: no train-\*\.parquet there; check --data-dir"):
+        run_module.reproduce(wanted)
+    assert not (tmp_path / "run").exists()
+
+
 # the teacher's phases
 
 
@@ -192,12 +199,12 @@ def test_another_start_or_other_images_are_another_teaching(tmp_path: Path) -> N
 
 
 def test_records_of_earlier_runs_stay_beside_those_of_this_one(stored: ThesisResult) -> None:
-    by_part = {t.part: t for t in stored.trials if t.variant == "thesis"}
-    one, four = by_part["experiment 1"], by_part["experiment 4"]
+    by_study = {t.study: t for t in stored.trials if t.variant == "thesis"}
+    one, four = by_study["experiment 1"], by_study["experiment 4"]
     again = four.model_copy(update={"seconds": 1.0})
     other_seed = four.model_copy(update={"seed": 1})
-    joined = run_module._joined([four, one], [again, other_seed, by_part["longer"]])
-    assert [t.part for t in joined] == ["experiment 1", "experiment 4", "experiment 4", "longer"]
+    joined = run_module._joined([four, one], [again, other_seed, by_study["longer"]])
+    assert [t.study for t in joined] == ["experiment 1", "experiment 4", "experiment 4", "longer"]
     assert again in joined
     assert four not in joined
 
@@ -221,20 +228,20 @@ def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
 
         variant = "thesis"
 
-        def __init__(self, part: str) -> None:
-            self.part = part
+        def __init__(self, study: str) -> None:
+            self.study = study
 
         def of(self, found: TrialRecord) -> TrialRecord:
-            return found.model_copy(update={"part": self.part})
+            return found.model_copy(update={"study": self.study})
 
     class Ground:
         """As much of a ground as running takes."""
 
         def id_of(self, trial: Named) -> str:
-            return "shared" if trial.part in ("b", "c") else trial.part
+            return "shared" if trial.study in ("b", "c") else trial.study
 
     def run(_: Ground, trial: Named, __: Watch) -> TrialRecord:
-        if trial.part == "a":
+        if trial.study == "a":
             raise Diverged("not finite in epoch 3")
         return record
 
@@ -243,7 +250,7 @@ def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
     given: Any = (Reproduction(Path()), Ground(), [Named("a"), Named("b"), Named("c")], told.append)
     found = list(run_module._run(*given))
     # The last two are one training.
-    assert [one.part for one in found] == ["b", "c"]
+    assert [one.study for one in found] == ["b", "c"]
     assert [step.task for step in told if step.total == 0] == ["a, thesis: not finite in epoch 3"]
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 import tomllib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import reduce
 from importlib.resources import files as resources
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 from conftest import COMMAND, Papagaio
 from PIL import Image
 from scipy.special import log_softmax, softmax
+from torch import nn
 
 from papagaio.errors import BadSettings
 from papagaio.progress import Step
@@ -34,6 +35,7 @@ from papagaio.thesis.options import Options, read_options
 from papagaio.thesis.page import render, write_pages
 from papagaio.thesis.plan import STUDIES, Planner
 from papagaio.thesis.published import published
+from papagaio.thesis.reach import reach
 from papagaio.thesis.records import (
     DigitRecord,
     TeacherRecord,
@@ -235,6 +237,72 @@ def test_the_groups_of_superclasses_hold_every_class_once() -> None:
     assert counts.min() >= counts.max() - 2
 
 
+@pytest.mark.parametrize(
+    ("experiments", "material"), [((1, 2, 3, 4), "large"), ((2, 4), "small"), ((), "large")]
+)
+def test_an_explosion_is_looked_for_with_one_thing_changed_at_a_time(
+    experiments: tuple[int, ...], material: str
+) -> None:
+    options, inputs = read_options(), fake_inputs()
+    planner = Planner(options, inputs, Weights(), lambda _: Machine(), experiments, seeds=1)
+    (thesis,) = planner.experiment(1 if material == "large" else 2)
+    trials = {trial.variant: trial for trial in planner.study("explosion")}
+    assert {trial.material.name for trial in trials.values()} == {material}
+
+    def changed(variant: str) -> list[str]:
+        after = asdict(replace(trials[variant], study=thesis.study, variant=thesis.variant))
+        before, after = flat(asdict(thesis)), flat(after)
+        return sorted(key for key in before if before[key] != after[key] and key != "recipe.name")
+
+    assert changed("clipped") == ["recipe.clip"]
+    assert changed("decayed") == ["recipe.decay", "recipe.optimiser"]
+    assert changed("normalised") == ["design.body"]
+
+
+def flat(tree: dict[str, Any], stem: str = "") -> dict[str, Any]:
+    """Keys joined with dots."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{stem}{key}.") if isinstance(value, dict) else {stem + key: value}
+    return found
+
+
+# reach
+
+
+class Linear(nn.Module):
+    """Two logits, the first by far the larger: weights times levels."""
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(weights)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first = (images * self.weights).sum((1, 2, 3))
+        return torch.stack([first, 0 * first], 1)
+
+
+def test_reach_is_a_linear_networks_largest_logit_of_any_image() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(3, 4, 4)).astype(np.float32)
+    images = rng.integers(0, 256, (5, 4, 4, 3), np.uint8)
+    before = images.copy()
+    network = Linear(torch.from_numpy(weights))
+    found = reach(network, images, Machine())
+    # Each logit grows in the direction that it has: one of the two ends of what bytes allow.
+    ends = 255 * weights.clip(min=0).sum(), -255 * weights.clip(max=0).sum()
+    logits = np.einsum("nhwc,chw->n", images.astype(np.float64), weights)
+    expected = max(ends[0] if logit > 0 else ends[1] for logit in logits)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert np.array_equal(images, before)
+    assert network.weights.grad is None
+
+
+def test_reach_begins_with_the_images_themselves() -> None:
+    images = np.full((1, 4, 4, 3), 255, np.uint8)
+    assert reach(Linear(torch.full((3, 4, 4), -1.0)), images, Machine()) == 255 * 48
+
+
 # tables, figure, claims, from a stored result
 
 
@@ -253,7 +321,7 @@ def test_the_published_numbers_are_the_thesiss() -> None:
 def test_tables_put_printed_and_measured_numbers_side_by_side(stored: ThesisResult) -> None:
     table = next(t for t in tables(stored) if t.number == 5)
     row = next(r for r in table.rows if (r.thesis.part, r.thesis.metric) == ("test", "accuracy"))
-    (trial,) = [t for t in stored.trials if (t.part, t.variant) == ("experiment 4", "thesis")]
+    (trial,) = [t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis")]
     assert row.measured is not None
     assert row.measured.value == trial.at("test").accuracy
     assert row.measured.low < row.measured.value < row.measured.high
@@ -283,7 +351,7 @@ def test_what_was_not_run_says_so(stored: ThesisResult) -> None:
 
 
 def test_several_seeds_give_a_mean_with_the_spread_of_seeds(stored: ThesisResult) -> None:
-    trials = [t for t in stored.trials if (t.part, t.variant) == ("experiment 4", "thesis")]
+    trials = [t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis")]
     low, high = trials[0], trials[0].model_copy(deep=True)
     for one, accuracy in ((low, 0.4), (high, 0.5)):
         looks = [m.model_copy(update={"accuracy": accuracy}) for m in one.measured]
@@ -348,7 +416,7 @@ def changed(trial: TrialRecord, **changes: object) -> TrialRecord:
 
 def experiment(stored: ThesisResult, number: int, accuracy: float, **more: object) -> TrialRecord:
     (trial,) = [
-        t for t in stored.trials if (t.part, t.variant) == (f"experiment {number}", "thesis")
+        t for t in stored.trials if (t.study, t.variant) == (f"experiment {number}", "thesis")
     ]
     return changed(trial, accuracy=accuracy).model_copy(update=more)
 
@@ -377,7 +445,7 @@ def exploding(trial: TrialRecord, accuracy: float, loss: float = 1e6) -> TrialRe
 
 def test_c2_finds_an_exploded_loss_and_what_removes_it(stored: ThesisResult) -> None:
     first = experiment(stored, 1, 0.5)
-    cured = exploding(first, 0.5, 1.0).model_copy(update={"part": "explosion", "variant": "calm"})
+    cured = exploding(first, 0.5, 1.0).model_copy(update={"study": "explosion", "variant": "calm"})
     result = found(stored, exploding(first, 0.5), cured)
     says, text = verdict(result, "C2")
     assert says == "holds"
@@ -391,11 +459,29 @@ def test_c2_takes_no_cure_for_another_experiment_and_no_other_architecture(
     stored: ThesisResult,
 ) -> None:
     first, second = experiment(stored, 1, 0.5), experiment(stored, 2, 0.5)
-    cured = exploding(first, 0.5, 1.0).model_copy(update={"part": "explosion", "variant": "calm"})
+    cured = exploding(first, 0.5, 1.0).model_copy(update={"study": "explosion", "variant": "calm"})
     result = found(stored, exploding(first, 0.5, 1.0), exploding(second, 0.5), cured)
     assert "What removes it: nothing that was tried." in verdict(result, "C2")[1]
     mobile = found(stored, exploding(experiment(stored, 4, 0.5), 0.5))
     assert verdict(mobile, "C2")[0] == "not decided here"
+
+
+def test_c2_takes_the_cure_that_was_tried_on_what_exploded(stored: ThesisResult) -> None:
+    second = experiment(stored, 2, 0.5)
+    cured = exploding(second, 0.5, 1.0).model_copy(update={"study": "explosion", "variant": "calm"})
+    result = found(stored, exploding(second, 0.5), cured)
+    assert "What removes it: calm." in verdict(result, "C2")[1]
+
+
+def test_c2_says_how_far_logits_could_be_brought_where_that_was_measured(
+    stored: ThesisResult,
+) -> None:
+    trial = experiment(stored, 2, 0.5)
+    assert "could be brought" not in verdict(found(stored, trial), "C2")[1]
+    curve = [trial.curve[0].model_copy(update={"reach": value}) for value in (16.0, 80.0, 127.4)]
+    _, text = verdict(found(stored, trial.model_copy(update={"curve": curve})), "C2")
+    reached = "16.00 after epoch 1, 80.00 after epoch 2, 127.40 after epoch 3."
+    assert f"could be brought to: experiment 2, thesis: {reached}" in text
 
 
 @pytest.mark.parametrize(
@@ -405,7 +491,7 @@ def test_c2_takes_no_cure_for_another_experiment_and_no_other_architecture(
 def test_c3_compares_the_ends_of_one_long_training(
     stored: ThesisResult, last: float, expected: str
 ) -> None:
-    (trial,) = [t for t in stored.trials if t.part == "longer"]
+    (trial,) = [t for t in stored.trials if t.study == "longer"]
     epochs = stored.options.students.epochs
     looks = [
         m.model_copy(update={"images": 10_000, "accuracy": 0.4 if m.epoch <= epochs else last})
@@ -462,7 +548,7 @@ def test_c7_is_vgg16_against_mobilenet(
 ) -> None:
     bodies = ("torchvision/vgg16", "torchvision/mobilenet_v2", "timm/other")
     trials = [
-        experiment(stored, 1, accuracy, part="similar", body=body)
+        experiment(stored, 1, accuracy, study="similar", body=body)
         for body, accuracy in zip(bodies, (vgg16, mobilenet, other), strict=True)
     ]
     says, text = verdict(found(stored, *trials), "C7")
@@ -508,7 +594,7 @@ def trial_of(folder: Path) -> tuple[Ground, Trial]:
     np.save(truth, np.arange(24) % 10)
     np.save(named, np.arange(24) % 7)
     trial = Trial(
-        part="experiment 4",
+        study="experiment 4",
         variant="thesis",
         design=Design("timm/resnet10t", Head(widths=(8,))),
         initial="random",
@@ -555,7 +641,7 @@ def test_a_trial_taken_up_again_is_as_if_it_had_not_stopped(tmp_path: Path, epoc
 def test_two_parts_share_a_training_and_other_settings_do_not(tmp_path: Path) -> None:
     ground, trial = trial_of(tmp_path)
     name = ground.id_of(trial)
-    assert ground.id_of(replace(trial, part="similar", variant="x")) == name
+    assert ground.id_of(replace(trial, study="similar", variant="x")) == name
     assert ground.id_of(replace(trial, machine=Machine(threads=2))) == name
     assert ground.id_of(replace(trial, seed=1)) != name
     assert ground.id_of(replace(trial, machine=Machine(precision="bfloat16"))) != name
@@ -568,10 +654,10 @@ def test_two_parts_share_a_training_and_other_settings_do_not(tmp_path: Path) ->
         ids.add(ground.id_of(replace(trial, weights=path)))
     assert len(ids) == 2
     record = run_trial(ground, trial)
-    other = ground.finished(replace(trial, part="similar", variant="x"))
+    other = ground.finished(replace(trial, study="similar", variant="x"))
     assert other is not None
-    assert (other.part, other.variant) == ("similar", "x")
-    assert other.model_copy(update={"part": record.part, "variant": record.variant}) == record
+    assert (other.study, other.variant) == ("similar", "x")
+    assert other.model_copy(update={"study": record.study, "variant": record.variant}) == record
 
 
 def test_figures_that_are_no_numbers_are_kept(tmp_path: Path, stored: ThesisResult) -> None:

@@ -28,7 +28,7 @@ def transfer(result: ThesisResult) -> Judged:
 
 def longer(result: ThesisResult) -> Judged:
     """C3: does distillation accuracy, and with it accuracy, go on growing?"""
-    trial = next((trial for trial in result.trials if trial.part == "longer"), None)
+    trial = next((trial for trial in result.trials if trial.study == "longer"), None)
     if trial is None:
         return "not decided here", "No longer training was run."
     tests = {
@@ -85,7 +85,7 @@ def gap(result: ThesisResult) -> Judged:
     in_scope = {
         f"{t.body} in scope": _gap(t.at("train"), t.at("test"))
         for t in result.trials
-        if t.part == "in-scope"
+        if t.study == "in-scope"
     }
     every = {"teacher": teacher} | gaps | in_scope
     words = "; ".join(f"{name} {signed(score)}" for name, score in every.items())

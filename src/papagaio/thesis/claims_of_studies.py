@@ -25,19 +25,37 @@ _VEHICLES, _ANIMALS = [0, 1, 8, 9], [2, 3, 4, 5, 6, 7]
 def explosion(result: ThesisResult) -> Judged:
     """C2: does a loss explode while accuracy stays, and which change removes that?"""
     large, small = experiment_trials(result, 1), experiment_trials(result, 2)
-    changed = [trial for trial in result.trials if trial.part == "explosion"]
+    changed = [trial for trial in result.trials if trial.study == "explosion"]
     if not large + small:
         return "not decided here", "No VGG16 was trained by the thesis's recipe."
-    words = "; ".join(_largest_loss(trial) for trial in (*large, *small, *changed))
-    text = f"On the first test images, after every epoch. {words}."
+    every = (*large, *small, *changed)
+    text = "On the first test images, after every epoch. "
+    text += f"{'; '.join(_largest_loss(trial) for trial in every)}.{_reaches(every)}"
     exploded = [trial for trial in large + small if _exploded(trial)]
     if not exploded:
         text += f" No loss grew to {_EXPLODED} times its usual value by the thesis's recipe here"
         return "not decided here", f"{text}, so there was no cause to find."
-    # The changes were made to experiment 1 with its first seed: they answer for that alone.
-    cures = [t.variant for t in changed if not _exploded(t)] if exploded[0] is large[0] else []
+    # A change answers for the training that differs in it alone.
+    first = exploded[0].material, exploded[0].seed
+    cures = [t.variant for t in changed if (t.material, t.seed) == first and not _exploded(t)]
     text += f" What removes it: {', '.join(cures) or 'nothing that was tried'}."
     return judged([_accuracy_stays(trial) for trial in exploded]), text
+
+
+def _reaches(trials: Sequence[TrialRecord]) -> str:
+    """The largest logits that test images could be brought to, where that was measured."""
+    found = []
+    for trial in trials:
+        curve = [(n, epoch.reach) for n, epoch in enumerate(trial.curve, 1) if epoch.reach]
+        if curve:
+            shown = ", ".join(
+                f"{number(value)} after epoch {n}"
+                for n, value in dict.fromkeys((curve[0], curve[len(curve) // 2], curve[-1]))
+            )
+            found.append(f"{trial.study}, {trial.variant}: {shown}")
+    if not found:
+        return ""
+    return f" The largest logit that a test image could be brought to: {'; '.join(found)}."
 
 
 def _exploded(trial: TrialRecord) -> bool:
@@ -57,7 +75,7 @@ def _largest_loss(trial: TrialRecord) -> str:
     worst = int(np.argmax(losses))
     at = trial.curve[worst]
     return (
-        f"{trial.part}, {trial.variant}: largest loss {number(at.probe_loss)} after epoch "
+        f"{trial.study}, {trial.variant}: largest loss {number(at.probe_loss)} after epoch "
         f"{worst + 1} of {len(losses)} (median of all {np.median(losses):.2f}); there the ten "
         f"worst images carry {100 * at.probe_worst_ten:.0f} % of it, the largest logit is "
         f"{number(at.probe_logit)} and accuracy {at.probe_accuracy:.2f}"
@@ -74,7 +92,7 @@ def taxonomy(result: ThesisResult) -> Judged:
         for recipe, (on_round, on_angular) in crossed.items()
     ]
     leads = [lead.low > 0 for leads in crossed.values() for lead in leads]
-    groups = [trial for trial in result.trials if trial.part == "superclasses"]
+    groups = [trial for trial in result.trials if trial.study == "superclasses"]
     words += [_of_groups(groups)] if groups else []
     if not words:
         return "not decided here", "Neither study was run."
@@ -117,7 +135,7 @@ def _of_groups(groups: Sequence[TrialRecord]) -> str:
 
 def size(result: ThesisResult) -> Judged:
     """C7: VGG16 against MobileNetV2 and others of its size, all from random weights."""
-    trials = [trial for trial in result.trials if trial.part == "similar"]
+    trials = [trial for trial in result.trials if trial.study == "similar"]
     of = {trial.body: accuracy_of(trial.at("test")) for trial in trials}
     own, rival = of.get("torchvision/vgg16"), of.get("torchvision/mobilenet_v2")
     if own is None or rival is None:
@@ -148,7 +166,7 @@ def temperature(result: ThesisResult) -> Judged:
         f"at temperature T, largest difference of any probability on the test images: {words}. "
         "So stored probabilities give every temperature, at no query"
     )
-    others = [trial for trial in result.trials if trial.part == "temperature"]
+    others = [trial for trial in result.trials if trial.study == "temperature"]
     trials = [*experiment_trials(result, 4)[:1], *others]
     if others:
         rows = "; ".join(

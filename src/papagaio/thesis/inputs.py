@@ -33,10 +33,12 @@ from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 
-__all__ = ["BODIES", "Inputs", "Weights", "prepare", "teacher_phases"]
+__all__ = ["BODIES", "IMAGE_SETS", "Inputs", "Weights", "prepare", "teacher_phases"]
 
 # The thesis's two architectures, by their names in the tables.
 BODIES = {"VGG16": "torchvision/vgg16", "MobileNetV2": "torchvision/mobilenet_v2"}
+# Of the teacher and of the attacker.
+IMAGE_SETS = ("cifar10:train", "cifar10:test", "cifar100:train", "cifar100:test")
 _CLASSES, _SHAPE = 10, (32, 32, 3)
 
 
@@ -116,10 +118,7 @@ def prepare(
         BadImages, BadSettings, NoSpace: see their texts.
     """
     folder = out / "inputs"
-    sets = {
-        name: _read(name, data_dir, folder)
-        for name in ("cifar10:train", "cifar10:test", "cifar100:train", "cifar100:test")
-    }
+    sets = {name: _read(name, data_dir, folder) for name in IMAGE_SETS}
     own, test = sets["cifar10:train"], sets["cifar10:test"]
     student = _teacher(options, weights, own, machine, out / "teacher", watch)
     contract = Contract(*_SHAPE, classes=_CLASSES, batch=500, class_names=own.classes)

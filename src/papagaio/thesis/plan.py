@@ -118,20 +118,24 @@ class Planner:
         return trials
 
     def _explosion(self) -> list[Trial]:
-        """Experiment 1 again, with one thing changed at a time.
+        """Experiment 1, or 2 where only that is wanted, with one thing changed at a time.
 
         A normalised VGG16 starts at random, wherever the other starts: it is another network.
         """
+        wanted = {1, 2} & set(self.experiments)
+        material = self.inputs.small if wanted == {2} else self.inputs.large
         thesis = self._thesis()
         changes = {
             "clipped": replace(thesis, name="thesis, gradients clipped", clip=1.0),
             "decayed": replace(thesis, name="thesis, AdamW", optimiser="adamw", decay=0.05),
         }
         trials = [
-            self._trial("explosion", "VGG16", variant=variant, recipe=recipe)
+            self._trial("explosion", "VGG16", variant=variant, material=material, recipe=recipe)
             for variant, recipe in changes.items()
         ]
-        normalised = self._trial("explosion", "VGG16", variant="normalised", initial="random")
+        normalised = self._trial(
+            "explosion", "VGG16", variant="normalised", material=material, initial="random"
+        )
         design = replace(normalised.design, body="torchvision/vgg16_bn")
         return [*trials, replace(normalised, design=design)]
 
@@ -196,7 +200,7 @@ class Planner:
 
     def _trial(
         self,
-        part: str,
+        study: str,
         name: str,
         *,
         variant: str = "thesis",
@@ -210,7 +214,7 @@ class Planner:
         body = BODIES.get(name, name)
         start = initial or self._initial(name)
         return Trial(
-            part=part,
+            study=study,
             variant=variant,
             design=replace(options.design, body=body),
             initial=start,

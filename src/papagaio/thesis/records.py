@@ -58,6 +58,8 @@ class EpochRecord(_Record):
         loss, agreement: mean loss and distillation accuracy on the transfer set, in passing.
         probe_accuracy, probe_loss: on the first test images.
         probe_worst_ten, probe_logit: as `Measured.worst_ten` and `largest_logit`.
+        reach: the largest logit that the first of them can be brought to, see `reach`; None in
+            records from before it was measured.
     """
 
     loss: float
@@ -66,20 +68,21 @@ class EpochRecord(_Record):
     probe_loss: float
     probe_worst_ten: float
     probe_logit: float
+    reach: float | None = None
 
 
 class TrialRecord(_Record):
     """One training of a student, and what came of it.
 
     Attributes:
-        part: `experiment 1` to `experiment 4`, or the name of a study.
-        variant: what tells it from the others of its part.
+        study: `experiment 1` to `experiment 4`, or one of `plan.STUDIES`.
+        variant: what tells it from the others of its study.
         body, initial: the architecture, and its weights at the start.
         images: of `material` learned from.
         precision: float32 or bfloat16.
     """
 
-    part: str
+    study: str
     variant: str
     body: str
     initial: str

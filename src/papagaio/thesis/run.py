@@ -12,10 +12,11 @@ from papagaio import __version__, files
 from papagaio.audit.log import Log, command_line
 from papagaio.audit.record import machine_record
 from papagaio.errors import BadSettings, Diverged
+from papagaio.images.named import open_source
 from papagaio.progress import Step, Watch, remark, unwatched
 from papagaio.students.headed import Design, build_headed
 from papagaio.thesis.digits import study_digits
-from papagaio.thesis.inputs import BODIES, Inputs, Weights, prepare
+from papagaio.thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
 from papagaio.thesis.options import Options, Scale, read_options
 from papagaio.thesis.page import write_pages
 from papagaio.thesis.plan import EXPERIMENTS, STUDIES, Planner, Study
@@ -72,7 +73,7 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
         BadSettings, BadImages, Busy, NoSpace: see their texts.
     """
     options = read_options(wanted.scale, wanted.options)
-    _check_weights(wanted, options)
+    _check_files(wanted, options)
     with files.lock(wanted.out / ".lock"):
         log = Log(wanted.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
@@ -87,9 +88,9 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
             if wanted.experiments or set(wanted.studies) - {"taxonomy"}:
                 inputs, trials = _planned(wanted, options, watch)
                 ground = Ground(wanted.out / "trials", inputs.parts, inputs.probed)
-                for record in _run(wanted, ground, trials, watch):
-                    found.append(record)
-                    log.note("trained", part=record.part, variant=record.variant, seed=record.seed)
+                for one in _run(wanted, ground, trials, watch):
+                    found.append(one)
+                    log.note("trained", study=one.study, variant=one.variant, seed=one.seed)
         finally:
             # An interrupted run, too, shows what it has; one that found nothing changes nothing.
             teacher = inputs.teacher if inputs else earlier and earlier.teacher
@@ -123,15 +124,18 @@ def _joined(earlier: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> list[
     """The records of this run, and those of an earlier one that it did not train again."""
 
     def key(record: TrialRecord) -> tuple[object, ...]:
-        return record.part, record.variant, record.body, record.initial, record.seed
+        return record.study, record.variant, record.body, record.initial, record.seed
 
     # Later ones replace earlier ones.
     every = {key(record): record for record in (*earlier, *now)}
-    return sorted(every.values(), key=lambda r: (not r.part.startswith("experiment"), r.part))
+    return sorted(every.values(), key=lambda r: (not r.study.startswith("experiment"), r.study))
 
 
-def _check_weights(wanted: Reproduction, options: Options) -> None:
-    """Find out before anything is written whether a file of weights is missing."""
+def _check_files(wanted: Reproduction, options: Options) -> None:
+    """Find out before anything is written whether a file of weights or of images is missing."""
+    if wanted.data_dir is not None:
+        for name in IMAGE_SETS:
+            open_source(name, data_dir=wanted.data_dir)
     starts = {"VGG16": options.students.vgg16, "MobileNetV2": options.students.mobilenet_v2}
     if wanted.weights.stand_in is None:
         wanted.weights.of(BODIES["VGG16"], options.teacher.weights)
@@ -180,14 +184,14 @@ def _run(
     jobs = [partial(_identified, ground, trial) for trial in once.values()]
     done = 0
     for name, found in side_by_side(jobs, wanted.workers, watch):
-        # Two parts may share a training.
+        # Two studies may share a training.
         for trial in [trial for trial in trials if ground.id_of(trial) == name]:
             done += 1
             if isinstance(found, str):
-                watch(remark(f"{trial.part}, {trial.variant}: {found}"))
+                watch(remark(f"{trial.study}, {trial.variant}: {found}"))
                 continue
             record = trial.of(found)
-            note = f"{record.part}, {record.variant}: accuracy {record.at('test').accuracy:.3f}"
+            note = f"{record.study}, {record.variant}: accuracy {record.at('test').accuracy:.3f}"
             watch(Step("trials", done, len(trials), "trials", note))
             yield record
 

@@ -91,8 +91,8 @@ def experiment_trials(
     result: ThesisResult, number: int, variant: str = "thesis"
 ) -> list[TrialRecord]:
     """The trials of one experiment, one a seed."""
-    part = f"experiment {number}"
-    return [t for t in result.trials if (t.part, t.variant) == (part, variant)]
+    study = f"experiment {number}"
+    return [t for t in result.trials if (t.study, t.variant) == (study, variant)]
 
 
 def mean_accuracy(trials: Sequence[TrialRecord]) -> Score | None:
@@ -178,7 +178,7 @@ def _row(result: ThesisResult, one: Published) -> Row:
         return _mean(found, one.metric) if found else None
 
     body = "torchvision/vgg16" if one.experiment in (1, 2) else "torchvision/mobilenet_v2"
-    in_scope = [t for t in result.trials if t.part == "in-scope" and t.body == body]
+    in_scope = [t for t in result.trials if t.study == "in-scope" and t.body == body]
     last = epoch == result.options.students.epochs
     return Row(
         one,

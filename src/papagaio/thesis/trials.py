@@ -17,12 +17,16 @@ from papagaio.blackboxes.torch_module import save_weights
 from papagaio.progress import Watch, unwatched
 from papagaio.students.headed import Design, build_headed
 from papagaio.students.student import Student
+from papagaio.thesis.reach import reach
 from papagaio.thesis.records import EpochRecord, Measured, TrialRecord
 from papagaio.training.loop import Checkpoints, Epoch, infer, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 
 __all__ = ["Ground", "Material", "Part", "Trial", "measured", "run_trial"]
+
+# So many test images are where the search for the largest logit begins.
+_REACHING = 8
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Part:
 class Trial:
     """One training: see `records.TrialRecord` for the words; `weights` is where `initial` lies."""
 
-    part: str
+    study: str
     variant: str
     design: Design
     initial: str
@@ -79,8 +83,8 @@ class Trial:
     machine: Machine
 
     def of(self, record: TrialRecord) -> TrialRecord:
-        """The record of the same training as a part of something else."""
-        return record.model_copy(update={"part": self.part, "variant": self.variant})
+        """The record of the same training as one of another study."""
+        return record.model_copy(update={"study": self.study, "variant": self.variant})
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Ground:
     def id_of(self, trial: Trial) -> str:
         """A trial's name: readable, and another where anything that decides its result differs.
 
-        What it is part of decides nothing (two parts may share a training), and neither does the
+        Its study decides nothing (two may share a training), and neither does the
         number of threads, beyond the last digits.
         """
         what = asdict(trial) | {
@@ -111,7 +115,7 @@ class Ground:
             "machine": (trial.machine.device, trial.machine.precision),
             "measured on": [part.size for part in self.parts] + [self.probed],
         }
-        del what["part"], what["variant"]
+        del what["study"], what["variant"]
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
         body = trial.design.body.rpartition("/")[2]
         words = f"{body} {trial.initial} {trial.recipe.name} {trial.material.name} {trial.seed}"
@@ -171,7 +175,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
         for epoch in epochs
     ]
     record = TrialRecord(
-        part=trial.part,
+        study=trial.study,
         variant=trial.variant,
         body=trial.design.body,
         initial=trial.initial,
@@ -215,6 +219,7 @@ def _look(student: Student, ground: Ground, trial: Trial, epoch: Epoch, seconds:
             probe_loss=probe.loss,
             probe_worst_ten=probe.worst_ten,
             probe_logit=probe.largest_logit,
+            reach=reach(student, np.load(test.images, mmap_mode="r")[:_REACHING], trial.machine),
         ),
         measured=[measure(student, part, trial, epoch.number) for part in marked],
     )
