@@ -15,7 +15,8 @@ def audit(
         typer.Argument(
             help="A Python function, FILE.py:NAME or PACKAGE.MODULE:NAME. It takes uint8 images "
             "(N, H, W, C) and returns float32 probabilities (N, K). With --weights, a function "
-            "that builds a torch module: float32 (N, C, H, W) from 0 to 1 in, logits (N, K) out."
+            "that builds a torch module: float32 (N, C, H, W) from 0 to 1 in, logits (N, K) out. "
+            "Or taught=FOLDER, from papagaio teach."
         ),
     ] = None,
     weights: Annotated[
@@ -33,7 +34,7 @@ def audit(
         str | None,
         typer.Option(
             metavar="HxWxC",
-            help="What the black box takes, as 32x32x3. By default the test images' size.",
+            help="What the black box takes, as 32x32x3. By default the first test image's size.",
         ),
     ] = None,
     classes: Annotated[

@@ -19,7 +19,7 @@ def demo(
     """Copy a classifier of handwritten digits by asking it about letters only.
 
     A copy that has never seen a digit reads them; OUT/report.html shows how well, from how many
-    answers. About a minute on two cores.
+    answers. One and a half to two minutes on two cores.
     """
     from papagaio.cli.progress import watching
     from papagaio.demo import demo as run

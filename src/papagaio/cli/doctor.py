@@ -30,7 +30,7 @@ def doctor() -> None:
     missing = [name for name in _NEEDED if not _show_version(name)]
     for name in _FOR_THE_DEMO:
         if not _show_version(name):
-            typer.echo("  only the demo needs it: pip install 'papagaio[demo]'")
+            typer.echo("  only the demo needs it: pip install '.[demo]' in Papagaio's checkout")
     if missing:
         raise BadSettings(f"missing: {', '.join(missing)}; install papagaio again with pip")
     _check_pair()

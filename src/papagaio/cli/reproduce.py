@@ -45,7 +45,9 @@ def thesis(
             "[default: all, or none where --experiment is given]",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many trainings of each experiment.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How many trainings of each experiment: 3 is seeds 0, 1, 2.")
+    ] = 1,
     options: Annotated[
         Path | None,
         typer.Option(help="A TOML file with options that differ from the study file's."),
@@ -87,8 +89,8 @@ def thesis(
     """Reproduce the thesis that Papagaio grew out of: teacher, experiments, tables, claims.
 
     Without options it downloads CIFAR-10, CIFAR-100 and ImageNet weights and does everything:
-    hours on a GPU-less machine, which --scale small brings down to about one. OUT/thesis.html
-    puts the thesis's numbers and the measured ones side by side.
+    about three days on two cores without a GPU, one to two hours with --scale small.
+    OUT/thesis.html puts the thesis's numbers and the measured ones side by side.
     """
     from papagaio.cli.progress import watching
     from papagaio.errors import BadSettings

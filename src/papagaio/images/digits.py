@@ -22,7 +22,9 @@ def digits(part: Part) -> Source:
         from sklearn.datasets import load_digits  # noqa: PLC0415
         from sklearn.model_selection import train_test_split  # noqa: PLC0415
     except ImportError as error:
-        raise BadImages(f"digits: {error}; pip install 'papagaio[demo]' brings it") from error
+        raise BadImages(
+            f"digits: {error}; pip install '.[demo]' in Papagaio's checkout brings it"
+        ) from error
 
     images, labels = load_digits(return_X_y=True)
     rows = train_test_split(

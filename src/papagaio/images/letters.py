@@ -124,7 +124,9 @@ def _skeletons() -> Floats:
         # Optional, and slow to import.
         from matplotlib import get_data_path  # noqa: PLC0415
     except ImportError as error:
-        raise BadImages(f"letters: {error}; pip install 'papagaio[demo]' brings it") from error
+        raise BadImages(
+            f"letters: {error}; pip install '.[demo]' in Papagaio's checkout brings it"
+        ) from error
 
     folder = Path(get_data_path(), "fonts", "ttf")
     fonts = [ImageFont.truetype(folder / f"{name}.ttf", 64) for name in _FONTS]
