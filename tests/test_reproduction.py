@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,22 @@ from torch import nn
 
 import papagaio.teaching as teaching_module
 import papagaio.thesis.run as run_module
+from papagaio.audit.log import Log
+from papagaio.blackboxes.torch_module import save_weights
 from papagaio.errors import BadImages, BadSettings, Diverged
 from papagaio.progress import Step, Watch, unwatched
 from papagaio.students.headed import Design, Head, build_headed
+from papagaio.students.student import Student
 from papagaio.teaching import Phase, teach
 from papagaio.thesis.digits import ANGULAR, KINDS, ROUND, study_digits
 from papagaio.thesis.figures import digits_figure, figure_5
-from papagaio.thesis.inputs import Weights, teacher_phases
+from papagaio.thesis.inputs import Weights, _teacher, teacher_phases
 from papagaio.thesis.options import read_options
+from papagaio.thesis.page import render
 from papagaio.thesis.records import ThesisResult, TrialRecord, read_thesis
 from papagaio.thesis.run import Reproduction
 from papagaio.thesis.superclasses import group_rows
+from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
@@ -116,23 +122,32 @@ def test_weights_are_named_by_where_they_are_to_be_had(tmp_path: Path) -> None:
         weights.of("torchvision/mobilenet_v2", "imagenet")
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_stand_in_is_the_whole_teacher(tmp_path: Path, *, whole: bool) -> None:
-    from papagaio.thesis.inputs import _teacher  # noqa: PLC0415
-
+def stand_in_from(file: Path) -> Student:
     options = read_options()
-    student = build_headed(options.design, "random", (32, 32, 3), 10, seed=1)
+    given: Any = (options, Weights(None, file), None, Machine(), file.parent, unwatched)
+    return _teacher(*given)
+
+
+def test_a_stand_in_is_taken_by_the_librarys_names_and_as_it_was_taught(tmp_path: Path) -> None:
+    student = build_headed(read_options().design, "random", (32, 32, 3), 10, seed=1)
     state = student.network.state_dict()
-    kept = {n: t.contiguous() for n, t in state.items() if whole or n.startswith("features")}
-    file = tmp_path / "stand-in.safetensors"
-    save_file(kept, file)
-    arguments: Any = (options, Weights(None, file), None, Machine(), tmp_path, unwatched)
-    if whole:
-        found = _teacher(*arguments).network.state_dict()
+    save_file({n: t.contiguous() for n, t in state.items()}, tmp_path / "own.safetensors")
+    save_weights(tmp_path / "taught.safetensors", student)
+    for name in ("own", "taught"):
+        found = stand_in_from(tmp_path / f"{name}.safetensors").network.state_dict()
         assert all(torch.equal(state[name], found[name]) for name in state)
-    else:
-        with pytest.raises(BadSettings, match=r"is missing .* the whole teacher"):
-            _teacher(*arguments)
+
+
+@pytest.mark.parametrize("head", [None, Head(widths=(256,))])
+def test_a_stand_in_that_is_not_the_whole_teacher_is_refused(
+    tmp_path: Path, head: Head | None
+) -> None:
+    design = replace(read_options().design, head=head or Head())
+    state = build_headed(design, "random", (32, 32, 3), 10, seed=1).network.state_dict()
+    kept = {n: t.contiguous() for n, t in state.items() if head or n.startswith("features")}
+    save_file(kept, tmp_path / "stand-in.safetensors")
+    with pytest.raises(BadSettings, match=r"missing or of another shape .* the whole teacher"):
+        stand_in_from(tmp_path / "stand-in.safetensors")
 
 
 def test_a_stand_in_that_is_not_there_is_refused_before_anything_is_written(
@@ -147,6 +162,27 @@ def test_a_stand_in_that_is_not_there_is_refused_before_anything_is_written(
 def test_images_that_are_not_there_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     wanted = Reproduction(tmp_path / "run", data_dir=tmp_path)
     with pytest.raises(BadImages, match=r"cifar10: no train-\*\.parquet there; check --data-dir"):
+        run_module.reproduce(wanted)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"studies": ("similar",)}, '[studies]\nsimilar = ["timm/resnet26x"]', "resnet26x"),
+        ({"device": "cuda"}, "", "cuda"),
+        ({}, "[studies]\ntemperatures = []", "temperatures"),
+        ({}, "[students]\nbatch = 2", "batch"),
+    ],
+)
+def test_what_will_be_needed_is_looked_for_before_anything_is_written(
+    tmp_path: Path, changes: dict[str, Any], options: str, message: str
+) -> None:
+    if "device" in changes and torch.cuda.is_available():
+        pytest.skip("a CUDA device is here")
+    (tmp_path / "own.toml").write_text(options)
+    wanted = Reproduction(tmp_path / "run", options=tmp_path / "own.toml", **changes)
+    with pytest.raises(BadSettings, match=message):
         run_module.reproduce(wanted)
     assert not (tmp_path / "run").exists()
 
@@ -170,14 +206,21 @@ def test_features_that_do_not_fit_are_computed_in_every_epoch_with_the_same_resu
     images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     design, labels = Design("torchvision/mobilenet_v2", Head(widths=(8,))), np.arange(12) % 4
     phases = [Phase(Recipe("only", epochs=2, batch=6, variants=Variants(flip=0.5)), 1)]
-    found = []
+    found, fronts = [], []
+
+    def spy(*given: Any, **more: Any) -> Any:  # noqa: ANN401
+        fronts.append(more["front"] is not None)
+        return train(*given, **more)
+
+    monkeypatch.setattr(teaching_module, "train", spy)
     for most in (0.0, 1e9):
         monkeypatch.setattr(teaching_module, "_MOST_FEATURES", most)
         student = build_headed(design, "random", (32, 32, 3), 4, seed=0)
         folder = tmp_path / str(most)
         teach(student, images, labels, phases, seed=0, machine=Machine(), folder=folder)
         found.append(torch.cat([weight.detach().flatten() for weight in student.parameters()]))
-    once, always = found
+    assert fronts == [False, True]
+    always, once = found
     assert torch.allclose(once, always, atol=1e-6)
 
 
@@ -186,13 +229,16 @@ def test_another_start_or_other_images_are_another_teaching(tmp_path: Path) -> N
     labels, design = np.arange(6) % 2, Design("timm/resnet10t", Head(widths=()))
     phases = [Phase(Recipe("only", epochs=1, batch=6), 1)]
 
-    def kept(images: np.ndarray, start: int, seed: int) -> int:
+    def kept(images: np.ndarray, start: int, seed: int, threads: int = 1) -> int:
         student = build_headed(design, "random", (32, 32, 3), 2, seed=start)
-        teach(student, images, labels, phases, seed=seed, machine=Machine(), folder=tmp_path)
+        machine = Machine(threads=threads)
+        teach(student, images, labels, phases, seed=seed, machine=machine, folder=tmp_path)
         return len(list(tmp_path.glob("phase-1-*.safetensors")))
 
     assert [kept(images, 0, 0), kept(images, 0, 0), kept(images, 1, 0)] == [1, 1, 2]
     assert [kept(images, 0, 1), kept(images + 1, 0, 0)] == [3, 4]
+    # Other cores are no other teaching.
+    assert kept(images, 0, 0, threads=2) == 4
 
 
 # what a run keeps of earlier ones
@@ -207,6 +253,41 @@ def test_records_of_earlier_runs_stay_beside_those_of_this_one(stored: ThesisRes
     assert [t.study for t in joined] == ["experiment 1", "experiment 4", "experiment 4", "longer"]
     assert again in joined
     assert four not in joined
+
+
+def test_records_stand_in_the_order_of_seeds_whichever_ended_first(stored: ThesisResult) -> None:
+    (trial,) = (t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis"))
+    seeds = [trial.model_copy(update={"seed": seed}) for seed in (2, 0, 1)]
+    assert [t.seed for t in run_module._joined([], seeds)] == [0, 1, 2]
+
+
+def test_what_was_learned_of_another_teacher_is_not_shown_beside_this_one(
+    stored: ThesisResult,
+) -> None:
+    teacher = stored.teacher
+    assert teacher is not None
+    same: Any = SimpleNamespace(teacher=teacher)
+    other: Any = SimpleNamespace(teacher=teacher.model_copy(update={"identity": "another"}))
+    assert run_module._comparable(stored, same) == stored.trials
+    assert run_module._comparable(stored, other) == []
+    assert run_module._comparable(stored, None) == stored.trials
+    assert run_module._comparable(None, None) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "complete"), [(0, None, False), (1, 2, False), (1, 1, True), (0, 0, True)]
+)
+def test_a_run_that_planned_nothing_yet_is_not_complete(
+    tmp_path: Path, stored: ThesisResult, found: int, wanted: int | None, *, complete: bool
+) -> None:
+    done = run_module._Done([], None, wanted, stored.trials[:found], ["a, thesis, seed 0: broke"])
+    reproduction = Reproduction(tmp_path, precision="bfloat16")
+    log = Log(tmp_path / "log.jsonl")
+    result = run_module._result(reproduction, stored.options, done, None, log)
+    assert result.complete is complete
+    assert result.machine.precision == "bfloat16"
+    assert "Diverged: a, thesis, seed 0: broke" in render(result, "thesis.md.j2")
+    assert "Diverged: a, thesis, seed 0: broke" in render(result, "thesis.html.j2")
 
 
 def test_what_other_options_left_is_not_taken_over(tmp_path: Path, stored: ThesisResult) -> None:
@@ -250,7 +331,11 @@ def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
     given: Any = (Reproduction(Path()), Ground(), [Named("a"), Named("b"), Named("c")], told.append)
     found = list(run_module._run(*given))
     # The last two are one training.
-    assert [one.study for one in found] == ["b", "c"]
+    assert [(trial.study, getattr(ended, "study", ended)) for trial, ended in found] == [
+        ("a", "not finite in epoch 3"),
+        ("b", "b"),
+        ("c", "c"),
+    ]
     assert [step.task for step in told if step.total == 0] == ["a, thesis: not finite in epoch 3"]
 
 
@@ -305,4 +390,6 @@ def test_digits_are_learned_from_equally_many_letters_of_each_kind(
     # What is there is not made again; another number of seeds is.
     assert study_digits(1, tmp_path) == records
     assert quick() == 6
+    assert study_digits(2, tmp_path)[:6] == records
+    assert quick() == 18
     assert not set(ROUND) & set(ANGULAR)

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Papagaio
+from PIL import Image
 
 from papagaio.blackboxes.contract import Contract
 from papagaio.errors import BadSettings
@@ -48,7 +49,11 @@ def test_a_taught_black_box_is_audited_like_any_other(
     taught = papagaio(*teach(pictures, out), "--phase", "1,1e-4,2", "--flip", 0.5)
     assert taught.code == 0, taught.stderr
     assert taught.stdout.splitlines()[-1] == f"black box: taught={out}"
-    assert taught.stdout.startswith("accuracy on train: ")
+    # Two files of one name are two sets.
+    assert [line.partition(": ")[0] for line in taught.stdout.splitlines()[:2]] == [
+        "accuracy on train",
+        "accuracy on test",
+    ]
 
     ended = papagaio(
         *("audit", f"taught={out}", "--transfer", pictures / "other.npz", "--budget", 20),
@@ -85,6 +90,8 @@ def test_a_taught_black_box_is_audited_like_any_other(
         ({"data": "nothing.npz"}, "no such folder"),
         ({"test": "nothing.npz"}, "no such folder"),
         ({"head": "-5"}, "write widths as 256,128, or none"),
+        ({"body": "torchvision/swin_t"}, "no planes of features"),
+        ({"batch": "2"}, "Invalid value for '--batch'"),
     ],
 )
 def test_bad_words_are_one_clear_line(
@@ -98,6 +105,28 @@ def test_bad_words_are_one_clear_line(
 def test_a_folder_that_was_not_taught_is_no_black_box(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="no black box that papagaio taught"):
         open_taught(str(tmp_path), CONTRACT)
+
+
+def test_classes_in_another_order_are_no_test_of_what_was_taught(
+    tmp_path: Path, papagaio: Papagaio
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    for part, classes in (("train", "ab"), ("test", "bc")):
+        for name in classes:
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(3):
+                Image.fromarray(noise).save(tmp_path / part / name / f"{number}.png")
+    given = {"data": tmp_path / "train", "test": tmp_path / "test"}
+    ended = papagaio(*teach(tmp_path, tmp_path / "box", **given))
+    assert ended.code == 2
+    assert "its classes are b, c, those of" in ended.stderr
+
+    # Nor are they in an audit.
+    given["test"] = given["data"]
+    assert papagaio(*teach(tmp_path, tmp_path / "box", **given)).code == 0
+    contract = Contract(32, 32, 3, classes=2, class_names=("b", "c"))
+    with pytest.raises(BadSettings, match="knows a, b, and the test set's classes are b, c"):
+        open_taught(str(tmp_path / "box"), contract)
 
 
 def test_phases_are_read_as_they_are_written() -> None:

@@ -342,6 +342,19 @@ def test_every_table_says_what_is_small_and_who_stands_in(stored: ThesisResult) 
     assert page.count("STAND-IN") == 5
 
 
+def test_a_teacher_that_was_taught_for_less_is_small_scale_too(
+    tmp_path: Path, stored: ThesisResult
+) -> None:
+    assert stored.teacher is not None
+    (tmp_path / "own.toml").write_text("[teacher]\nsecond_epochs = 2")
+    own = stored.teacher.model_copy(update={"stand_in": False})
+    changes = {"options": read_options(own=tmp_path / "own.toml"), "teacher": own}
+    note = tables(stored.model_copy(update=changes))[0].note
+    assert "the teacher from 50,000 images in 10 and 2 epochs" in note
+    full = stored.model_copy(update={"options": read_options()})
+    assert "SMALL SCALE" not in tables(full)[0].note
+
+
 def test_what_was_not_run_says_so(stored: ThesisResult) -> None:
     nothing = stored.model_copy(update={"trials": [], "digits": [], "teacher": None})
     assert all(r.measured is None for table in tables(nothing) for r in table.rows)
@@ -461,9 +474,26 @@ def test_c2_takes_no_cure_for_another_experiment_and_no_other_architecture(
     first, second = experiment(stored, 1, 0.5), experiment(stored, 2, 0.5)
     cured = exploding(first, 0.5, 1.0).model_copy(update={"study": "explosion", "variant": "calm"})
     result = found(stored, exploding(first, 0.5, 1.0), exploding(second, 0.5), cured)
+    assert "What removes it: not known, for nothing was tried on it." in verdict(result, "C2")[1]
+    worse = exploding(second, 0.5).model_copy(update={"study": "explosion", "variant": "wild"})
+    result = found(stored, exploding(second, 0.5), worse)
     assert "What removes it: nothing that was tried." in verdict(result, "C2")[1]
     mobile = found(stored, exploding(experiment(stored, 4, 0.5), 0.5))
     assert verdict(mobile, "C2")[0] == "not decided here"
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(1.08e8, "holds"), (2.1, "not decided here")])
+def test_c2_sees_what_a_whole_part_shows_and_the_first_images_do_not(
+    stored: ThesisResult, loss: float, expected: str
+) -> None:
+    trial = experiment(stored, 1, 0.5)
+    looks = [
+        m.model_copy(update={"accuracy": 0.5, "loss": loss if m.part == "train" else 0.9})
+        for m in trial.measured
+    ]
+    says, text = verdict(found(stored, trial.model_copy(update={"measured": looks})), "C2")
+    assert says == expected
+    assert ("largest loss 1.08e+08 on the train part" in text) is (expected == "holds")
 
 
 def test_c2_takes_the_cure_that_was_tried_on_what_exploded(stored: ThesisResult) -> None:
@@ -508,6 +538,9 @@ def test_c4_wants_more_data_to_be_better_with_both_architectures(stored: ThesisR
 
     assert of(0.6, 0.5, 0.4, 0.3) == "holds"
     assert of(0.6, 0.5, 0.3, 0.3) == "holds in part"
+    # What cannot be told apart refutes nothing.
+    assert of(0.5, 0.5, 0.3, 0.3) == "not decided here"
+    assert of(0.5, 0.5, 0.3, 0.4) == "does not hold"
     assert of(0.5, 0.6, 0.3, 0.4) == "does not hold"
     assert of(0.5) == "not decided here"
 

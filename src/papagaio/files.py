@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from papagaio.errors import Busy, NoSpace
 
-__all__ = ["disk_full_is_no_space", "lock", "need_space", "write", "write_array", "writing"]
+__all__ = [
+    "disk_full_is_no_space",
+    "lock",
+    "need_space",
+    "sweep",
+    "write",
+    "write_array",
+    "writing",
+]
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -59,6 +67,12 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a kill left of files that were being written in a folder."""
+    for cut_short in folder.glob(".*.part"):
+        cut_short.unlink()
 
 
 @contextmanager

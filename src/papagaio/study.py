@@ -167,8 +167,7 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
     save_weights(folder / "student.safetensors", student)
     files.write(folder / "scores.json", record.model_dump_json(indent=1))
     checkpoint.unlink(missing_ok=True)
-    for cut_short in folder.glob(".*.part"):  # by a kill
-        cut_short.unlink()
+    files.sweep(folder)
     return record
 
 

@@ -17,7 +17,7 @@ from papagaio import files
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.torch_module import digest_weights, load_weights, save_weights
-from papagaio.errors import BadSettings
+from papagaio.errors import BadImages, BadSettings
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
 from papagaio.images.source import Part, load
@@ -69,9 +69,9 @@ def teach(  # noqa: PLR0913  # as training
 ) -> None:
     """Teach a network true classes, phase after phase, in place.
 
-    Frozen layers in front of the first that learns are computed once a phase, where that fits into
-    memory. An interrupted teaching goes on: each phase leaves its weights in `folder`, under a name
-    that another start, seed, phase or set of images does not have.
+    Frozen layers in front of the first that learns are computed once a phase, where what they make
+    of all images stays below 6 GB. An interrupted teaching goes on: each phase leaves its weights
+    in `folder`, under a name that another start, seed, phase or set of images does not have.
 
     Args:
         student: the network, with its initial weights.
@@ -93,7 +93,10 @@ def teach(  # noqa: PLR0913  # as training
     one_hot = np.eye(_classes_of(student), dtype=np.float32)[labels]
     student.to(machine.use())
     known = hashlib.sha256(digest_weights(student.state_dict()).encode())
-    known.update(images.tobytes() + labels.tobytes() + repr((seed, machine)).encode())
+    for array in (images, labels):
+        known.update(np.ascontiguousarray(array).data)
+    # Another number of threads changes last digits; hours of teaching are worth more.
+    known.update(repr((seed, machine.device, machine.precision)).encode())
     for number, phase in enumerate(phases, 1):
         known.update(repr(phase).encode())
         kept = folder / f"phase-{number}-{known.hexdigest()[:8]}.safetensors"
@@ -116,6 +119,7 @@ def teach(  # noqa: PLR0913  # as training
         )
         save_weights(kept, student)
         checkpoint.unlink(missing_ok=True)
+        files.sweep(folder)
 
 
 def _split(
@@ -182,7 +186,7 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
     """Teach a network from named images, and leave the black box in its folder.
 
     Returns:
-        its accuracy on what it learned and, where there is one, on the test set.
+        its accuracy on what it learned, `train`, and, where there is one, on the test set, `test`.
 
     Raises:
         BadImages, BadSettings, Busy, NoSpace: see their texts.
@@ -194,9 +198,14 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
         names = images.classes
         classes = len(names) if names else int(images.truth.max()) + 1
         test = _read(lecture.test, "test", lecture, images.shape) if lecture.test else None
-        for labelled in (images, test):
-            if labelled is not None:
-                check_labels(labelled, classes)
+        sets = {"train": images} | ({"test": test} if test else {})
+        for labelled in sets.values():
+            check_labels(labelled, classes)
+        if test and names and test.classes and test.classes != names:
+            raise BadImages(
+                f"{lecture.test}: its classes are {', '.join(test.classes)}, those of "
+                f"{lecture.data} are {', '.join(names)}; both need the same, in the same order"
+            )
         device, why = choose_device(lecture.device)
         watch(remark(f"device {device}: {why}"))
         student = build_headed(
@@ -222,9 +231,8 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
         )
         save_taught(out, student, lecture.design, images.shape, names)
         return {
-            labelled.name: accuracy(predict(student, labelled.pixels, machine), labelled.truth)
-            for labelled in (images, test)
-            if labelled is not None
+            part: accuracy(predict(student, labelled.pixels, machine), labelled.truth)
+            for part, labelled in sets.items()
         }
 
 
@@ -285,6 +293,11 @@ def open_taught(rest: str, contract: Contract, identity: str | None = None) -> F
         raise BadSettings(
             f"{folder} takes images of {described.shape} and knows {described.classes} classes, "
             f"not {contract.shape} and {contract.classes}; see --input, --classes and --test"
+        )
+    if contract.class_names and described.class_names not in (None, contract.class_names):
+        raise BadSettings(
+            f"{folder} knows {', '.join(described.class_names)}, and the test set's classes are "
+            f"{', '.join(contract.class_names)}; both need the same, in the same order"
         )
     student = build_headed(described.design, "random", described.shape, described.classes, seed=0)
     try:

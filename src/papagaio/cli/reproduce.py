@@ -93,7 +93,7 @@ def thesis(
     OUT/thesis.html puts the thesis's numbers and the measured ones side by side.
     """
     from papagaio.cli.progress import watching
-    from papagaio.errors import BadSettings
+    from papagaio.errors import BadSettings, Diverged
     from papagaio.thesis.inputs import Weights
     from papagaio.thesis.plan import EXPERIMENTS, STUDIES
     from papagaio.thesis.run import Reproduction
@@ -131,7 +131,10 @@ def thesis(
     typer.echo(
         f"{len(result.trials)} trainings; {'complete' if result.complete else 'not complete'}"
     )
-    typer.echo(f"report: {out / 'thesis.html'}")
+    if (out / "thesis.html").exists():
+        typer.echo(f"report: {out / 'thesis.html'}")
+    if result.diverged:
+        raise Diverged("; ".join(result.diverged))
 
 
 def _several(words: str) -> list[str]:

@@ -52,7 +52,9 @@ def teach(
             "[default: 10,1e-3,all]",
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 32,
+    batch: Annotated[
+        int, typer.Option(min=3, help="Images a step; normalisation needs more than one.")
+    ] = 32,
     flip: Annotated[
         float, typer.Option(min=0, max=1, help="The probability that an image is mirrored.")
     ] = 0.0,

@@ -91,7 +91,7 @@ def check_labels(images: ImageSet, classes: int) -> None:
         row = int(outside.argmax())
         raise BadImages(
             f"{images.name}: label {images.truth[row]} of image {row} is out of range; "
-            f"the black box has {classes} classes, counted from 0 (see --classes)"
+            f"the black box has {classes} classes, counted from 0 (an audit takes --classes)"
         )
 
 

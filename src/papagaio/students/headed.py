@@ -14,7 +14,7 @@ from papagaio.blackboxes.torch_module import load_weights
 from papagaio.errors import BadSettings
 from papagaio.students.student import COLOURS, Form, Student
 
-__all__ = ["Design", "Head", "build_headed"]
+__all__ = ["Design", "Head", "build_headed", "fitting_weights"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,8 @@ def _features_of(body: nn.Module, shape: tuple[int, ...], design: Design) -> tor
     except (RuntimeError, ValueError, AssertionError) as error:
         raise BadSettings(f"{design.body} does not take images of {shape} ({error})") from error
     body.train(training)
-    if features.ndim != 4:
+    if features.ndim != 4 or (shape[1] == shape[2] and features.shape[2] != features.shape[3]):
+        # Square images make square planes, unless channels come last.
         raise BadSettings(f"{design.body} gives no planes of features; choose a convolutional one")
     found: torch.Size = features.shape[1:]
     return found
@@ -146,12 +147,21 @@ def _classifier(width: int, head: Head, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
-def _start_from(network: nn.Module, path: Path) -> None:
+def fitting_weights(network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file that a network has, by name and shape.
+
+    Raises:
+        BadSettings: there is no such file.
+    """
     own, state = network.state_dict(), load_weights(path)
     # A whole student's names have a word in front, a library's own lack one.
     state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
     state |= {f"features.{name}": t for name, t in state.items() if f"features.{name}" in own}
-    fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
+    return {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
+
+
+def _start_from(network: nn.Module, path: Path) -> None:
+    own, fitting = network.state_dict(), fitting_weights(network, path)
     missing = [n for n in own if n.startswith("features.") and n not in fitting]
     if missing:
         raise BadSettings(

@@ -36,6 +36,3 @@ def claims(result: ThesisResult) -> list[Claim]:
         Claim("C7", "VGG16 is the better student: its architecture, or its size?", *size(result)),
         Claim("C8", "Temperature must be left at 1.", *temperature(result)),
     ]
-
-
-_Judged = tuple[Verdict, str]

@@ -8,11 +8,11 @@ from papagaio.scores import Score
 from papagaio.thesis.plan import EXPERIMENTS
 from papagaio.thesis.records import Measured, ThesisResult, TrialRecord
 from papagaio.thesis.tables import accuracy_of, experiment_trials, mean_accuracy, number
-from papagaio.thesis.verdicts import Judged, Verdict, judged, shown, signed
+from papagaio.thesis.verdicts import Judged, ahead, judged, shown, signed
 
 __all__ = ["gap", "longer", "more_data", "transfer"]
 
-_CHANCE = 0.1
+_CHANCE = Score(0.1, 0.1, 0.1, 0)
 
 
 def transfer(result: ThesisResult) -> Judged:
@@ -22,8 +22,8 @@ def transfer(result: ThesisResult) -> Judged:
     if not measured:
         return "not decided here", "No experiment was run."
     words = "; ".join(f"experiment {n}: {shown(score)}" for n, score in measured.items())
-    text = f"Accuracy on CIFAR-10's test part, where chance is {_CHANCE:.2f}: {words}."
-    return judged([score.low > _CHANCE for score in measured.values()]), text
+    text = f"Accuracy on CIFAR-10's test part, where chance is {_CHANCE.value:.2f}: {words}."
+    return judged([ahead(score, _CHANCE) for score in measured.values()]), text
 
 
 def longer(result: ThesisResult) -> Judged:
@@ -42,15 +42,10 @@ def longer(result: ThesisResult) -> Judged:
         for epoch, test in tests.items()
     )
     text = f"Experiment 4 for longer, from {trial.initial} weights, one seed: {words}."
-    first, last = scores[0], scores[-1]
-    verdict: Verdict = "not decided here"
-    if last.low > first.high:
-        verdict = "holds"
-    elif last.high < first.low:
-        verdict = "does not hold"
-    else:
+    helped = ahead(scores[-1], scores[0])
+    if helped is None:
         text += " The intervals of the accuracies overlap: no harm, and no help to be seen."
-    return verdict, text
+    return judged([helped]), text
 
 
 def more_data(result: ThesisResult) -> Judged:
@@ -61,7 +56,7 @@ def more_data(result: ThesisResult) -> Judged:
         many, few = mean_accuracy(a), mean_accuracy(b)
         if not many or not few:
             continue
-        verdicts.append(many.low > few.high)
+        verdicts.append(ahead(many, few))
         words.append(
             f"{EXPERIMENTS[large][0]}: {shown(many)} from {a[0].images:,} images and {shown(few)} "
             f"from {b[0].images:,}, with distillation accuracies of {_agreement(a):.2f} and "

@@ -1,6 +1,8 @@
 """The claims that studies of their own decide: C2, C6, C7 and C8."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
 
 import numpy as np
 
@@ -8,38 +10,98 @@ from papagaio.scores import Score, over_seeds
 from papagaio.thesis.digits import ANGULAR, ROUND
 from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord
 from papagaio.thesis.tables import accuracy_of, experiment_trials, number
-from papagaio.thesis.verdicts import Judged, Verdict, judged, shown, signed
+from papagaio.thesis.verdicts import Judged, ahead, judged, shown, signed
 
 __all__ = ["crossing", "explosion", "size", "taxonomy", "temperature"]
 
-# A loss is called exploded where it is so many times its usual (median) value.
-_EXPLODED = 10
+# A loss is called exploded where it is so many times what a guess among ten classes costs.
+_EXPLODED = 5 * log(10)
 
 # Float32 probabilities give others at any temperature within this.
 _ROUNDING = 1e-4
+
+_NONE = Score(0, 0, 0, 0)
 
 # CIFAR-10's own classes.
 _VEHICLES, _ANIMALS = [0, 1, 8, 9], [2, 3, 4, 5, 6, 7]
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of a student, after an epoch, on some of CIFAR-10's images."""
+
+    epoch: int
+    where: str
+    loss: float
+    accuracy: float
+    worst_ten: float
+    logit: float
+
+
 def explosion(result: ThesisResult) -> Judged:
     """C2: does a loss explode while accuracy stays, and which change removes that?"""
-    large, small = experiment_trials(result, 1), experiment_trials(result, 2)
+    thesis = [*experiment_trials(result, 1), *experiment_trials(result, 2)]
     changed = [trial for trial in result.trials if trial.study == "explosion"]
-    if not large + small:
+    if not thesis:
         return "not decided here", "No VGG16 was trained by the thesis's recipe."
-    every = (*large, *small, *changed)
-    text = "On the first test images, after every epoch. "
+    every = (*thesis, *changed)
+    text = "On the first test images after every epoch, and on both parts at the marks. "
     text += f"{'; '.join(_largest_loss(trial) for trial in every)}.{_reaches(every)}"
-    exploded = [trial for trial in large + small if _exploded(trial)]
+    exploded = [trial for trial in thesis if _exploded(trial)]
     if not exploded:
-        text += f" No loss grew to {_EXPLODED} times its usual value by the thesis's recipe here"
-        return "not decided here", f"{text}, so there was no cause to find."
+        text += f" No loss grew beyond {_EXPLODED:.1f}, five times what a guess costs, by the "
+        return "not decided here", f"{text}thesis's recipe here, so there was no cause to find."
     # A change answers for the training that differs in it alone.
     first = exploded[0].material, exploded[0].seed
-    cures = [t.variant for t in changed if (t.material, t.seed) == first and not _exploded(t)]
-    text += f" What removes it: {', '.join(cures) or 'nothing that was tried'}."
+    tried = [trial for trial in changed if (trial.material, trial.seed) == first]
+    cures = [trial.variant for trial in tried if not _exploded(trial)]
+    none = "nothing that was tried" if tried else "not known, for nothing was tried on it"
+    text += f" What removes it: {', '.join(cures) or none}."
     return judged([_accuracy_stays(trial) for trial in exploded]), text
+
+
+def _looks(trial: TrialRecord) -> list[_Look]:
+    probes = [
+        _Look(
+            n,
+            "the first test images",
+            epoch.probe_loss,
+            epoch.probe_accuracy,
+            epoch.probe_worst_ten,
+            epoch.probe_logit,
+        )
+        for n, epoch in enumerate(trial.curve, 1)
+    ]
+    marks = [
+        _Look(m.epoch, f"the {m.part} part", m.loss, m.accuracy, m.worst_ten, m.largest_logit)
+        for m in trial.measured
+    ]
+    return probes + marks
+
+
+def _worst(trial: TrialRecord) -> _Look:
+    return max(_looks(trial), key=lambda look: look.loss)
+
+
+def _exploded(trial: TrialRecord) -> bool:
+    return _worst(trial).loss > _EXPLODED
+
+
+def _accuracy_stays(trial: TrialRecord) -> bool:
+    """Whether accuracy, where the loss is largest, is what it usually is in the second half."""
+    worst, half = _worst(trial), len(trial.curve) / 2
+    peers = [look for look in _looks(trial) if look.where == worst.where and look.epoch > half]
+    return bool(worst.accuracy > 0.9 * np.median([look.accuracy for look in peers]))
+
+
+def _largest_loss(trial: TrialRecord) -> str:
+    look, usual = _worst(trial), np.median([epoch.probe_loss for epoch in trial.curve])
+    return (
+        f"{trial.study}, {trial.variant}: largest loss {number(look.loss)} on {look.where} after "
+        f"epoch {look.epoch} of {len(trial.curve)} (usually {usual:.2f}); there the ten worst "
+        f"images carry {100 * look.worst_ten:.1f} % of it, the largest logit is "
+        f"{number(look.logit)} and accuracy {look.accuracy:.2f}"
+    )
 
 
 def _reaches(trials: Sequence[TrialRecord]) -> str:
@@ -58,30 +120,6 @@ def _reaches(trials: Sequence[TrialRecord]) -> str:
     return f" The largest logit that a test image could be brought to: {'; '.join(found)}."
 
 
-def _exploded(trial: TrialRecord) -> bool:
-    losses = [epoch.probe_loss for epoch in trial.curve]
-    return bool(max(losses) > _EXPLODED * np.median(losses))
-
-
-def _accuracy_stays(trial: TrialRecord) -> bool:
-    """Whether accuracy, where the loss is largest, is what it usually is in the second half."""
-    late = trial.curve[len(trial.curve) // 2 :]
-    worst = max(trial.curve, key=lambda epoch: epoch.probe_loss)
-    return bool(worst.probe_accuracy > 0.9 * np.median([epoch.probe_accuracy for epoch in late]))
-
-
-def _largest_loss(trial: TrialRecord) -> str:
-    losses = [epoch.probe_loss for epoch in trial.curve]
-    worst = int(np.argmax(losses))
-    at = trial.curve[worst]
-    return (
-        f"{trial.study}, {trial.variant}: largest loss {number(at.probe_loss)} after epoch "
-        f"{worst + 1} of {len(losses)} (median of all {np.median(losses):.2f}); there the ten "
-        f"worst images carry {100 * at.probe_worst_ten:.0f} % of it, the largest logit is "
-        f"{number(at.probe_logit)} and accuracy {at.probe_accuracy:.2f}"
-    )
-
-
 def taxonomy(result: ThesisResult) -> Judged:
     """C6: digits from kinds of letters, and CIFAR-10 from kinds of CIFAR-100's classes."""
     crossed = crossing(result.digits)
@@ -91,7 +129,7 @@ def taxonomy(result: ThesisResult) -> Judged:
         "angular digits"
         for recipe, (on_round, on_angular) in crossed.items()
     ]
-    leads = [lead.low > 0 for leads in crossed.values() for lead in leads]
+    leads = [ahead(lead, _NONE) for leads in crossed.values() for lead in leads]
     groups = [trial for trial in result.trials if trial.study == "superclasses"]
     words += [_of_groups(groups)] if groups else []
     if not words:
@@ -144,15 +182,11 @@ def size(result: ThesisResult) -> Judged:
         f"{t.body} ({t.parameters / 1e6:.1f} million parameters) {shown(accuracy_of(t.at('test')))}"
         for t in _best_first(trials)
     )
-    verdict: Verdict = "not decided here"
-    if own.low > rival.high:
-        verdict = "holds"
-    elif own.high < rival.low:
-        verdict = "does not hold"
-    better = [body for body, score in of.items() if score.low > own.high]
+    better = [body for body, score in of.items() if ahead(score, own)]
     text = f"All from random weights, large set, one seed: {rows}. The verdict is VGG16's against "
     text += "MobileNetV2. Better than VGG16, intervals apart, which its architecture and size do "
-    return verdict, f"{text}not explain: {', '.join(better) or 'none'}."
+    text += f"not explain: {', '.join(better) or 'none'}."
+    return judged([ahead(own, rival)]), text
 
 
 def temperature(result: ThesisResult) -> Judged:

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from papagaio import files
 from papagaio.asking import ask
 from papagaio.blackboxes.contract import Contract
-from papagaio.blackboxes.torch_module import digest_weights, load_weights
+from papagaio.blackboxes.torch_module import digest_weights
 from papagaio.errors import BadSettings
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
@@ -21,7 +21,7 @@ from papagaio.images.source import load
 from papagaio.ledger import Ledger
 from papagaio.progress import Watch
 from papagaio.responses import centred_log
-from papagaio.students.headed import build_headed
+from papagaio.students.headed import build_headed, fitting_weights
 from papagaio.students.student import Student
 from papagaio.teaching import Phase, save_taught, taught_box, teach
 from papagaio.thesis.options import Options
@@ -214,11 +214,13 @@ def _teacher(
     design = options.design
     if weights.stand_in is not None:
         student = build_headed(design, str(weights.stand_in), _SHAPE, _CLASSES, seed=0)
-        missing = student.network.state_dict().keys() - load_weights(weights.stand_in).keys()
+        fitting = fitting_weights(student.network, weights.stand_in)
+        missing = student.network.state_dict().keys() - fitting.keys()
         if missing:
             raise BadSettings(
-                f"{weights.stand_in}: {min(missing)} is missing ({len(missing)} in all); a "
-                "stand-in is the whole teacher, dense layers included, as the options have it"
+                f"{weights.stand_in}: {min(missing)} is missing or of another shape "
+                f"({len(missing)} in all); a stand-in is the whole teacher, dense layers included, "
+                "as the options have it"
             )
         return student
     initial = weights.of(design.body, options.teacher.weights)

@@ -15,6 +15,8 @@ __all__ = ["Options", "Scale", "read_options"]
 
 Scale = Literal["full", "small"]
 Count = Annotated[int, Field(ge=1)]
+# Normalisation needs two images a step, and nearly equal batches of three have them.
+Batch = Annotated[int, Field(ge=3)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weights = Literal["imagenet", "random"]
@@ -48,7 +50,7 @@ class Teacher(_Table):
     """Both phases of the teacher."""
 
     weights: Weights
-    batch: Count
+    batch: Batch
     first_epochs: Count
     first_rate: Rate
     second_epochs: Count
@@ -65,7 +67,7 @@ class Students(_Table):
     vgg16: Weights
     mobilenet_v2: Weights
     rate: Rate
-    batch: Count
+    batch: Batch
     epochs: Count
     marks: tuple[Count, ...] = Field(min_length=1)
 
@@ -88,7 +90,7 @@ class Studies(_Table):
 
     longer: tuple[Count, ...] = Field(min_length=1)
     similar: tuple[str, ...]
-    temperatures: tuple[Annotated[float, Field(gt=0)], ...]
+    temperatures: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
     superclass_images: Count
     digit_seeds: Count
 

@@ -129,7 +129,7 @@ class DigitRecord(_Record):
 
 
 class ThesisResult(_Record):
-    """One reproduction."""
+    """One reproduction; `diverged` names the trainings whose loss stopped being finite."""
 
     papagaio: str
     command: str
@@ -141,6 +141,7 @@ class ThesisResult(_Record):
     options: Options
     teacher: TeacherRecord | None
     trials: list[TrialRecord]
+    diverged: list[str] = []
     digits: list[DigitRecord]
 
 
@@ -153,4 +154,7 @@ def read_thesis(path: Path) -> ThesisResult:
     try:
         return ThesisResult.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise BadSettings(f"{path}: no result of a reproduction of this version") from error
+        raise BadSettings(
+            f"{path}: no result of a reproduction of this version; move it away, or name another "
+            "--out"
+        ) from error

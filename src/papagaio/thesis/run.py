@@ -20,7 +20,7 @@ from papagaio.thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
 from papagaio.thesis.options import Options, Scale, read_options
 from papagaio.thesis.page import write_pages
 from papagaio.thesis.plan import EXPERIMENTS, STUDIES, Planner, Study
-from papagaio.thesis.records import ThesisResult, TrialRecord, read_thesis
+from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
 from papagaio.thesis.trials import Ground, Trial, run_trial
 from papagaio.training.machine import Machine, Precision, choose_device, cores
 from papagaio.training.precision import settled_precision
@@ -73,7 +73,7 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
         BadSettings, BadImages, Busy, NoSpace: see their texts.
     """
     options = read_options(wanted.scale, wanted.options)
-    _check_files(wanted, options)
+    _check(wanted, options)
     with files.lock(wanted.out / ".lock"):
         log = Log(wanted.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
@@ -81,36 +81,65 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
         digits = earlier.digits if earlier else []
         if "taxonomy" in wanted.studies:
             digits = study_digits(options.studies.digit_seeds, wanted.out / "digits", watch)
-        inputs: Inputs | None = None
-        trials: list[Trial] = []
-        found: list[TrialRecord] = []
+        done = _Done(digits)
         try:
-            if wanted.experiments or set(wanted.studies) - {"taxonomy"}:
-                inputs, trials = _planned(wanted, options, watch)
-                ground = Ground(wanted.out / "trials", inputs.parts, inputs.probed)
-                for one in _run(wanted, ground, trials, watch):
-                    found.append(one)
-                    log.note("trained", study=one.study, variant=one.variant, seed=one.seed)
+            _work(wanted, options, done, log, watch)
         finally:
             # An interrupted run, too, shows what it has; one that found nothing changes nothing.
-            teacher = inputs.teacher if inputs else earlier and earlier.teacher
-            result = ThesisResult(
-                papagaio=__version__,
-                command=command_line(),
-                started=log.begun,
-                seconds=log.seconds,
-                scale=wanted.scale,
-                complete=len(found) == len(trials),
-                machine=machine_record(_machine(wanted), wanted.workers),
-                options=options,
-                teacher=teacher,
-                trials=_joined(earlier.trials if earlier else [], found),
-                digits=digits,
-            )
-            if found or digits:
+            result = _result(wanted, options, done, earlier, log)
+            if done.found or done.diverged or done.digits:
                 write_pages(result, wanted.out)
             log.note("ended", complete=result.complete)
     return result
+
+
+@dataclass
+class _Done:
+    """What a run has found so far; `wanted` is how many trials, once they are planned."""
+
+    digits: list[DigitRecord]
+    inputs: Inputs | None = None
+    wanted: int | None = None
+    found: list[TrialRecord] = field(default_factory=list)
+    diverged: list[str] = field(default_factory=list)
+
+
+def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: Watch) -> None:
+    """Do what is wanted; `done` fills as it goes, for the end may come at any moment."""
+    if not wanted.experiments and not set(wanted.studies) - {"taxonomy"}:
+        done.wanted = 0
+        return
+    done.inputs, trials = _planned(wanted, options, watch)
+    done.wanted = len(trials)
+    ground = Ground(wanted.out / "trials", done.inputs.parts, done.inputs.probed)
+    for trial, ended in _run(wanted, ground, trials, watch):
+        if isinstance(ended, str):
+            done.diverged.append(f"{trial.study}, {trial.variant}, seed {trial.seed}: {ended}")
+        else:
+            done.found.append(ended)
+        what = "diverged" if isinstance(ended, str) else "trained"
+        log.note(what, study=trial.study, variant=trial.variant, seed=trial.seed)
+
+
+def _result(
+    wanted: Reproduction, options: Options, done: _Done, earlier: ThesisResult | None, log: Log
+) -> ThesisResult:
+    machine = machine_record(_machine(wanted), wanted.workers)
+    return ThesisResult(
+        papagaio=__version__,
+        command=command_line(),
+        started=log.begun,
+        seconds=log.seconds,
+        scale=wanted.scale,
+        complete=len(done.found) == done.wanted,
+        # Each trial has the precision that was chosen for its architecture.
+        machine=machine.model_copy(update={"precision": wanted.precision}),
+        options=options,
+        teacher=done.inputs.teacher if done.inputs else earlier and earlier.teacher,
+        trials=_joined(_comparable(earlier, done.inputs), done.found),
+        diverged=done.diverged,
+        digits=done.digits,
+    )
 
 
 def _earlier(wanted: Reproduction, options: Options) -> ThesisResult | None:
@@ -118,6 +147,15 @@ def _earlier(wanted: Reproduction, options: Options) -> ThesisResult | None:
     path = wanted.out / "thesis.json"
     found = read_thesis(path) if path.exists() else None
     return found if found and (found.options, found.scale) == (options, wanted.scale) else None
+
+
+def _comparable(earlier: ThesisResult | None, inputs: Inputs | None) -> list[TrialRecord]:
+    """What an earlier run trained, unless it was another teacher's answers that it learned."""
+    if earlier is None:
+        return []
+    if inputs and earlier.teacher and earlier.teacher.identity != inputs.teacher.identity:
+        return []
+    return earlier.trials
 
 
 def _joined(earlier: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -128,14 +166,22 @@ def _joined(earlier: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> list[
 
     # Later ones replace earlier ones.
     every = {key(record): record for record in (*earlier, *now)}
-    return sorted(every.values(), key=lambda r: (not r.study.startswith("experiment"), r.study))
+
+    def place(record: TrialRecord) -> tuple[object, ...]:
+        return not record.study.startswith("experiment"), record.study, record.seed
+
+    return sorted(every.values(), key=place)
 
 
-def _check_files(wanted: Reproduction, options: Options) -> None:
-    """Find out before anything is written whether a file of weights or of images is missing."""
+def _check(wanted: Reproduction, options: Options) -> None:
+    """Find out before anything is written whether something that will be needed is not there."""
+    choose_device(wanted.device)
     if wanted.data_dir is not None:
         for name in IMAGE_SETS:
             open_source(name, data_dir=wanted.data_dir)
+    if "similar" in wanted.studies:
+        for body in options.studies.similar:
+            build_headed(Design(body), "random", (32, 32, 3), 10, seed=0)
     starts = {"VGG16": options.students.vgg16, "MobileNetV2": options.students.mobilenet_v2}
     if wanted.weights.stand_in is None:
         wanted.weights.of(BODIES["VGG16"], options.teacher.weights)
@@ -177,8 +223,8 @@ def _planned(wanted: Reproduction, options: Options, watch: Watch) -> tuple[Inpu
 
 def _run(
     wanted: Reproduction, ground: Ground, trials: Sequence[Trial], watch: Watch
-) -> Iterator[TrialRecord]:
-    """Train what is missing; a training that diverges is remarked, and the others go on."""
+) -> Iterator[tuple[Trial, TrialRecord | str]]:
+    """Train what is missing, and give each record, or the words of why a training diverged."""
     longest_first = sorted(trials, key=_cost, reverse=True) if wanted.workers > 1 else trials
     once = {ground.id_of(trial): trial for trial in longest_first}
     jobs = [partial(_identified, ground, trial) for trial in once.values()]
@@ -189,11 +235,12 @@ def _run(
             done += 1
             if isinstance(found, str):
                 watch(remark(f"{trial.study}, {trial.variant}: {found}"))
+                yield trial, found
                 continue
             record = trial.of(found)
             note = f"{record.study}, {record.variant}: accuracy {record.at('test').accuracy:.3f}"
             watch(Step("trials", done, len(trials), "trials", note))
-            yield record
+            yield trial, record
 
 
 def _identified(ground: Ground, trial: Trial, watch: Watch) -> tuple[str, TrialRecord | str]:

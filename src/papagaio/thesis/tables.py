@@ -205,24 +205,30 @@ def accuracy_of(one: Measured) -> Score:
 def is_reduced(options: Options) -> bool:
     """Whether anything is smaller than the thesis has it."""
     full = read_options()
-    images, students = (options.images, full.images), (options.students, full.students)
-    return (
-        any(getattr(images[0], n) < getattr(images[1], n) for n in ("large", "small", "owned"))
-        or images[0].evaluated < images[1].evaluated
-        or students[0].epochs < students[1].epochs
+    sizes = (
+        *((options.images, full.images, n) for n in ("large", "small", "owned", "evaluated")),
+        *((options.teacher, full.teacher, n) for n in ("first_epochs", "second_epochs")),
+        (options.students, full.students, "epochs"),
     )
+    return any(getattr(here, name) < getattr(there, name) for here, there, name in sizes)
 
 
 def _note(result: ThesisResult, number: int) -> str:
     """What is not as in the thesis."""
     words = []
-    images, students = result.options.images, result.options.students
-    if is_reduced(result.options):
-        words.append(
-            f"SMALL SCALE, every measured number: {images.large:,} images for 50,000, "
-            f"{images.small:,} for 10,000, {students.epochs} epochs for 100, "
-            f"{images.evaluated:,} images of each part of CIFAR-10."
+    options = result.options
+    images, students, teacher = options.images, options.students, options.teacher
+    if is_reduced(options):
+        sizes = (
+            f"{images.large:,} images for 50,000, {images.small:,} for 10,000, {students.epochs} "
+            f"epochs for 100, {images.evaluated:,} images of each part of CIFAR-10"
         )
+        if result.teacher and not result.teacher.stand_in:
+            sizes += (
+                f", the teacher from {images.owned:,} images in {teacher.first_epochs} and "
+                f"{teacher.second_epochs} epochs"
+            )
+        words.append(f"SMALL SCALE, every measured number: {sizes}.")
     if result.teacher and result.teacher.stand_in:
         words.append(f"The teacher is a STAND-IN, not the thesis's ({result.teacher.name}).")
     trials = experiment_trials(result, number - 1) if number > 1 else []

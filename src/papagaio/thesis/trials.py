@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy.special import logsumexp
 
-from papagaio import files
+from papagaio import __version__, files
 from papagaio.blackboxes.torch_module import save_weights
 from papagaio.progress import Watch, unwatched
 from papagaio.students.headed import Design, build_headed
@@ -106,14 +106,15 @@ class Ground:
     def id_of(self, trial: Trial) -> str:
         """A trial's name: readable, and another where anything that decides its result differs.
 
-        Its study decides nothing (two may share a training), and neither does the
-        number of threads, beyond the last digits.
+        Its study decides nothing (two may share a training), and neither does the number of
+        threads, beyond the last digits.
         """
         what = asdict(trial) | {
             "material": trial.material.digest,
             "weights": _digest_of(trial.weights),
             "machine": (trial.machine.device, trial.machine.precision),
-            "measured on": [part.size for part in self.parts] + [self.probed],
+            "measured on": [part.size for part in self.parts] + [self.probed, _REACHING],
+            "papagaio": __version__,
         }
         del what["study"], what["variant"]
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
@@ -193,6 +194,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
     # Last of all: a trial with a record is finished.
     files.write(folder / "record.json", record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
+    files.sweep(folder)
     return record
 
 

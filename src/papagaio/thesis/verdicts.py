@@ -5,7 +5,7 @@ from typing import Literal
 
 from papagaio.scores import Score
 
-__all__ = ["Judged", "Verdict", "judged", "shown", "signed"]
+__all__ = ["Judged", "Verdict", "ahead", "judged", "shown", "signed"]
 
 Verdict = Literal["holds", "holds in part", "does not hold", "not decided here"]
 
@@ -13,11 +13,20 @@ Verdict = Literal["holds", "holds in part", "does not hold", "not decided here"]
 Judged = tuple[Verdict, str]
 
 
-def judged(verdicts: Sequence[bool]) -> Verdict:
-    """One verdict of several."""
+def ahead(one: Score, other: Score) -> bool | None:
+    """Whether one lies above the other, intervals apart; None where they cannot be told apart."""
+    if one.low > other.high:
+        return True
+    return False if one.high < other.low else None
+
+
+def judged(verdicts: Sequence[bool | None]) -> Verdict:
+    """One verdict of several, of which None are those that cannot be told."""
     if all(verdicts):
         return "holds"
-    return "holds in part" if any(verdicts) else "does not hold"
+    if any(verdicts):
+        return "holds in part"
+    return "does not hold" if False in verdicts else "not decided here"
 
 
 def shown(score: Score) -> str:
