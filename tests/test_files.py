@@ -223,3 +223,12 @@ def test_an_exception_lets_go(tmp_path: Path, stop: type[BaseException]) -> None
     with pytest.raises(stop), files.lock(tmp_path / ".lock"):
         raise stop
     assert is_free(tmp_path / ".lock")
+
+
+def test_what_a_kill_left_half_written_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    left = tmp_path / ".checkpoint.123.part"
+    kept = [tmp_path / name for name in ("checkpoint", ".lock", "notes.part")]
+    for path in (left, *kept):
+        path.write_bytes(b"x")
+    files.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)

@@ -17,6 +17,7 @@ import papagaio.teaching as teaching_module
 import papagaio.thesis.run as run_module
 from papagaio.audit.log import Log
 from papagaio.blackboxes.torch_module import save_weights
+from papagaio.cli.main import main
 from papagaio.errors import BadImages, BadSettings, Diverged
 from papagaio.progress import Step, Watch, unwatched
 from papagaio.students.headed import Design, Head, build_headed
@@ -337,6 +338,25 @@ def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
         ("c", "c"),
     ]
     assert [step.task for step in told if step.total == 0] == ["a, thesis: not finite in epoch 3"]
+
+
+def test_a_training_that_diverged_ends_the_command_with_1(
+    tmp_path: Path,
+    stored: ThesisResult,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After what the others gave, and without a report that was not written."""
+    words = "experiment 2, thesis, seed 0: the loss stopped being finite"
+    ended = stored.model_copy(update={"diverged": [words], "complete": False})
+    monkeypatch.setattr(run_module, "reproduce", lambda *_: ended)
+    monkeypatch.setattr("sys.argv", ["papagaio", "reproduce", "thesis", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert end.value.code == 1
+    assert said.err.splitlines()[-1] == f"papagaio: {words}"
+    assert said.out == f"{len(stored.trials)} trainings; not complete\n"
 
 
 # groups and figures

@@ -46,6 +46,7 @@ from papagaio.thesis.records import (
 from papagaio.thesis.superclasses import GROUPS, rows_of
 from papagaio.thesis.tables import mean_accuracy, tables, to_csv, to_markdown
 from papagaio.thesis.trials import Ground, Material, Part, Trial, measured, run_trial
+from papagaio.thesis.verdicts import ahead, judged
 from papagaio.training.loop import Batch, optimisers_for, training_step
 from papagaio.training.losses import targets_of
 from papagaio.training.machine import Machine
@@ -353,6 +354,34 @@ def test_a_teacher_that_was_taught_for_less_is_small_scale_too(
     assert "the teacher from 50,000 images in 10 and 2 epochs" in note
     full = stored.model_copy(update={"options": read_options()})
     assert "SMALL SCALE" not in tables(full)[0].note
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([True, True], "holds"),
+        ([True, None], "holds in part"),
+        ([True, False], "holds in part"),
+        ([False, None], "does not hold"),
+        ([None, None], "not decided here"),
+    ],
+)
+def test_what_cannot_be_told_neither_shows_nor_refutes(
+    verdicts: list[bool | None], expected: str
+) -> None:
+    assert judged(verdicts) == expected
+    assert judged(verdicts[::-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.6, 0.7, True), (0.5, 0.7, None), (0.4, 0.6, None), (0.1, 0.5, None), (0.1, 0.3, False)],
+)
+def test_one_is_ahead_of_another_where_intervals_part(
+    low: float, high: float, *, expected: bool | None
+) -> None:
+    other = Score(0.45, 0.4, 0.5, 100)
+    assert ahead(Score((low + high) / 2, low, high, 100), other) is expected
 
 
 def test_what_was_not_run_says_so(stored: ThesisResult) -> None:

@@ -89,7 +89,7 @@ def thesis(
     """Reproduce the thesis that Papagaio grew out of: teacher, experiments, tables, claims.
 
     Without options it downloads CIFAR-10, CIFAR-100 and ImageNet weights and does everything:
-    about three days on two cores without a GPU, one to two hours with --scale small.
+    about three days on two cores without a GPU, about two hours with --scale small.
     OUT/thesis.html puts the thesis's numbers and the measured ones side by side.
     """
     from papagaio.cli.progress import watching

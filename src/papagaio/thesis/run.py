@@ -95,11 +95,11 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
 
 @dataclass
 class _Done:
-    """What a run has found so far; `wanted` is how many trials, once they are planned."""
+    """What a run has found so far; `planned` is how many trials, once that is known."""
 
     digits: list[DigitRecord]
     inputs: Inputs | None = None
-    wanted: int | None = None
+    planned: int | None = None
     found: list[TrialRecord] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
 
@@ -107,10 +107,10 @@ class _Done:
 def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: Watch) -> None:
     """Do what is wanted; `done` fills as it goes, for the end may come at any moment."""
     if not wanted.experiments and not set(wanted.studies) - {"taxonomy"}:
-        done.wanted = 0
+        done.planned = 0
         return
     done.inputs, trials = _planned(wanted, options, watch)
-    done.wanted = len(trials)
+    done.planned = len(trials)
     ground = Ground(wanted.out / "trials", done.inputs.parts, done.inputs.probed)
     for trial, ended in _run(wanted, ground, trials, watch):
         if isinstance(ended, str):
@@ -131,7 +131,7 @@ def _result(
         started=log.begun,
         seconds=log.seconds,
         scale=wanted.scale,
-        complete=len(done.found) == done.wanted,
+        complete=len(done.found) == done.planned,
         # Each trial has the precision that was chosen for its architecture.
         machine=machine.model_copy(update={"precision": wanted.precision}),
         options=options,
