@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from papagaio.cli.main import main
+
+# A shell's background job ignores Ctrl-C, and so would every command that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = Path(sys.executable).with_name("papagaio")
 PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision) \w+: )")
