@@ -612,6 +612,18 @@ def test_the_black_boxs_own_weights_are_no_start_for_a_copy(tiny: Tiny, papagaio
 # Options.
 
 
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_a_student_that_does_not_take_the_images_is_named_before_anything_is_spent(
+    tiny: Tiny, papagaio: Papagaio, precision: str
+) -> None:
+    ended = papagaio(*tiny.audit(students="torchvision/squeezenet1_1", precision=precision))
+
+    assert ended.code == 2
+    assert "squeezenet1_1 does not take images of 8 x 8" in ended.complaint
+    assert tiny.asked() == []
+    assert not tiny.out.exists()
+
+
 @pytest.mark.parametrize("budget", [0, -3, 15, 1_000_000])
 def test_a_budget_that_the_set_cannot_fill_says_how_many_images_there_are(
     tiny: Tiny, papagaio: Papagaio, budget: int

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,21 @@ def test_doctor_says_versions_device_and_that_nothing_is_missing(papagaio: Papag
     assert ended.code == 0
     for word in ("torch\t", "torchvision\t", "device\t", "processor\t", "nothing is missing"):
         assert word in ended.stdout
+
+
+def test_doctor_does_not_call_the_demos_packages_nothing(
+    papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(name: str) -> str:
+        if name == "matplotlib":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("papagaio.cli.doctor.version", found)
+    ended = papagaio("doctor")
+    assert ended.code == 0
+    assert "matplotlib\tmissing" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "nothing but the demo's is missing"
 
 
 def test_without_arguments_it_shows_the_verbs(papagaio: Papagaio) -> None:

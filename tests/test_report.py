@@ -11,9 +11,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from papagaio.report.cautions import cautions
-from papagaio.report.headline import answer
+from papagaio.report.headline import answer, headline
 from papagaio.report.numbers import nats, ratio, share
-from papagaio.report.page import headline, render, write_report
+from papagaio.report.page import render, write_report
 from papagaio.report.plot import spread
 from papagaio.report.series import series
 from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Result, Scores, read_result

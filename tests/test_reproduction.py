@@ -100,13 +100,15 @@ def test_a_precision_is_measured_once(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("papagaio.training.precision.precision_for", measure)
     kept, told = tmp_path / "precisions.json", list[Step]()
     images = np.zeros((2, 8, 8, 3), np.uint8)
-    for name in ("a", "a", "b", "a"):
-        machine = settled_precision(
-            kept, name, nn.Identity, images, Machine(threads=3), told.append
-        )
-        assert machine == Machine(precision="bfloat16", threads=3)
-    assert len(measured) == 2
-    assert json.loads(kept.read_text()) == {"a": "bfloat16", "b": "bfloat16"}
+    for name, device in (("a", "cpu"), ("a", "cpu"), ("b", "cpu"), ("a", "mps"), ("a", "cpu")):
+        given = Machine(device, threads=3)
+        machine = settled_precision(kept, name, nn.Identity, images, given, told.append)
+        assert machine == replace(given, precision="bfloat16")
+    assert len(measured) == 3
+    # What was measured on a processor says nothing of a graphics card.
+    assert json.loads(kept.read_text()) == dict.fromkeys(
+        ("a on cpu", "b on cpu", "a on mps"), "bfloat16"
+    )
     assert "precision bfloat16 for a: it was so" in told[0].task
 
 
@@ -250,8 +252,10 @@ def test_records_of_earlier_runs_stay_beside_those_of_this_one(stored: ThesisRes
     one, four = by_study["experiment 1"], by_study["experiment 4"]
     again = four.model_copy(update={"seconds": 1.0})
     other_seed = four.model_copy(update={"seed": 1})
+    other_images = four.model_copy(update={"material": "large"})
     joined = run_module._joined([four, one], [again, other_seed, by_study["longer"]])
     assert [t.study for t in joined] == ["experiment 1", "experiment 4", "experiment 4", "longer"]
+    assert len(run_module._joined([four], [other_images])) == 2
     assert again in joined
     assert four not in joined
 
@@ -269,10 +273,9 @@ def test_what_was_learned_of_another_teacher_is_not_shown_beside_this_one(
     assert teacher is not None
     same: Any = SimpleNamespace(teacher=teacher)
     other: Any = SimpleNamespace(teacher=teacher.model_copy(update={"identity": "another"}))
-    assert run_module._comparable(stored, same) == stored.trials
-    assert run_module._comparable(stored, other) == []
-    assert run_module._comparable(stored, None) == stored.trials
-    assert run_module._comparable(None, None) == []
+    assert run_module._is_comparable(stored, same)
+    assert not run_module._is_comparable(stored, other)
+    assert run_module._is_comparable(stored, None)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +284,7 @@ def test_what_was_learned_of_another_teacher_is_not_shown_beside_this_one(
 def test_a_run_that_planned_nothing_yet_is_not_complete(
     tmp_path: Path, stored: ThesisResult, found: int, wanted: int | None, *, complete: bool
 ) -> None:
-    done = run_module._Done([], None, wanted, stored.trials[:found], ["a, thesis, seed 0: broke"])
+    done = run_module._Done([], None, wanted, stored.trials[:found], {"a, thesis, seed 0": "broke"})
     reproduction = Reproduction(tmp_path, precision="bfloat16")
     log = Log(tmp_path / "log.jsonl")
     result = run_module._result(reproduction, stored.options, done, None, log)
@@ -340,23 +343,62 @@ def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
     assert [step.task for step in told if step.total == 0] == ["a, thesis: not finite in epoch 3"]
 
 
-def test_a_training_that_diverged_ends_the_command_with_1(
+def test_a_training_that_diverged_ends_the_command_with_1_after_the_others_are_written(
     tmp_path: Path,
     stored: ThesisResult,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """After what the others gave, and without a report that was not written."""
-    words = "experiment 2, thesis, seed 0: the loss stopped being finite"
-    ended = stored.model_copy(update={"diverged": [words], "complete": False})
-    monkeypatch.setattr(run_module, "reproduce", lambda *_: ended)
-    monkeypatch.setattr("sys.argv", ["papagaio", "reproduce", "thesis", "--out", str(tmp_path)])
+    name = "experiment 2, thesis, torchvision/vgg16, seed 0"
+
+    def work(_: object, __: object, done: run_module._Done, *___: object) -> None:
+        done.planned = 2
+        done.found.append(stored.trials[0])
+        done.diverged[name] = "the loss stopped being finite"
+
+    monkeypatch.setattr(run_module, "_check", lambda *_: None)
+    monkeypatch.setattr(run_module, "_work", work)
+    options = ["--scale", "small", "--studies", "none", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["papagaio", "reproduce", "thesis", *options])
     with pytest.raises(SystemExit) as end:
         main()
-    said = capsys.readouterr()
     assert end.value.code == 1
-    assert said.err.splitlines()[-1] == f"papagaio: {words}"
-    assert said.out == f"{len(stored.trials)} trainings; not complete\n"
+    page = tmp_path / "thesis.html"
+    words = f"{name}: the loss stopped being finite"
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"papagaio: {words}; {page} is without it"
+    assert words in page.read_text()
+    left = read_thesis(tmp_path / "thesis.json")
+    assert (left.trials, left.diverged, left.complete) == ([stored.trials[0]], [words], False)
+
+
+def test_what_diverged_stays_told_until_it_is_tried_again(stored: ThesisResult) -> None:
+    two, four = (
+        next(t for t in stored.trials if (t.study, t.variant) == (f"experiment {n}", "thesis"))
+        for n in (2, 4)
+    )
+    before = [f"{run_module._name_of(trial)}: broke" for trial in (two, four)]
+    again = run_module._Done([], found=[two], diverged={"another": "broke too"})
+    assert run_module._diverged(before, again) == [before[1], "another: broke too"]
+
+
+def test_a_run_that_found_nothing_leaves_what_an_earlier_one_wrote(
+    tmp_path: Path, stored: ThesisResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = stored.model_copy(update={"options": read_options("small"), "complete": True})
+    (tmp_path / "thesis.json").write_text(earlier.model_dump_json())
+    before = (tmp_path / "thesis.json").read_bytes()
+
+    def work(*_: object) -> None:
+        raise BadSettings("a stand-in that does not fit")
+
+    monkeypatch.setattr(run_module, "_check", lambda *_: None)
+    monkeypatch.setattr(run_module, "_work", work)
+    wanted = Reproduction(tmp_path, scale="small", studies=())
+    with pytest.raises(BadSettings):
+        run_module.reproduce(wanted)
+    assert (tmp_path / "thesis.json").read_bytes() == before
+    assert not (tmp_path / "thesis.html").exists()
 
 
 # groups and figures

@@ -64,14 +64,16 @@ def test_what_was_never_shown_is_not_derived(
 
 
 @pytest.mark.parametrize("shown", RESPONSES)
-def test_what_was_shown_is_given_back_unchanged(shown: Response) -> None:
-    full = rows([0.123456, 0.876544], [0.5, 0.5])
+def test_an_answer_of_a_weak_form_is_worth_what_one_derived_to_it_is(shown: Response) -> None:
+    full = rows([0.004, 0.3, 0.696], [0.123456, 0.5, 0.376544])
 
-    answers = derive(full, shown, shown)
+    derived = derive(full, "probabilities", shown)
+    given = derive(derived.scores, shown, shown)
 
-    assert answers.scores.tobytes() == full.tobytes()
-    assert answers.known.all()
-    assert answers.asked.tolist() == [0, 1]
+    assert given.scores.tobytes() == derived.scores.tobytes()
+    np.testing.assert_array_equal(given.known, derived.known)
+    np.testing.assert_array_equal(complete(given), complete(derived))
+    assert given.asked.tolist() == [0, 1]
 
 
 def test_top_three_by_hand() -> None:

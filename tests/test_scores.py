@@ -114,7 +114,7 @@ def test_one_seed_keeps_the_interval_over_images() -> None:
 
 def test_per_class_counts_each_class_alone_and_an_absent_one_not_at_all() -> None:
     labels = np.where(LABELS == 3, 4, LABELS)
-    found = scores.per_class(scores.accuracy, STUDENT, labels)
+    found = scores.accuracy_per_class(STUDENT, labels)
     matrix = metrics.confusion_matrix(labels, STUDENT.argmax(1), labels=range(10))
     assert found[3] is None
     assert found[4] is not None

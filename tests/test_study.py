@@ -16,7 +16,7 @@ from scipy.special import softmax
 from papagaio import scores, study
 from papagaio.errors import Diverged
 from papagaio.progress import Step
-from papagaio.result import CellRecord
+from papagaio.result import CellRecord, Figure
 from papagaio.students.named import build_student
 from papagaio.students.student import Student
 from papagaio.study import Cell, Material, Study, run_cell, run_cells
@@ -329,7 +329,7 @@ def test_a_students_file_answers_as_its_scores_were_taken(
     labels = np.load(lab.study.labels)
     measured = scores.score_student(found, np.load(lab.study.test.answers), labels)
     for name, score in measured.items():
-        assert getattr(record.scores, name) == study.figure(score)
+        assert getattr(record.scores, name) == Figure.of(score)
 
 
 @pytest.mark.parametrize(("shape", "loss", "augmentation"), COPIES)

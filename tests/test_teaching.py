@@ -85,7 +85,7 @@ def test_a_taught_black_box_is_audited_like_any_other(
         ({"phase": "2,3,all"}, "a rate between 0 and 1"),
         ({"phase": "2,1e-3,900"}, "900 layers cannot be trained"),
         ({"head": "wide"}, "write widths as 256,128, or none"),
-        ({"pooling": "max"}, "say mean or flatten"),
+        ({"pooling": "max"}, "Invalid value for '--pooling'"),
         ({"body": "torchvision/vgg61"}, "not to be had"),
         ({"data": "nothing.npz"}, "no such folder"),
         ({"test": "nothing.npz"}, "no such folder"),
@@ -100,6 +100,7 @@ def test_bad_words_are_one_clear_line(
     ended = papagaio(*teach(pictures, tmp_path / "box", **changes))
     assert ended.code == 2
     assert message in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "box").exists()
 
 
 def test_a_folder_that_was_not_taught_is_no_black_box(tmp_path: Path) -> None:

@@ -166,9 +166,7 @@ def fake_inputs() -> Inputs:
         name="t", stand_in=False, parameters=1, identity="i", measured=[], temperature_errors={}
     )
     small, own = replace(material, name="small"), replace(material, name="own")
-    return Inputs(
-        teacher, material, small, own, (), 10, {"plants": replace(material, name="plants")}
-    )
+    return Inputs(teacher, material, small, own, (), {"plants": replace(material, name="plants")})
 
 
 def everything(options: Options) -> list[Any]:
@@ -732,8 +730,8 @@ def test_two_parts_share_a_training_and_other_settings_do_not(tmp_path: Path) ->
         ids.add(ground.id_of(replace(trial, weights=path)))
     assert len(ids) == 2
     record = run_trial(ground, trial)
-    other = ground.finished(replace(trial, study="similar", variant="x"))
-    assert other is not None
+    again = replace(trial, study="similar", variant="x")
+    other = again.of(run_trial(ground, again))
     assert (other.study, other.variant) == ("similar", "x")
     assert other.model_copy(update={"study": record.study, "variant": record.variant}) == record
 
@@ -827,7 +825,7 @@ def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
     [
         (["--experiment", "5"], "there are 1, 2, 3 and 4"),
         (["--study", "astrology"], "there are beyond, in-scope"),
-        (["--scale", "huge"], "say full, small"),
+        (["--scale", "huge"], "Invalid value for '--scale'"),
         (["--data-dir", "nowhere"], "check --data-dir"),
         (
             ["--weights-dir", "nowhere", "--experiment", "4"],

@@ -81,12 +81,9 @@ def demo(out: Path, *, workers: int | None = None, watch: Watch = unwatched) -> 
         out=out,
     )
     with files.lock(out / ".lock"):
-        sets = Sets(
-            transfer=_read("letters", out),
-            test=_read("digits:test", out),
-            own=_read("digits:train", out),
-        )
-        box = digit_classifier(sets.own or sets.test, out / "black-box.safetensors", watch)
+        own = _read("digits:train", out)
+        sets = Sets(transfer=_read("letters", out), test=_read("digits:test", out), own=own)
+        box = digit_classifier(own, out / "black-box.safetensors", watch)
         return run_audit(settings, box, sets, lessons(box.contract.shape), watch)
 
 

@@ -1,4 +1,4 @@
-"""The one place that writes files: under a temporary name, flushed to the disk, then renamed."""
+"""The one place that replaces files: under a temporary name, flushed to the disk, then renamed."""
 
 import errno
 import fcntl
@@ -12,11 +12,12 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.errors import Busy, NoSpace
+from papagaio.errors import Busy, NoSpace, PapagaioError
 
 __all__ = [
     "disk_full_is_no_space",
     "lock",
+    "locked_run",
     "need_space",
     "sweep",
     "write",
@@ -122,3 +123,22 @@ def lock(path: Path) -> Iterator[None]:
                 "wait for it to end, or choose another --out or --ledger"
             ) from error
         yield
+
+
+@contextmanager
+def locked_run(folder: Path, begun: str) -> Iterator[None]:
+    """Hold a run's folder for this process alone.
+
+    A mistake that is found before a file is there that `begun` matches leaves nothing behind.
+
+    Raises:
+        Busy: another process holds it.
+    """
+    is_new = not folder.exists()
+    with lock(folder / ".lock"):
+        try:
+            yield
+        except PapagaioError:
+            if is_new and not any(folder.glob(begun)):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise

@@ -66,12 +66,9 @@ def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answ
     scores: NDArray[np.generic] = full
     known = np.ones(full.shape, bool)
     kind, _, digits = wanted.partition("-")
-    resolution = 0.0
-    if wanted == shown:
-        pass
-    elif kind == "rounded":
+    resolution = 10.0 ** -int(digits) / 4 if kind == "rounded" else 0.0
+    if kind == "rounded":
         scores = np.round(full, int(digits))
-        resolution = 10.0 ** -int(digits) / 4
     elif kind == "top":
         known = _is_among_top(full, int(digits))
         scores = np.where(known, full, 0)

@@ -5,13 +5,15 @@ away only with one.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from papagaio import files
 from papagaio.errors import BadSettings
+from papagaio.scores import Score
 
 __all__ = [
     "BlackBoxRecord",
@@ -47,6 +49,11 @@ class Figure(_Record):
     low: float
     high: float
     n: int
+
+    @classmethod
+    def of(cls, score: Score) -> Self:
+        """A score as it stands in the result."""
+        return cls(**asdict(score))
 
 
 class Scores(_Record):

@@ -4,7 +4,7 @@ Pure functions over arrays. `student` and `black_box` are probabilities, float32
 N images in the same order; `labels` are the true classes, int64 (N,).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import stats
 __all__ = [
     "Score",
     "accuracy",
+    "accuracy_per_class",
     "calibration_error",
     "cross_entropy",
     "fidelity",
@@ -21,7 +22,6 @@ __all__ = [
     "kl_divergence",
     "mean_over_seeds",
     "over_seeds",
-    "per_class",
     "rate",
     "relative_accuracy",
     "score_student",
@@ -31,6 +31,7 @@ Probabilities = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 _CONFIDENCE = 0.95
+_BINS = 15
 # Probabilities below this count as this in a logarithm: a copy's one sure mistake must not turn
 # the mean of ten thousand images into infinity.
 _SMALLEST = 1e-12
@@ -114,18 +115,18 @@ def cross_entropy(student: Probabilities, labels: Labels) -> Score:
     return _mean(-_log(student)[np.arange(len(labels)), labels])
 
 
-def calibration_error(student: Probabilities, labels: Labels, bins: int = 15) -> Score:
-    """Expected calibration error over equal bins of confidence (Guo et al., ICML 2017, eq. 3).
+def calibration_error(student: Probabilities, labels: Labels) -> Score:
+    """Expected calibration error over 15 equal bins of confidence (Guo et al., ICML 2017, eq. 3).
 
     The interval is the percentiles of 200 bootstrap draws, widened where need be to hold the
     value: the error of a resample is on average larger than that of the sample.
     """
     confidence = student.max(1).astype(np.float64)
     gap = (student.argmax(1) == labels) - confidence
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_of = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
 
     def error(rows: NDArray[np.int64]) -> float:
-        sums = np.bincount(bin_of[rows], gap[rows], bins)
+        sums = np.bincount(bin_of[rows], gap[rows], _BINS)
         return float(np.abs(sums).sum() / len(rows))
 
     draws = np.random.default_rng(0).integers(0, len(gap), (200, len(gap)))
@@ -134,14 +135,11 @@ def calibration_error(student: Probabilities, labels: Labels, bins: int = 15) ->
     return Score(value, min(float(low), value), max(float(high), value), len(gap))
 
 
-def per_class(
-    measure: Callable[[Probabilities, Labels], Score], student: Probabilities, labels: Labels
-) -> list[Score | None]:
-    """A score for the images of each true class; None for a class without images."""
-    classes = student.shape[1]
+def accuracy_per_class(student: Probabilities, labels: Labels) -> list[Score | None]:
+    """Accuracy on the images of each true class; None for a class without images."""
+    right = student.argmax(1) == labels
     return [
-        measure(student[labels == c], labels[labels == c]) if (labels == c).any() else None
-        for c in range(classes)
+        rate(right[labels == c]) if (labels == c).any() else None for c in range(student.shape[1])
     ]
 
 

@@ -28,7 +28,7 @@ from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.workers import side_by_side
 
-__all__ = ["Cell", "Material", "Study", "figure", "run_cell", "run_cells"]
+__all__ = ["Cell", "Material", "Study", "run_cell", "run_cells"]
 
 _CURVE_POINTS = 100
 
@@ -179,7 +179,7 @@ def _record(
     probabilities = predict(student, images, study.machine, cell.recipe.augmentation)
     labels = np.load(study.labels)
     measured = scores.score_student(probabilities, np.load(study.test.answers), labels)
-    classes = scores.per_class(scores.accuracy, probabilities, labels)
+    classes = scores.accuracy_per_class(probabilities, labels)
     return CellRecord(
         id=study.id_of(cell),
         kind=cell.kind,
@@ -193,15 +193,10 @@ def _record(
         epochs=len(epochs),
         steps=len(epochs) * cell.recipe.steps_an_epoch(min(cell.budget, cell.material.size)),
         parameters=sum(p.numel() for p in student.parameters()),
-        scores=Scores(**{name: figure(score) for name, score in measured.items()}),
-        per_class=[figure(score) if score else None for score in classes],
+        scores=Scores(**{name: Figure.of(score) for name, score in measured.items()}),
+        per_class=[score and Figure.of(score) for score in classes],
         curve=_thinned(epochs),
     )
-
-
-def figure(score: scores.Score) -> Figure:
-    """A score as it stands in the result."""
-    return Figure(value=score.value, low=score.low, high=score.high, n=score.n)
 
 
 def _finished(study: Study, cell: Cell) -> CellRecord | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from papagaio.result import CellRecord, Figure, Scores, SummaryRow
 from papagaio.scores import Score, mean_over_seeds
 
-__all__ = ["summarise"]
+__all__ = ["mean_figure", "summarise"]
 
 # An interval over seeds may reach beyond what a share can be.
 _SHARES = {"accuracy", "fidelity", "fidelity_where_wrong", "calibration_error"}
@@ -23,7 +23,7 @@ def summarise(cells: Sequence[CellRecord]) -> list[SummaryRow]:
 def _row(cells: Sequence[CellRecord]) -> SummaryRow:
     first = cells[0]
     figures = {
-        name: _mean([getattr(c.scores, name) for c in cells], is_share=name in _SHARES)
+        name: mean_figure([getattr(c.scores, name) for c in cells], is_share=name in _SHARES)
         for name in Scores.model_fields
     }
     return SummaryRow(
@@ -38,9 +38,15 @@ def _row(cells: Sequence[CellRecord]) -> SummaryRow:
     )
 
 
-def _mean(figures: Sequence[Figure | None], *, is_share: bool) -> Figure | None:
+def mean_figure(figures: Sequence[Figure | None], *, is_share: bool) -> Figure | None:
+    """The mean over seeds and its interval; None where a seed has no figure.
+
+    Args:
+        figures: one a seed.
+        is_share: it lies between 0 and 1, and so does the interval.
+    """
     present = [Score(**figure.model_dump()) for figure in figures if figure is not None]
-    if len(present) < len(figures):
+    if not present or len(present) < len(figures):
         return None
     mean = mean_over_seeds(present)
     low, high = (max(mean.low, 0), min(mean.high, 1)) if is_share else (mean.low, mean.high)

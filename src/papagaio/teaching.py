@@ -1,9 +1,8 @@
 """Teaching a black box of one's own: phases of training, and the folder that they leave."""
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -193,7 +192,7 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
         Diverged: the loss stopped being finite.
     """
     out = lecture.out
-    with files.lock(out / ".lock"):
+    with files.locked_run(out, begun="phase-*"):
         images = _read(lecture.data, "train", lecture, None)
         names = images.classes
         classes = len(names) if names else int(images.truth.max()) + 1
@@ -260,14 +259,11 @@ def save_taught(
     class_names: tuple[str, ...] | None,
 ) -> None:
     """Leave a folder that `open_taught` opens: the weights, and how the network is built."""
-    described = {
-        "design": asdict(design),
-        "shape": shape,
-        "classes": _classes_of(student),
-        "class_names": class_names,
-    }
+    described = _Description(
+        design=design, shape=shape, classes=_classes_of(student), class_names=class_names
+    )
     save_weights(folder / _WEIGHTS, student)
-    files.write(folder / _DESCRIPTION, json.dumps(described, indent=1))
+    files.write(folder / _DESCRIPTION, described.model_dump_json(indent=1))
 
 
 def open_taught(rest: str, contract: Contract, identity: str | None = None) -> FunctionBox:
@@ -304,7 +300,7 @@ def open_taught(rest: str, contract: Contract, identity: str | None = None) -> F
         student.load_state_dict(load_weights(folder / _WEIGHTS))
     except RuntimeError as error:
         raise BadSettings(f"{folder / _WEIGHTS} does not fit {_DESCRIPTION}: {error}") from error
-    return taught_box(folder.name, student, contract, Machine(threads=1), identity)
+    return taught_box(folder.name, student, contract, Machine(threads=cores()), identity)
 
 
 def taught_box(

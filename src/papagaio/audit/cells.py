@@ -48,36 +48,19 @@ def cells_of(
     start = _start(settings.initial)
     # Of a set with repeated images there may be fewer than a budget allows.
     budgets = {min(budget, inputs.transfer.size) for budget in settings.curve}
-    copies = [
-        Cell(
-            "copy",
-            student,
-            settings.initial,
-            start,
-            recipe,
-            response,
-            budget,
-            seed,
-            inputs.transfer,
-        )
+    rows: list[tuple[Kind, str, Lesson, int, Material]] = [
+        ("copy", student, lesson, budget, inputs.transfer)
         for budget in sorted(budgets, reverse=True)
         for student in students
-        for response, recipe in lessons
-        for seed in settings.seeds
+        for lesson in lessons
     ]
-    return copies + [
-        Cell(
-            kind,
-            students[0],
-            settings.initial,
-            start,
-            recipe,
-            response,
-            material.size,
-            seed,
-            material,
-        )
-        for kind, material, (response, recipe) in _controls(settings, lessons, inputs)
+    rows += [
+        (kind, students[0], lesson, material.size, material)
+        for kind, material, lesson in _controls(settings, lessons, inputs)
+    ]
+    return [
+        Cell(kind, student, settings.initial, start, recipe, response, budget, seed, material)
+        for kind, student, (response, recipe), budget, material in rows
         for seed in settings.seeds
     ]
 

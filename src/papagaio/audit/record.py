@@ -16,6 +16,7 @@ from papagaio.blackboxes.contract import BlackBox
 from papagaio.images.imageset import ImageSet
 from papagaio.result import (
     BlackBoxRecord,
+    Figure,
     MachineRecord,
     Picture,
     Queries,
@@ -23,7 +24,6 @@ from papagaio.result import (
     SetRecord,
 )
 from papagaio.settings import Settings
-from papagaio.study import figure
 from papagaio.training.machine import Machine, cores, processor
 
 __all__ = [
@@ -48,7 +48,7 @@ def black_box_record(box: BlackBox, inputs: Inputs, labels: NDArray[np.int64]) -
         class_names=None if names is None else list(names),
         input=box.contract.shape,
         response=box.contract.response,
-        accuracy=figure(scores.accuracy(inputs.answers["test"], labels)),
+        accuracy=Figure.of(scores.accuracy(inputs.answers["test"], labels)),
     )
 
 
@@ -83,8 +83,8 @@ def references_record(labels: NDArray[np.int64], classes: int) -> References:
     chance = 1 / classes
     most = np.bincount(labels).argmax()
     return References(
-        chance=figure(scores.Score(chance, chance, chance, len(labels))),
-        majority=figure(scores.rate(labels == most)),
+        chance=Figure.of(scores.Score(chance, chance, chance, len(labels))),
+        majority=Figure.of(scores.rate(labels == most)),
     )
 
 

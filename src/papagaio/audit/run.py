@@ -1,6 +1,5 @@
 """Running an audit from its settings to `result.json`; run again, it goes on where it stopped."""
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from papagaio.audit.record import (
 )
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.blackboxes.torch_module import digest_weights, load_weights
-from papagaio.errors import BadSettings, PapagaioError
+from papagaio.errors import BadSettings
 from papagaio.images.duplicates import near_duplicates
 from papagaio.ledger import Ledger, Totals
 from papagaio.progress import Watch, remark, unwatched
@@ -70,17 +69,10 @@ def audit(settings: Settings, watch: Watch = unwatched) -> Result:
         BadSettings, BadImages, BadAnswer, BadLedger, Busy, NoSpace: see their texts.
         Diverged: a training's loss stopped being finite.
     """
-    is_new = not settings.out.exists()
-    with files.lock(settings.out / ".lock"):
-        try:
-            box, sets = open_all(settings, settings.out / "images")
-            lessons = lessons_of(settings, box.contract.shape)
-            return run_audit(settings, box, sets, lessons, watch)
-        except PapagaioError:
-            # A mistake found before anything was asked leaves nothing behind.
-            if is_new and not (settings.out / "config.toml").exists():
-                shutil.rmtree(settings.out, ignore_errors=True)
-            raise
+    with files.locked_run(settings.out, begun="config.toml"):
+        box, sets = open_all(settings, settings.out / "images")
+        lessons = lessons_of(settings, box.contract.shape)
+        return run_audit(settings, box, sets, lessons, watch)
 
 
 def run_audit(
@@ -91,8 +83,7 @@ def run_audit(
     watch: Watch = unwatched,
 ) -> Result:
     """Audit a black box and images that are open already; as `audit`, which locks the run first."""
-    settings, machine = _resolved(settings, sets, lessons, watch)
-    _check_students(settings, box)
+    settings, machine = _resolved(settings, box, sets, lessons, watch)
     bought = purchases(settings, sets)
     write_config(settings)
     log = Log(settings.out / "log.jsonl")
@@ -142,8 +133,7 @@ def forecast(settings: Settings) -> Forecast:
     with tempfile.TemporaryDirectory() as scratch:
         box, sets = open_all(settings, Path(scratch))
         lessons = lessons_of(settings, box.contract.shape)
-        settings, _ = _resolved(settings, sets, lessons, unwatched)
-        _check_students(settings, box)
+        settings, _ = _resolved(settings, box, sets, lessons, unwatched)
         bought = purchases(settings, sets)
         path = settings.ledger_path if settings.ledger_path.exists() else Path(scratch, "ledger")
         with Ledger(path) as ledger:
@@ -154,13 +144,14 @@ def forecast(settings: Settings) -> Forecast:
             (control in ("labels", "own-data")) <= (sets.own is not None)
             for control in settings.controls
         )
-        copies = len(settings.curve) * len(settings.students) * len(lessons)
+        budgets = {min(budget, len(bought[0].rows)) for budget in settings.curve}
+        copies = len(budgets) * len(settings.students) * len(lessons)
         trainings = (copies + floors_and_ceilings) * len(settings.seeds)
         return Forecast(settings, owed, total, trainings)
 
 
 def _resolved(
-    settings: Settings, sets: Sets, lessons: Sequence[Lesson], watch: Watch
+    settings: Settings, box: BlackBox, sets: Sets, lessons: Sequence[Lesson], watch: Watch
 ) -> tuple[Settings, Machine]:
     """The settings with nothing left to choose, and where they train.
 
@@ -169,11 +160,12 @@ def _resolved(
     """
     config = settings.out / "config.toml"
     earlier = settings_from(read_toml(config), str(config)) if config.exists() else settings
+    students = settings.students or (default_student(sets.transfer.shape),)
+    _check_students(settings.model_copy(update={"students": students}), box)
     device, why = choose_device(earlier.device if settings.device == "auto" else settings.device)
     watch(remark(f"device {device}: {why}"))
     precision = earlier.precision if settings.precision == "auto" else settings.precision
     threads = settings.threads or earlier.threads or max(1, cores() // settings.workers)
-    students = settings.students or (default_student(sets.transfer.shape),)
     machine = Machine(device, threads=threads)
     if precision == "auto":
         network = build_student(students[0], "random", sets.transfer.pixels[:64], 10, seed=0)

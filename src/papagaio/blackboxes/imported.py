@@ -20,7 +20,6 @@ __all__ = ["Imported", "import_function"]
 class Imported:
     """A function, and the digest of its file and name (hexadecimal SHA-256)."""
 
-    spec: str
     function: Callable[..., Any]
     digest: str
 
@@ -45,7 +44,7 @@ def import_function(spec: str) -> Imported:
         )
     file = getattr(module, "__file__", None)
     source = Path(file).read_bytes() if file else b""
-    return Imported(spec, function, hashlib.sha256(source + name.encode()).hexdigest())
+    return Imported(function, hashlib.sha256(source + name.encode()).hexdigest())
 
 
 def _module_of_file(path: Path) -> ModuleType:

@@ -29,6 +29,10 @@ def open_black_box(
     """
     kind, equals, rest = spec.partition("=")
     if equals and kind.replace("-", "_").isidentifier():
+        if weights is not None:
+            raise BadSettings(
+                f"{spec}: --weights is for a function that builds a torch module; leave it out"
+            )
         for point in entry_points(group="papagaio.blackboxes", name=kind):
             box: BlackBox = point.load()(rest, contract, identity)
             return box

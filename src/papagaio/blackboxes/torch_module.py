@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,34 +14,20 @@ from torch import Tensor, nn
 
 from papagaio import files
 from papagaio.blackboxes.contract import Contract
+from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.errors import BadSettings
 
-__all__ = ["TorchBox", "digest_weights", "load_weights", "open_torch_module", "save_weights"]
-
-
-@dataclass(frozen=True)
-class TorchBox:
-    """A torch module, float32 (N, C, H, W) in [0, 1] to logits (N, K); answers their softmax."""
-
-    name: str
-    identity: str
-    contract: Contract
-    module: nn.Module
-
-    def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The softmax of the module's logits, in evaluation mode."""
-        self.module.eval()
-        with torch.inference_mode():
-            pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
-            scores: NDArray[np.float32] = self.module(pixels).float().softmax(1).numpy()
-        return scores
+__all__ = ["digest_weights", "load_weights", "open_torch_module", "save_weights"]
 
 
 def open_torch_module(
     spec: str, weights: Path, contract: Contract, identity: str | None = None
-) -> TorchBox:
+) -> FunctionBox:
     """A black box out of a factory of an `nn.Module` and its weights.
+
+    The module takes float32 (N, C, H, W) in [0, 1] and gives logits (N, K); the black box answers
+    their softmax.
 
     Args:
         spec: names a function without arguments that returns the module.
@@ -55,7 +41,7 @@ def open_torch_module(
     imported = import_function(spec)
     try:
         module = imported.function()
-    except Exception as error:  # whatever the owner's code raises
+    except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadSettings(
             f"{spec} raised {type(error).__name__}: {error}; with --weights it is called without "
             "arguments and builds a torch module"
@@ -71,7 +57,14 @@ def open_torch_module(
         raise BadSettings(f"{weights} does not fit {spec}: {error}") from error
     # The same weights in another forward pass are another model.
     own = f"{digest_weights(state)}+{imported.digest[:16]}"
-    return TorchBox(spec, identity or own, contract, module)
+    return FunctionBox(spec, identity or own, contract, partial(_probabilities, module.eval()))
+
+
+def _probabilities(module: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
+        scores: NDArray[np.float32] = module(pixels).float().softmax(1).numpy()
+    return scores
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

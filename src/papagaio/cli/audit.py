@@ -223,15 +223,20 @@ def audit(
     from papagaio.audit.run import audit as run
     from papagaio.audit.run import forecast
     from papagaio.cli.progress import watching
-    from papagaio.report.page import headline
-    from papagaio.settings import read_toml, settings_from
+    from papagaio.report.headline import headline
+    from papagaio.settings import read_toml, settings_from, to_toml
 
     flags = {k: v for k, v in context.params.items() if k not in ("config", "dry_run")}
     values: dict[str, Any] = read_toml(config) if config else {}
     values |= {name.replace("_", "-"): _many(name, v) for name, v in flags.items() if v is not None}
     settings = settings_from(values, str(config) if config else "audit")
     if dry_run:
-        _show(forecast(settings))
+        due = forecast(settings)
+        typer.echo(to_toml(due.settings), nl=False)
+        for purpose, count in due.queries.items():
+            typer.echo(f"# queries to send about {purpose} images: {count}")
+        typer.echo(f"# queries to send in all: {due.total}")
+        typer.echo(f"# trainings: {due.trainings}")
         return
     with watching() as watch:
         result = run(settings, watch)
@@ -247,13 +252,3 @@ def _many(name: str, value: Any) -> Any:  # noqa: ANN401  # an option's value
     if name not in _LISTS:
         return value
     return [] if value == "none" else [part.strip() for part in value.split(",")]
-
-
-def _show(forecast: Any) -> None:  # noqa: ANN401  # a Forecast, whose module is imported lazily
-    from papagaio.settings import to_toml
-
-    typer.echo(to_toml(forecast.settings), nl=False)
-    for purpose, count in forecast.queries.items():
-        typer.echo(f"# queries to send about {purpose} images: {count}")
-    typer.echo(f"# queries to send in all: {forecast.total}")
-    typer.echo(f"# trainings: {forecast.trainings}")

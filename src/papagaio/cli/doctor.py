@@ -28,9 +28,9 @@ _FOR_THE_DEMO = ("scikit-learn", "matplotlib")
 def doctor() -> None:
     """Show versions, device and threads, and what is missing."""
     missing = [name for name in _NEEDED if not _show_version(name)]
-    for name in _FOR_THE_DEMO:
-        if not _show_version(name):
-            typer.echo("  only the demo needs it: pip install '.[demo]' in Papagaio's checkout")
+    missing_for_demo = [name for name in _FOR_THE_DEMO if not _show_version(name)]
+    if missing_for_demo:
+        typer.echo("  only the demo needs these: pip install '.[demo]' in Papagaio's checkout")
     if missing:
         raise BadSettings(f"missing: {', '.join(missing)}; install papagaio again with pip")
     _check_pair()
@@ -43,7 +43,7 @@ def doctor() -> None:
     typer.echo(f"processor\t{processor()}, {cores()} cores")
     typer.echo(f"device\t{device} ({reason})")
     typer.echo(f"threads\t{torch.get_num_threads()}")
-    typer.echo("nothing is missing")
+    typer.echo("nothing but the demo's is missing" if missing_for_demo else "nothing is missing")
 
 
 def _show_version(name: str) -> bool:

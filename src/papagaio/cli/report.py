@@ -12,7 +12,8 @@ def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
 ) -> None:
     """Write RUN/report.html from RUN/result.json."""
-    from papagaio.report.page import headline, write_report
+    from papagaio.report.headline import headline
+    from papagaio.report.page import write_report
     from papagaio.result import read_result
 
     result = read_result(run / "result.json")

@@ -1,7 +1,7 @@
 """`papagaio teach`: a black box of one's own to audit."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,7 +34,8 @@ def teach(
         typer.Option(help="Widths of the hidden dense layers, as 256,128; or none."),
     ] = "128",
     pooling: Annotated[
-        str, typer.Option(help="Of the last plane before the dense layers: mean or flatten.")
+        Literal["mean", "flatten"],
+        typer.Option(help="Of the last plane before the dense layers."),
     ] = "mean",
     dropout: Annotated[
         float, typer.Option(min=0, max=1, help="Behind each hidden dense layer.")
@@ -92,8 +93,6 @@ def teach(
     from papagaio.teaching import Lecture, phases_from, teach_from
     from papagaio.training.variants import Variants
 
-    if pooling not in ("mean", "flatten"):
-        raise BadSettings(f"--pooling {pooling}: say mean or flatten")
     try:
         widths = () if head == "none" else tuple(int(width) for width in head.split(","))
     except ValueError:
@@ -105,7 +104,7 @@ def teach(
         data=data,
         test=test,
         data_dir=data_dir,
-        design=Design(body, Head(pooling, widths, dropout), side),  # type: ignore[arg-type]
+        design=Design(body, Head(pooling, widths, dropout), side),
         initial=initial,
         phases=phases_from(phases or ["10,1e-3,all"], batch, variants),
         seed=seed,

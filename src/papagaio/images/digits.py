@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from papagaio.errors import BadImages
 from papagaio.images.source import Part, Source, arrays
 
-__all__ = ["TEST_SIZE", "digits", "levels_to_pixels"]
+__all__ = ["digits", "levels_to_pixels"]
 
-TEST_SIZE = 590
+_TEST_SIZE = 590
 
 
 def digits(part: Part) -> Source:
@@ -28,7 +28,7 @@ def digits(part: Part) -> Source:
 
     images, labels = load_digits(return_X_y=True)
     rows = train_test_split(
-        np.arange(len(labels)), test_size=TEST_SIZE, stratify=labels, random_state=0
+        np.arange(len(labels)), test_size=_TEST_SIZE, stratify=labels, random_state=0
     )[part == "test"]
     return arrays(
         f"digits {part}",

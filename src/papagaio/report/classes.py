@@ -1,11 +1,10 @@
 """Accuracy class by class."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from papagaio.report.headline import headline_row
 from papagaio.result import Figure, Result
-from papagaio.scores import Score, mean_over_seeds
+from papagaio.summary import mean_figure
 
 __all__ = ["ClassAccuracy", "class_accuracies"]
 
@@ -27,17 +26,12 @@ def class_accuracies(result: Result) -> list[ClassAccuracy]:
     wanted = row.model_dump(include=same)
     copies = [cell for cell in result.cells if cell.model_dump(include=same) == wanted]
     columns = zip(*(cell.per_class for cell in copies), strict=True)
-    return [ClassAccuracy(_name(result, i), _mean(column)) for i, column in enumerate(columns)]
+    return [
+        ClassAccuracy(_name(result, index), mean_figure(column, is_share=True))
+        for index, column in enumerate(columns)
+    ]
 
 
 def _name(result: Result, index: int) -> str:
     names = result.black_box.class_names or []
     return names[index] if index < len(names) else str(index)
-
-
-def _mean(figures: Sequence[Figure | None]) -> Figure | None:
-    present = [Score(**figure.model_dump()) for figure in figures if figure is not None]
-    if not present:
-        return None
-    mean = mean_over_seeds(present)
-    return Figure(value=mean.value, low=mean.low, high=mean.high, n=mean.n)

@@ -44,5 +44,5 @@ def _end(cell: CellRecord) -> str:
 def _ticks(last: int) -> list[tuple[float, str]]:
     """At most six round numbers of epochs."""
     power = 10 ** int(math.log10(max(last / 6, 1)))
-    step = next(power * part for part in (1, 2, 5, 10) if power * part * 6 >= last)
+    step = next(power * part for part in (1, 2, 5, 10) if last // (power * part) < 6)
     return [(epoch / last, str(epoch)) for epoch in range(0, last + 1, step)]

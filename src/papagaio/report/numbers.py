@@ -38,7 +38,7 @@ def money(price: float) -> str:
 
 def duration(seconds: float) -> str:
     """A duration in its two largest units."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from papagaio import files
 from papagaio.report import numbers
@@ -15,13 +15,13 @@ from papagaio.report.headline import answer, headline
 from papagaio.report.references import references
 from papagaio.result import Result
 
-__all__ = ["headline", "render", "write_report"]
+__all__ = ["environment", "render", "write_report"]
 
 
 def render(result: Result) -> str:
     """The report: one HTML page that needs nothing from outside itself."""
     return (
-        _environment()
+        environment("papagaio.report")
         .get_template("report.html.j2")
         .render(
             result=result,
@@ -45,10 +45,11 @@ def write_report(result: Result, path: Path) -> None:
     files.write(path, render(result))
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("papagaio.report", "."),
-        autoescape=True,
+def environment(*packages: str) -> Environment:
+    """What puts values into the templates of some packages, with the numbers' forms as filters."""
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
+        autoescape=select_autoescape(["html.j2"]),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -61,6 +62,6 @@ def _environment() -> Environment:
         numbers.ratio,
         numbers.share,
     ):
-        environment.filters[form.__name__] = form
-    environment.filters["setting"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment
+        made.filters[form.__name__] = form
+    made.filters["setting"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return made

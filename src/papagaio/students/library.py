@@ -1,6 +1,5 @@
 """Students from timm and torchvision, by their names there."""
 
-import difflib
 from typing import Any
 
 import timm
@@ -23,7 +22,6 @@ def build_timm(
     name: str, shape: tuple[int, int, int], classes: int, *, pretrained: bool
 ) -> nn.Module:
     """A timm network for images of `shape` (height, width, channels) and so many classes."""
-    _known(name, timm.list_models(), "timm")
     height, width, channels = shape
     settings: dict[str, Any] = {
         "num_classes": classes,
@@ -47,7 +45,6 @@ def build_torchvision(
 
     Grey images are repeated to the three channels that all of torchvision's networks take.
     """
-    _known(name, torchvision.models.list_models(torchvision.models), "torchvision")
     try:
         if pretrained:
             network = torchvision.models.get_model(name, weights="DEFAULT")
@@ -68,14 +65,3 @@ def _replace_last_layer(network: nn.Module, classes: int) -> None:
     name, last = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Linear(last.in_features, classes))
-
-
-def _known(name: str, names: list[str], library: str) -> None:
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 3)
-        hint = (
-            f"near it: {', '.join(f'{library}/{n}' for n in near)}"
-            if near
-            else "nothing is near it"
-        )
-        raise BadSettings(f"{library}/{name}: no such architecture in {library}; {hint}")

@@ -99,8 +99,14 @@ def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: 
     library, slash, rest = name.partition("/")
     if slash and library in ("timm", "torchvision"):
         # Two seconds of imports, which students of our own can do without.
-        from papagaio.students.library import build_timm, build_torchvision  # noqa: PLC0415
+        from papagaio.students.library import (  # noqa: PLC0415
+            build_timm,
+            build_torchvision,
+            library_names,
+        )
 
+        if name not in library_names():
+            raise BadSettings(f"student {name}: no such architecture; {_hint(name)}")
         build = build_timm if library == "timm" else build_torchvision
         return build(rest, shape, classes, pretrained=pretrained)
     if name not in own_names():

@@ -27,7 +27,7 @@ _VEHICLES, _ANIMALS = [0, 1, 8, 9], [2, 3, 4, 5, 6, 7]
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Seen:
     """What was seen of a student, after an epoch, on some of CIFAR-10's images."""
 
     epoch: int
@@ -60,9 +60,9 @@ def explosion(result: ThesisResult) -> Judged:
     return judged([_accuracy_stays(trial) for trial in exploded]), text
 
 
-def _looks(trial: TrialRecord) -> list[_Look]:
+def _looks(trial: TrialRecord) -> list[_Seen]:
     probes = [
-        _Look(
+        _Seen(
             n,
             "the first test images",
             epoch.probe_loss,
@@ -73,13 +73,13 @@ def _looks(trial: TrialRecord) -> list[_Look]:
         for n, epoch in enumerate(trial.curve, 1)
     ]
     marks = [
-        _Look(m.epoch, f"the {m.part} part", m.loss, m.accuracy, m.worst_ten, m.largest_logit)
+        _Seen(m.epoch, f"the {m.part} part", m.loss, m.accuracy, m.worst_ten, m.largest_logit)
         for m in trial.measured
     ]
     return probes + marks
 
 
-def _worst(trial: TrialRecord) -> _Look:
+def _worst(trial: TrialRecord) -> _Seen:
     return max(_looks(trial), key=lambda look: look.loss)
 
 

@@ -10,7 +10,7 @@ from papagaio.report.drawing import add, markup
 from papagaio.report.numbers import percent
 from papagaio.scores import Score, over_seeds
 from papagaio.thesis.digits import ANGULAR, ROUND
-from papagaio.thesis.plan import EXPERIMENTS
+from papagaio.thesis.plan import EXPERIMENTS, title_of
 from papagaio.thesis.records import DigitRecord, ThesisResult
 from papagaio.thesis.tables import experiment_trials
 
@@ -22,11 +22,11 @@ _OTHER = tuple(digit for digit in range(10) if digit not in ROUND + ANGULAR)
 def figure_5(result: ThesisResult) -> Markup | None:
     """Distillation accuracy over the epochs of the four experiments; None where none was run."""
     curves: dict[str, list[float]] = {}
-    for n, (name, size) in EXPERIMENTS.items():
+    for n in EXPERIMENTS:
         trials = experiment_trials(result, n)
         if trials:
             seeds = [[epoch.agreement for epoch in trial.curve] for trial in trials]
-            curves[f"experiment {n}: {name}, {size} set"] = np.mean(seeds, axis=0).tolist()
+            curves[title_of(n)] = np.mean(seeds, axis=0).tolist()
     if not curves:
         return None
     said = "; ".join(f"{label}: {percent(curve[-1])} at the end" for label, curve in curves.items())

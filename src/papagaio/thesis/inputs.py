@@ -15,7 +15,7 @@ from papagaio.asking import ask
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.torch_module import digest_weights
 from papagaio.errors import BadSettings
-from papagaio.images.imageset import ImageSet
+from papagaio.images.imageset import ImageSet, digest_of_set
 from papagaio.images.named import open_source
 from papagaio.images.source import load
 from papagaio.ledger import Ledger
@@ -82,7 +82,6 @@ class Inputs:
     small: Material
     own: Material
     parts: tuple[Part, ...]
-    probed: int
     groups: dict[str, Material]
 
 
@@ -148,7 +147,6 @@ def prepare(
         parts=tuple(
             _part(part, sets[f"cifar10:{part}"], found, folder) for part, found in logits.items()
         ),
-        probed=options.images.probed,
     )
 
 
@@ -157,7 +155,7 @@ def _logits(
 ) -> NDArray[np.float32]:
     """The teacher's logits of the first images of a set, worked out once."""
     size = min(size, len(images))
-    path = folder / f"{images.name.replace(' ', '-')}-{size}.npy"
+    path = folder / f"{digest_of_set(images.digests[:size])[:16]}.npy"
     if not path.exists():
         files.write_array(path, infer(student, images.pixels[:size], machine))
     return np.asarray(np.load(path))

@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 Batch = Annotated[int, Field(ge=3)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Weights = Literal["imagenet", "random"]
+Start = Literal["imagenet", "random"]
 
 
 class _Table(BaseModel):
@@ -49,7 +49,7 @@ class HeadOptions(_Table):
 class Teacher(_Table):
     """Both phases of the teacher."""
 
-    weights: Weights
+    weights: Start
     batch: Batch
     first_epochs: Count
     first_rate: Rate
@@ -64,8 +64,8 @@ class Teacher(_Table):
 class Students(_Table):
     """The four experiments."""
 
-    vgg16: Weights
-    mobilenet_v2: Weights
+    vgg16: Start
+    mobilenet_v2: Start
     rate: Rate
     batch: Batch
     epochs: Count
@@ -116,12 +116,8 @@ class Options(_Table):
     def design(self) -> Design:
         """The teacher, and what a student has in common with it whatever its body."""
         side = self.images.side if self.images.side != 32 else 0
-        return Design("torchvision/vgg16", self.dense, side, self.images.normalisation)
-
-    @property
-    def dense(self) -> Head:
-        """The dense layers, as `headed` takes them."""
-        return Head(**self.head.model_dump())
+        head = Head(**self.head.model_dump())
+        return Design("torchvision/vgg16", head, side, self.images.normalisation)
 
 
 def read_options(scale: Scale = "full", own: Path | None = None) -> Options:

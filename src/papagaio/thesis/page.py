@@ -3,11 +3,10 @@
 from importlib.resources import files as resources
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from papagaio import files
-from papagaio.report import numbers
+from papagaio.report.page import environment
 from papagaio.thesis.claims import claims
 from papagaio.thesis.figures import digits_figure, figure_5
 from papagaio.thesis.records import ThesisResult
@@ -33,18 +32,9 @@ def write_pages(result: ThesisResult, out: Path) -> None:
 
 def render(result: ThesisResult, template: str) -> str:
     """The result as one page: `thesis.html.j2` needs nothing from outside itself."""
-    environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("papagaio.thesis", "."), PackageLoader("papagaio.report", ".")]
-        ),
-        autoescape=template.endswith(".html.j2"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"count": numbers.count, "duration": numbers.duration, "cells": cells}
-    environment.filters["markdown"] = to_markdown
-    return environment.get_template(template).render(
+    made = environment("papagaio.thesis", "papagaio.report")
+    made.filters |= {"cells": cells, "markdown": to_markdown}
+    return made.get_template(template).render(
         result=result,
         reduced=is_reduced(result.options),
         tables=tables(result),

@@ -11,7 +11,7 @@ from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
 
-__all__ = ["EXPERIMENTS", "STUDIES", "Planner", "Study"]
+__all__ = ["EXPERIMENTS", "STUDIES", "Planner", "Study", "title_of"]
 
 # Number: architecture and transfer set (section 5).
 EXPERIMENTS = {
@@ -20,6 +20,13 @@ EXPERIMENTS = {
     3: ("MobileNetV2", "large"),
     4: ("MobileNetV2", "small"),
 }
+
+
+def title_of(experiment: int) -> str:
+    """What an experiment is called, by its number."""
+    name, material = EXPERIMENTS[experiment]
+    return f"experiment {experiment}: {name}, {material} set"
+
 
 Study = Literal[
     "beyond",
@@ -85,7 +92,7 @@ class Planner:
                 name,
                 variant="recovered-logits",
                 material=self._material(material),
-                recipe=self.recovered_logits(),
+                recipe=self._recovered_logits(),
                 seed=seed,
             )
             for number, (name, material) in EXPERIMENTS.items()
@@ -179,7 +186,7 @@ class Planner:
             for recipe in recipes
         ]
 
-    def recovered_logits(self) -> Recipe:
+    def _recovered_logits(self) -> Recipe:
         """The product's recipe, for networks that are not its own: as many epochs as the thesis's.
 
         Without Muon, which needs normalisation behind every convolution, and at a lower rate.

@@ -71,6 +71,7 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
 
     Raises:
         BadSettings, BadImages, Busy, NoSpace: see their texts.
+        Diverged: of some trainings the loss stopped being finite; all else was done and written.
     """
     options = read_options(wanted.scale, wanted.options)
     _check(wanted, options)
@@ -87,21 +88,27 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
         finally:
             # An interrupted run, too, shows what it has; one that found nothing changes nothing.
             result = _result(wanted, options, done, earlier, log)
-            if done.found or done.diverged or done.digits:
+            if done.found or done.diverged or "taxonomy" in wanted.studies:
                 write_pages(result, wanted.out)
             log.note("ended", complete=result.complete)
+    if done.diverged:
+        rest = "without it" if len(done.diverged) == 1 else "without them"
+        raise Diverged(f"{'; '.join(_words(done))}; {wanted.out / 'thesis.html'} is {rest}")
     return result
 
 
 @dataclass
 class _Done:
-    """What a run has found so far; `planned` is how many trials, once that is known."""
+    """What a run has found so far: a record a trial, or in `diverged` why there is none.
+
+    `planned` is how many trials there are to be, once that is known.
+    """
 
     digits: list[DigitRecord]
     inputs: Inputs | None = None
     planned: int | None = None
     found: list[TrialRecord] = field(default_factory=list)
-    diverged: list[str] = field(default_factory=list)
+    diverged: dict[str, str] = field(default_factory=dict)
 
 
 def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: Watch) -> None:
@@ -111,10 +118,10 @@ def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: 
         return
     done.inputs, trials = _planned(wanted, options, watch)
     done.planned = len(trials)
-    ground = Ground(wanted.out / "trials", done.inputs.parts, done.inputs.probed)
+    ground = Ground(wanted.out / "trials", done.inputs.parts, options.images.probed)
     for trial, ended in _run(wanted, ground, trials, watch):
         if isinstance(ended, str):
-            done.diverged.append(f"{trial.study}, {trial.variant}, seed {trial.seed}: {ended}")
+            done.diverged[_name_of(trial)] = ended
         else:
             done.found.append(ended)
         what = "diverged" if isinstance(ended, str) else "trained"
@@ -125,6 +132,7 @@ def _result(
     wanted: Reproduction, options: Options, done: _Done, earlier: ThesisResult | None, log: Log
 ) -> ThesisResult:
     machine = machine_record(_machine(wanted), wanted.workers)
+    kept = earlier if earlier and _is_comparable(earlier, done.inputs) else None
     return ThesisResult(
         papagaio=__version__,
         command=command_line(),
@@ -136,8 +144,8 @@ def _result(
         machine=machine.model_copy(update={"precision": wanted.precision}),
         options=options,
         teacher=done.inputs.teacher if done.inputs else earlier and earlier.teacher,
-        trials=_joined(_comparable(earlier, done.inputs), done.found),
-        diverged=done.diverged,
+        trials=_joined(kept.trials if kept else [], done.found),
+        diverged=_diverged(kept.diverged if kept else [], done),
         digits=done.digits,
     )
 
@@ -149,20 +157,35 @@ def _earlier(wanted: Reproduction, options: Options) -> ThesisResult | None:
     return found if found and (found.options, found.scale) == (options, wanted.scale) else None
 
 
-def _comparable(earlier: ThesisResult | None, inputs: Inputs | None) -> list[TrialRecord]:
-    """What an earlier run trained, unless it was another teacher's answers that it learned."""
-    if earlier is None:
-        return []
-    if inputs and earlier.teacher and earlier.teacher.identity != inputs.teacher.identity:
-        return []
-    return earlier.trials
+def _is_comparable(earlier: ThesisResult, inputs: Inputs | None) -> bool:
+    """Whether what an earlier run trained has learned from the same teacher."""
+    if inputs is None or earlier.teacher is None:
+        return True
+    return earlier.teacher.identity == inputs.teacher.identity
+
+
+def _diverged(earlier: Sequence[str], done: _Done) -> list[str]:
+    """What has no record because it diverged, now or when an earlier run tried it last."""
+    tried = {*map(_name_of, done.found), *done.diverged}
+    before = [words for words in earlier if words.partition(": ")[0] not in tried]
+    return before + _words(done)
+
+
+def _words(done: _Done) -> list[str]:
+    return [f"{name}: {why}" for name, why in done.diverged.items()]
+
+
+def _name_of(trial: Trial | TrialRecord) -> str:
+    body = trial.design.body if isinstance(trial, Trial) else trial.body
+    return f"{trial.study}, {trial.variant}, {body}, seed {trial.seed}"
 
 
 def _joined(earlier: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The records of this run, and those of an earlier one that it did not train again."""
 
     def key(record: TrialRecord) -> tuple[object, ...]:
-        return record.study, record.variant, record.body, record.initial, record.seed
+        what = record.study, record.variant, record.body, record.initial, record.material
+        return *what, record.seed
 
     # Later ones replace earlier ones.
     every = {key(record): record for record in (*earlier, *now)}

@@ -23,7 +23,7 @@ GROUPS: dict[str, tuple[int, ...]] = {
 
 
 def rows_of(classes: tuple[int, ...], labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The first `count` images of a group, every class of it as often as the others.
+    """The first `count` images of a group, every class of it as often as the others, or once less.
 
     Args:
         classes: the group's.
@@ -33,9 +33,11 @@ def rows_of(classes: tuple[int, ...], labels: NDArray[np.int64], count: int) -> 
     Returns:
         int64 (M,), rows in ascending order; fewer than `count` where there are fewer.
     """
-    each = -(-count // len(classes))
-    found = np.concatenate([np.flatnonzero(labels == c)[:each] for c in classes])
-    return np.sort(found)[:count].astype(np.int64)
+    # Shares of the count that are as equal as whole numbers can be.
+    ends = count * np.arange(1, len(classes) + 1) // len(classes)
+    each = np.diff(ends, prepend=0)
+    found = [np.flatnonzero(labels == c)[:n] for c, n in zip(classes, each, strict=True)]
+    return np.sort(np.concatenate(found)).astype(np.int64)
 
 
 def group_rows(labels: NDArray[np.int64], count: int) -> dict[str, NDArray[np.int64]]:

@@ -9,7 +9,9 @@ import numpy as np
 
 from papagaio.report.numbers import duration
 from papagaio.scores import Score, mean_over_seeds, rate
+from papagaio.thesis.inputs import BODIES
 from papagaio.thesis.options import Options, read_options
+from papagaio.thesis.plan import EXPERIMENTS, title_of
 from papagaio.thesis.published import EPOCHS, Published, published
 from papagaio.thesis.records import Measured, ThesisResult, TrialRecord
 
@@ -27,13 +29,6 @@ __all__ = [
     "to_markdown",
 ]
 
-_TITLES = {
-    1: "the teacher",
-    2: "experiment 1: VGG16, large set",
-    3: "experiment 2: VGG16, small set",
-    4: "experiment 3: MobileNetV2, large set",
-    5: "experiment 4: MobileNetV2, small set",
-}
 _COLUMNS = (
     *("where", "part", "metric", "thesis_epoch", "thesis", "epoch", "measured", "low", "high"),
     *("n", "difference", "recovered_logits", "in_scope"),
@@ -81,7 +76,10 @@ def tables(result: ThesisResult) -> list[Table]:
         by_table.setdefault(one.table, []).append(one)
     return [
         Table(
-            number, _TITLES[number], _note(result, number), tuple(_row(result, one) for one in rows)
+            number,
+            title_of(number - 1) if number > 1 else "the teacher",
+            _note(result, number),
+            tuple(_row(result, one) for one in rows),
         )
         for number, rows in by_table.items()
     ]
@@ -177,7 +175,7 @@ def _row(result: ThesisResult, one: Published) -> Row:
         found = [m for t in trials for m in t.measured if (m.part, m.epoch) == (one.part, epoch)]
         return _mean(found, one.metric) if found else None
 
-    body = "torchvision/vgg16" if one.experiment in (1, 2) else "torchvision/mobilenet_v2"
+    body = BODIES[EXPERIMENTS[one.experiment][0]]
     in_scope = [t for t in result.trials if t.study == "in-scope" and t.body == body]
     last = epoch == result.options.students.epochs
     return Row(
@@ -203,7 +201,7 @@ def accuracy_of(one: Measured) -> Score:
 
 
 def is_reduced(options: Options) -> bool:
-    """Whether anything is smaller than the thesis has it."""
+    """Whether data or epochs of the teacher or an experiment are fewer than the thesis has."""
     full = read_options()
     sizes = (
         *((options.images, full.images, n) for n in ("large", "small", "owned", "evaluated")),

@@ -122,13 +122,6 @@ class Ground:
         words = f"{body} {trial.initial} {trial.recipe.name} {trial.material.name} {trial.seed}"
         return f"{words.replace(' ', '-').replace(',', '')}_{digest[:8]}"
 
-    def finished(self, trial: Trial) -> TrialRecord | None:
-        """What an earlier run of the same trial left."""
-        path = self.folder / self.id_of(trial) / "record.json"
-        if not path.exists():
-            return None
-        return trial.of(TrialRecord.model_validate_json(path.read_bytes()))
-
 
 @cache
 def _digest_of(weights: str) -> str:
@@ -144,9 +137,10 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
     Raises:
         Diverged: the loss stopped being finite.
     """
-    if finished := ground.finished(trial):
-        return finished
     folder = ground.folder / ground.id_of(trial)
+    kept = folder / "record.json"
+    if kept.exists():
+        return TrialRecord.model_validate_json(kept.read_bytes())
     material = trial.material
     images, answers = np.load(material.images, mmap_mode="r"), np.load(material.answers)
     shape = images.shape[1], images.shape[2], images.shape[3]
@@ -187,12 +181,12 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
         seed=trial.seed,
         precision=trial.machine.precision,
         seconds=round(sum(look.seconds for look in looks), 1),
-        measured=[measured for look in looks for measured in look.measured],
+        measured=[one for look in looks for one in look.measured],
         curve=[look.epoch for look in looks],
     )
     save_weights(folder / "student.safetensors", student)
     # Last of all: a trial with a record is finished.
-    files.write(folder / "record.json", record.model_dump_json(indent=1))
+    files.write(kept, record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
     files.sweep(folder)
     return record

@@ -77,7 +77,7 @@ def _changed(images: Tensor, changes: Tensor) -> Tensor:
 
 def _moved(n: int, size: int, strength: float, device: torch.device) -> Tensor:
     """For each image the positions (N, size) along one side after a random move."""
-    reach = max(1, round(strength * size / 8))
+    reach = round(strength * size / 8)
     offset = torch.randint(-reach, reach + 1, (n, 1), device=device)
     at = (torch.arange(size, device=device) + offset).abs()
     return torch.where(at >= size, 2 * (size - 1) - at, at)

@@ -58,7 +58,7 @@ def settled_precision(
     A run that goes on must go on in the same precision.
 
     Args:
-        kept: a JSON file of precisions by name; made where there is none.
+        kept: a JSON file of precisions by name and device; made where there is none.
         name: of the network.
         build: makes one to measure with.
         images: uint8 (N, H, W, C), some of those it would learn from.
@@ -66,8 +66,9 @@ def settled_precision(
         watch: told what was chosen, and why.
     """
     chosen: dict[str, Precision] = json.loads(kept.read_text()) if kept.exists() else {}
-    if name not in chosen:
-        chosen[name], why = precision_for(build(), images, Recipe("a measurement"), machine)
-        watch(remark(f"precision {chosen[name]} for {name}: {why}"))
+    key = f"{name} on {machine.device}"
+    if key not in chosen:
+        chosen[key], why = precision_for(build(), images, Recipe("a measurement"), machine)
+        watch(remark(f"precision {chosen[key]} for {name}: {why}"))
         files.write(kept, json.dumps(chosen))
-    return replace(machine, precision=chosen[name])
+    return replace(machine, precision=chosen[key])

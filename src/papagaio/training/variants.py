@@ -28,22 +28,26 @@ class Variants:
     brighten: float = 0.0
 
     def __len__(self) -> int:
-        return (2 if self.flip else 1) * (1 + (len(self.brightness) if self.brighten else 0))
+        return (2 if self.flip else 1) * len(self._factors)
+
+    @property
+    def _factors(self) -> tuple[float, ...]:
+        return (1.0, *self.brightness) if self.brighten else (1.0,)
 
     def draw(self, count: int, device: torch.device) -> Tensor:
         """A variant (int64, from 0 to `len(self)`) for each of `count` images."""
         chance = torch.rand(2, count, device=device)
         mirrored = chance[0] < self.flip
         factor = torch.zeros(count, dtype=torch.int64, device=device)
-        if self.brightness and self.brighten:
+        if len(self._factors) > 1:
             # A chance below `brighten` is spread over the factors; above it the image stays.
             part = (chance[1] / self.brighten * len(self.brightness)).long() + 1
             factor = torch.where(chance[1] < self.brighten, part, factor)
-        return mirrored * (1 + len(self.brightness)) + factor
+        return mirrored * len(self._factors) + factor
 
     def apply(self, images: Tensor, variant: Tensor) -> Tensor:
         """The images (uint8, N x H x W x C), each in its variant (int64, N)."""
-        factors = torch.tensor((1.0, *self.brightness), device=images.device)
+        factors = torch.tensor(self._factors, device=images.device)
         mirrored = (variant >= len(factors)).view(-1, 1, 1, 1)
         images = torch.where(mirrored, images.flip(2), images)
         factor = factors[variant % len(factors)].view(-1, 1, 1, 1)
