@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from papagaio.audit.opening import Sets
-from papagaio.audit.run import audit
+from papagaio.auditing.opening import Sets
+from papagaio.auditing.run import audit
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 from papagaio.result import Result, json_schema, read_result

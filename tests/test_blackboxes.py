@@ -13,10 +13,11 @@ from scipy.special import softmax
 from torch import nn
 
 from papagaio.blackboxes.contract import BlackBox, Contract, answer_checked
+from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.blackboxes.named import open_black_box
 from papagaio.blackboxes.torch_module import digest_weights
-from papagaio.errors import BadSettings
+from papagaio.errors import BadAnswer, BadSettings
 from papagaio.students.named import build_student, check_student, own_names
 
 CONTRACT = Contract(4, 4, 1, classes=3, batch=16)
@@ -68,6 +69,19 @@ def open_grey(rest, contract, identity):
 
 def line(images, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(images[0].size, classes))
+
+
+def miscounting(images, classes):
+    return line(images, classes + 1)
+
+
+class Twice(nn.Module):
+    def forward(self, images):
+        return images, images
+
+
+def twice(images, classes):
+    return Twice()
 """
 
 ENTRY_POINTS = """
@@ -76,6 +90,8 @@ third-party = third_partys_own:open_grey
 
 [papagaio.students]
 third-partys-line = third_partys_own:line
+third-partys-miscounting = third_partys_own:miscounting
+third-partys-twice = third_partys_own:twice
 """
 
 KINDS = ("function", "torch", "third-party")
@@ -196,6 +212,34 @@ def test_a_third_partys_student_is_built_by_its_name() -> None:
     )
     assert digest_weights(one.state_dict()) == digest_weights(two.state_dict())
     assert digest_weights(one.state_dict()) != digest_weights(other.state_dict())
+
+
+@pytest.mark.usefixtures("workshop")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("miscounting", "gives no logits for 3 classes"), ("twice", "does not take images of 4 x 4")],
+)
+def test_a_third_partys_student_that_gives_something_else_is_found_out_beforehand(
+    name: str, words: str
+) -> None:
+    with pytest.raises(BadSettings, match=words):
+        check_student(f"third-partys-{name}", "random", (4, 4, 1), 3)
+
+
+def test_probabilities_may_be_off_one_by_rounding_and_no_more() -> None:
+    contract = Contract(1, 1, 1, classes=1000)
+    images = np.zeros((20, 1, 1, 1), np.uint8)
+    logits = np.random.default_rng(0).normal(0, 5, (20, 1000)).astype(np.float32)
+    exact = softmax(logits, axis=1)
+
+    def box(share: float) -> FunctionBox:
+        return FunctionBox("box", "box", contract, lambda _: np.asarray(exact * share, np.float32))
+
+    for share in (0.9995, 1.0, 1.0005):
+        answer_checked(box(share), images)
+    for share in (0.998, 1.002):
+        with pytest.raises(BadAnswer, match="do not sum to 1 for image 0"):
+            answer_checked(box(share), images)
 
 
 def test_a_good_answer_is_passed_through_untouched() -> None:

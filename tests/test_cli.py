@@ -2,13 +2,17 @@
 
 import re
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 from conftest import COMMAND, Papagaio, Tiny
 
+from papagaio import __version__
+from papagaio.ledger import Ledger
 from papagaio.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +31,11 @@ def test_help_answers_at_once() -> None:
         seconds.append(time.monotonic() - start)
     # A third of a second on an idle core; torch alone would take three.
     assert min(seconds) < 1.5
+
+
+def test_the_version_is_the_packages(papagaio: Papagaio) -> None:
+    ended = papagaio("--version")
+    assert (ended.code, ended.stdout) == (0, f"papagaio {__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -72,6 +81,21 @@ def test_a_ledger_is_shown_as_columns_that_other_programs_can_read(
     assert (verified.code, verified.stdout) == (0, f"{tiny.ledger}: 21 answers, all whole\n")
 
 
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path):
+        pass
+    with subprocess.Popen(
+        [COMMAND, "ledger", "show", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        # As `head` does, here before the first line.
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_doctor_says_versions_device_and_that_nothing_is_missing(papagaio: Papagaio) -> None:
     ended = papagaio("doctor")
     assert ended.code == 0
@@ -79,19 +103,42 @@ def test_doctor_says_versions_device_and_that_nothing_is_missing(papagaio: Papag
         assert word in ended.stdout
 
 
-def test_doctor_does_not_call_the_demos_packages_nothing(
-    papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def version_of_all_but(missing: str) -> Callable[[str], str]:
     def found(name: str) -> str:
-        if name == "matplotlib":
+        if name == missing:
             raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr("papagaio.cli.doctor.version", found)
+    return found
+
+
+def test_doctor_does_not_call_the_demos_packages_nothing(
+    papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("papagaio.cli.doctor.version", version_of_all_but("matplotlib"))
     ended = papagaio("doctor")
     assert ended.code == 0
     assert "matplotlib\tmissing" in ended.stdout
     assert ended.stdout.splitlines()[-1] == "nothing but the demo's is missing"
+
+
+def test_doctor_names_what_is_missing(papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("papagaio.cli.doctor.version", version_of_all_but("pyarrow"))
+    ended = papagaio("doctor")
+    assert ended.code == 2
+    assert "pyarrow\tmissing" in ended.stdout
+    assert ended.complaint.startswith("papagaio: missing: pyarrow; install papagaio again")
+
+
+def test_doctor_says_that_torchvision_does_not_fit_torch(
+    papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its import fails, as beside a torch of another release.
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    ended = papagaio("doctor")
+    assert ended.code == 2
+    assert "torchvision does not fit torch" in ended.complaint
+    assert "nothing is missing" not in ended.stdout
 
 
 def test_without_arguments_it_shows_the_verbs(papagaio: Papagaio) -> None:
@@ -104,3 +151,18 @@ def test_the_run_configuration_alone_runs_the_audit_again(tiny: Tiny, papagaio: 
     ended = papagaio("audit", f"--config={tiny.out / 'config.toml'}")
     assert ended.code == 0
     assert tiny.asked() == asked
+
+
+def test_a_run_that_goes_on_keeps_what_it_chose_when_it_began(
+    tiny: Tiny, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = papagaio(*tiny.audit(precision="bfloat16"))
+    assert begun.code == 0, begun.stderr
+    # What would be chosen now is something else.
+    monkeypatch.setattr("papagaio.auditing.run.cores", lambda: 7)
+    monkeypatch.setattr("papagaio.auditing.run.precision_for", lambda *_: ("float32", "faster"))
+    command = tiny.audit(precision=None, threads=None)
+    going_on = papagaio(*command, "--dry-run").stdout.splitlines()
+    assert {'precision = "bfloat16"', "threads = 1"} <= set(going_on)
+    anew = papagaio(*command, f"--out={tiny.folder / 'other'}", "--dry-run").stdout.splitlines()
+    assert {'precision = "float32"', "threads = 7"} <= set(anew)

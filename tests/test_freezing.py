@@ -10,6 +10,7 @@ from papagaio.errors import BadSettings
 from papagaio.students.freezing import freeze, set_learning, split
 from papagaio.students.headed import Design, Head, build_headed
 from papagaio.students.student import Student
+from papagaio.training import loop
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -85,7 +86,15 @@ def test_what_learns_from_the_first_layer_on_is_not_split() -> None:
 
 
 @pytest.mark.parametrize(
-    "variants", [None, Variants(flip=0.5), Variants(0.5, (0.8, 1.2), 0.5), Variants(0, (0.5,), 1)]
+    "variants",
+    [
+        None,
+        Variants(flip=0.5),
+        Variants(0.5, (0.8, 1.2), 0.5),
+        Variants(0, (0.5,), 1),
+        # Factors that are never used: the mirrored image is the second variant, not the third.
+        Variants(0.5, (0.8,), 0),
+    ],
 )
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_frozen_layers_computed_once_learn_the_same_bit_for_bit(
@@ -145,6 +154,19 @@ def test_every_variant_is_what_its_number_says() -> None:
         assert np.array_equal(seen[number], np.clip(np.rint(image * factor), 0, 255))
 
 
+def test_a_frozen_front_is_shown_every_variant_of_every_image_part_by_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "_ROWS_AT_ONCE", 7)
+    pixels = torch.from_numpy(IMAGES)
+    found = loop._features(nn.Flatten(), pixels, Variants(0.5, (0.5,), 0.5), Machine())
+    assert len(found) == 4
+    for number, features in enumerate(found):
+        images = IMAGES[:, :, ::-1] if number >= 2 else IMAGES
+        shown = np.rint(images * (1.0, 0.5)[number % 2])
+        assert np.array_equal(features.numpy(), shown.transpose(0, 3, 1, 2).reshape(40, -1))
+
+
 def test_variants_are_drawn_as_often_as_they_are_to_be() -> None:
     variants = Variants(0.25, (0.8, 1.2), 0.6)
     torch.manual_seed(0)
@@ -161,6 +183,10 @@ def test_variants_are_drawn_as_often_as_they_are_to_be() -> None:
         (Variants(flip=1), 2),
         (Variants(0, (0.8,), 1), 2),
         (Variants(0, (0.8,), 0), 1),
+        (Variants(0.5, (0.8, 1.2), 0), 2),
+        (Variants(0.5, (), 0.5), 2),
+        (Variants(0.5, (0.8, 1.2), 0.5), 6),
+        (Variants(1, (0.8, 1.2), 1), 6),
     ],
 )
 def test_variants_that_cannot_occur_are_not_counted(variants: Variants, count: int) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from papagaio.errors import BadLedger, Busy
+from papagaio.errors import BadLedger, Busy, NoSpace
 from papagaio.ledger import MIGRATIONS, Ledger, Question, Totals
 
 ASKED = Question("box-1", "probabilities")
@@ -258,7 +258,7 @@ def test_a_score_that_is_not_finite_is_a_problem(ledger: Ledger) -> None:
     assert "not finite" in problem
 
 
-def test_a_damaged_page_is_a_problem(path: Path) -> None:
+def test_a_damaged_page_is_a_problem_and_reading_says_how_to_look_into_it(path: Path) -> None:
     with Ledger(path) as ledger:
         fill(ledger, digests(500), scores(500))
     content = bytearray(path.read_bytes())
@@ -267,6 +267,31 @@ def test_a_damaged_page_is_a_problem(path: Path) -> None:
 
     with Ledger(path) as ledger:
         assert list(ledger.problems())
+        with pytest.raises(BadLedger, match=r"damaged .*; see papagaio ledger verify"):
+            ledger.read(ASKED, digests(500))
+
+
+def test_a_ledger_that_can_grow_no_more_keeps_what_was_paid(path: Path) -> None:
+    images, values = digests(2000), scores(2000, classes=10)
+    with Ledger(path) as ledger:
+        fill(ledger, images[:50], values[:50])
+        (pages,) = ledger._db.execute("PRAGMA page_count").fetchone()
+        # What SQLite says on a full disk, without one.
+        ledger._db.execute(f"PRAGMA max_page_count = {pages + 4}")
+        request = ledger.note_request(ASKED, 1950)
+
+        with pytest.raises(NoSpace, match="answers paid so far are kept"):
+            ledger.note_answers(ASKED, request, images[50:], values[50:])
+
+        assert ledger.missing(ASKED, images).tolist() == list(range(50, 2000))
+    with Ledger(path) as ledger:
+        np.testing.assert_array_equal(ledger.read(ASKED, images[:50]), values[:50])
+        (totals,) = ledger.totals()
+        assert (totals.answers, totals.interrupted) == (50, 1950)
+        assert not list(ledger.problems())
+        # With space again, the same answers are written.
+        fill(ledger, images[50:], values[50:])
+        np.testing.assert_array_equal(ledger.read(ASKED, images), values)
 
 
 def test_an_answer_outlasts_a_power_cut(ledger: Ledger) -> None:

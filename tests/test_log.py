@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from papagaio.audit import log as module
-from papagaio.audit.log import Log
+from papagaio.auditing import log as module
+from papagaio.auditing.log import Log
 
 
 @dataclass

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
-from papagaio.audit.inputs import Purchase, Purpose
-from papagaio.audit.record import (
+from papagaio.auditing.inputs import Purchase, Purpose
+from papagaio.auditing.record import (
     machine_record,
     pictures,
     queries_record,

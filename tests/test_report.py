@@ -1,3 +1,4 @@
+import re
 import shutil
 import struct
 import subprocess
@@ -8,11 +9,16 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from papagaio.report import plot
 from papagaio.report.cautions import cautions
+from papagaio.report.classes import class_accuracies
+from papagaio.report.epochs import _ticks
 from papagaio.report.headline import answer, headline
-from papagaio.report.numbers import nats, ratio, share
+from papagaio.report.numbers import duration, money, nats, ratio, share
 from papagaio.report.page import render, write_report
 from papagaio.report.plot import spread
 from papagaio.report.series import series
@@ -136,6 +142,25 @@ def test_the_headline_is_about_the_first_copies_with_the_largest_budget() -> Non
     assert " on 80.0 % of " in headline(result(cells))
 
 
+def test_of_several_recipes_the_headline_is_about_the_default_one() -> None:
+    cells = [
+        cell(recipe="thesis", fidelity=0.95),
+        cell(fidelity=0.9),
+        cell(recipe="thesis", budget=100, fidelity=0.6),
+        cell(budget=100, fidelity=0.7),
+    ]
+    assert " on 90.0 % of " in headline(result(cells))
+    assert "; 100 answers already give 70.0 %." in answer(result(cells))
+    assert " on 95.0 % of " in headline(result(cells[:1]))
+
+
+def test_the_cost_is_the_copys_own_only_where_it_learned_from_every_answer() -> None:
+    queries = {"spent": 4000, "price": 6.0}
+    every, some = (headline(result([cell(budget=n)], queries=queries)) for n in (4000, 1000))
+    assert every.endswith("; its queries cost 6.00.")
+    assert some.endswith("; the audit\u2019s 4,000 queries cost 6.00.")
+
+
 def test_without_a_copy_the_page_says_so() -> None:
     empty = result([], pictures=[], queries={"spent": 0})
     assert headline(empty) == "No copy has been trained yet."
@@ -169,10 +194,22 @@ def test_a_copy_at_its_floor_is_no_finding() -> None:
     assert answer(audited).startswith("This audit does not show it")
 
 
+def test_a_copy_is_held_against_the_floor_that_is_hardest_to_beat() -> None:
+    floors = [cell(kind="floor:shuffled", fidelity=0.1), cell(kind="floor:noise", fidelity=0.9)]
+    above = answer(result([*SEEDS, *floors]))
+    assert ", against 90.0 % for a student of answers about pure noise." in above
+    assert "shuffled" not in above
+    # 90 % is within reach of 91 %.
+    below = answer(result([cell(fidelity=0.91), *floors]))
+    assert below.startswith("This audit does not show it")
+    assert "than a student of answers about pure noise may reach" in below
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"complete": False}, "run is incomplete"),
+        ({"black_box": {"accuracy": figure(0.05)}}, "hardly ever right"),
         ({"test": {"near_duplicates": 7}}, "7 of 590 test images"),
         ({"cells": [cell()]}, "Only one seed"),
         (
@@ -195,6 +232,37 @@ def test_a_warning_stands_first_exactly_where_it_applies(
     assert [said in one for one in cautions(warned)] == [True]
     text = render(warned)
     assert text.index(said) < text.index('class="lead"')
+
+
+@pytest.mark.parametrize(
+    ("classes", "accuracy", "warned"),
+    [(10, 0.2, True), (10, 0.21, False), (3, 0.0, True), (2, 0.5, False)],
+)
+def test_a_black_box_that_is_hardly_ever_right_is_warned_of(
+    classes: int, accuracy: float, *, warned: bool
+) -> None:
+    audited = result(black_box={"classes": classes, "accuracy": figure(accuracy)})
+    assert ["hardly ever right" in said for said in cautions(audited)] == [True] * warned
+
+
+def test_the_gravest_warning_stands_first() -> None:
+    audited = result(
+        [cell(fidelity=0.1), cell(kind="floor:noise", fidelity=0.1)],
+        complete=False,
+        test={"near_duplicates": 7, "images": 50},
+        queries={"interrupted": 3},
+        black_box={"accuracy": figure(0.05)},
+    )
+    words = [
+        "run is incomplete",
+        "hardly ever right",
+        "stand nearly the same",
+        "Only one seed",
+        "not above the floor",
+        "never returned",
+        "test set is small",
+    ]
+    assert [word in one for word, one in zip(words, cautions(audited), strict=True)] == [True] * 7
 
 
 def test_a_sound_result_has_no_warnings() -> None:
@@ -228,6 +296,63 @@ def test_a_figure_is_shown_with_its_interval_and_its_n() -> None:
     read = share(Figure(value=0.989, low=0.9814, high=1.002, n=590))
     assert (read.value, read.interval, read.n) == ("98.9 %", "98.1 to 100.0", "n 590")
     assert nats(Figure(value=0.05, low=-0.01, high=0.11, n=3)).interval == "0.000 to 0.110"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (125.4, "2 min 5 s"),
+        (3599.6, "1 h 0 min"),
+        (26_000, "7 h 13 min"),
+    ],
+)
+def test_a_duration_is_read_in_its_two_largest_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("price", "words"),
+    [(0, "0.00"), (0.0042, "0.0042"), (0.01, "0.01"), (1234.5, "1,234.50")],
+)
+def test_a_price_is_read_to_the_hundredth_unless_it_is_smaller(price: float, words: str) -> None:
+    assert money(price) == words
+
+
+def test_a_figure_of_nought_is_no_absence() -> None:
+    nought = Scores(accuracy=figure(0, 0), fidelity=figure(0, 0))
+    shown = Page(render(result([*SEEDS, cell(kind="floor:shuffled", scores=nought)])))
+    rows = np.reshape(shown.cells["references"][5:], (-1, 5)).tolist()
+    absent = {name.strip() for name, _, meaning, *_ in rows if "Not in this audit" in meaning}
+    assert absent == {"noise", "true labels", "own data"}
+    (shuffled,) = (row for row in rows if row[0].strip() == "shuffled")
+    assert [text.split()[:2] for text in shuffled[3:]] == [["0.0", "%"]] * 2
+
+
+def test_classes_stand_by_their_names_with_the_mean_over_seeds_of_the_headlines_copy() -> None:
+    def copy(seed: int, *accuracies: float | None) -> CellRecord:
+        found = [None if one is None else figure(one, 0.1, 50) for one in accuracies]
+        return cell(seed=seed, per_class=found)
+
+    other = cell(recipe="thesis", per_class=[figure(0, 0)] * 3)
+    audited = result(
+        [other, copy(0, 0.59, None, 0.9), copy(1, 0.61, None, 0.9)],
+        black_box={"class_names": ["cat", "dog"], "classes": 3},
+    )
+    found = class_accuracies(audited)
+    # A class without a name is called by its number, and one without images has no figure.
+    assert [one.name for one in found] == ["cat", "dog", "2"]
+    assert [one.accuracy and round(one.accuracy.value, 6) for one in found] == [0.6, None, 0.9]
+    cat = found[0].accuracy
+    assert cat is not None
+    # Student's t over two seeds, and the doubt over images, in quadrature.
+    reach = np.hypot(stats.t.ppf(0.975, 1) * 0.01, 0.1)
+    assert (cat.low, cat.high) == pytest.approx((0.6 - reach, 0.6 + reach))
+    shown = Page(render(audited)).cells["classes"][2:]
+    assert [text.split()[:1] for text in shown[::2]] == [["cat"], ["dog"], ["2"]]
+    assert [text.split()[:1] for text in shown[1::2]] == [["60.0"], ["\u2013"], ["90.0"]]
 
 
 def test_what_comes_from_outside_is_escaped() -> None:
@@ -282,6 +407,40 @@ def test_one_budget_is_drawn_as_points() -> None:
     marks = budget.findall("g[@class='series colour-0']")[0]
     assert marks.find("polyline") is None
     assert len(marks.findall("path[@class='marker']")) == 1
+
+
+def test_the_budget_curve_shows_fidelity_and_its_interval_by_the_budgets_logarithm() -> None:
+    fidelities = {100: 0.25, 1000: 0.5, 10_000: 0.75}
+    budget, _ = svgs(render(result([cell(budget=b, fidelity=f) for b, f in fidelities.items()])))
+    marks = budget.findall("g[@class='series colour-0']")[0]
+
+    def numbers(kind: str, attribute: str) -> list[list[float]]:
+        drawn = [one.get(attribute, "") for one in marks.findall(f"path[@class='{kind}']")]
+        return [[float(number) for number in re.findall(r"-?[\d.]+", text)] for text in drawn]
+
+    def share_at(y: float) -> float:
+        return (plot.BOTTOM - y) / (plot.BOTTOM - plot.TOP)
+
+    x, y = zip(*numbers("marker", "transform"), strict=True)
+    assert [share_at(one) for one in y] == pytest.approx(list(fidelities.values()), abs=1e-3)
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.2)
+    assert plot.LEFT < x[0] < x[1] < x[2] < plot.RIGHT
+    # Left end, height, along the low end, back, up, back, along the high end.
+    bars = [
+        (share_at(low), share_at(high)) for _, low, _, _, _, high, *_ in numbers("interval", "d")
+    ]
+    assert bars == [pytest.approx((f - 0.01, f + 0.01), abs=1e-3) for f in fidelities.values()]
+
+
+def test_epochs_are_ticked_at_a_few_round_numbers_inside_the_plot() -> None:
+    for last in range(1, 3000):
+        places, texts = zip(*_ticks(last), strict=True)
+        epochs = [int(text) for text in texts]
+        assert list(places) == [epoch / last for epoch in epochs]
+        (step,) = {after - before for before, after in pairwise(epochs)}
+        assert str(step).rstrip("0") in {"1", "2", "5"}
+        assert (epochs[0], epochs[-1]) == (0, last // step * step)
+        assert min(last, 2) < len(epochs) <= 6
 
 
 def test_lines_are_labelled_by_the_least_that_tells_them_apart() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -14,23 +15,28 @@ from safetensors.torch import save_file
 from torch import nn
 
 import papagaio.teaching as teaching_module
+import papagaio.thesis.digits as digits_module
 import papagaio.thesis.run as run_module
-from papagaio.audit.log import Log
+from papagaio.auditing.log import Log
 from papagaio.blackboxes.torch_module import save_weights
 from papagaio.cli.main import main
 from papagaio.errors import BadImages, BadSettings, Diverged
+from papagaio.images.imageset import ImageSet
+from papagaio.images.letters import LETTERS
 from papagaio.progress import Step, Watch, unwatched
+from papagaio.report import plot
 from papagaio.students.headed import Design, Head, build_headed
+from papagaio.students.named import build_student
 from papagaio.students.student import Student
 from papagaio.teaching import Phase, teach
 from papagaio.thesis.digits import ANGULAR, KINDS, ROUND, study_digits
 from papagaio.thesis.figures import digits_figure, figure_5
-from papagaio.thesis.inputs import Weights, _teacher, teacher_phases
+from papagaio.thesis.inputs import IMAGE_SETS, Weights, _chosen, _teacher, teacher_phases
 from papagaio.thesis.options import read_options
 from papagaio.thesis.page import render
-from papagaio.thesis.records import ThesisResult, TrialRecord, read_thesis
+from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
 from papagaio.thesis.run import Reproduction
-from papagaio.thesis.superclasses import group_rows
+from papagaio.thesis.superclasses import GROUPS, group_rows
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.precision import settled_precision
@@ -190,6 +196,30 @@ def test_what_will_be_needed_is_looked_for_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_the_start_studys_weights_are_looked_for_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "stand-in").touch()
+    (tmp_path / "own.toml").write_text("[teacher]\nweights = 'random'")
+
+    def missing(weights: Weights) -> str:
+        wanted = Reproduction(
+            tmp_path / "run", options=tmp_path / "own.toml", weights=weights, studies=("start",)
+        )
+        with pytest.raises(BadSettings) as refused:
+            run_module.reproduce(wanted)
+        assert not (tmp_path / "run").exists()
+        return str(refused.value).partition(": not there")[0]
+
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    assert missing(Weights(folder, tmp_path / "stand-in")).endswith(
+        "mobilenet_v2_imagenet.safetensors"
+    )
+    (folder / "mobilenet_v2_imagenet.safetensors").touch()
+    assert missing(Weights(folder)).endswith("vgg16_imagenet.safetensors")
+
+
 # the teacher's phases
 
 
@@ -242,6 +272,25 @@ def test_another_start_or_other_images_are_another_teaching(tmp_path: Path) -> N
     assert [kept(images, 0, 1), kept(images + 1, 0, 0)] == [3, 4]
     # Other cores are no other teaching.
     assert kept(images, 0, 0, threads=2) == 4
+
+
+def test_other_labels_and_another_phase_are_another_teaching(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    labels = np.arange(6) % 2
+    first, second = (Phase(Recipe(name, epochs=1, batch=6), 1) for name in ("one", "two"))
+
+    def kept(labels: np.ndarray, *phases: Phase) -> list[int]:
+        student = build_student("small-cnn", "random", images, 2, seed=0)
+        teach(student, images, labels, phases, seed=0, machine=Machine(), folder=tmp_path)
+        return [len(list(tmp_path.glob(f"phase-{n}-*.safetensors"))) for n in (1, 2)]
+
+    assert kept(labels, first, second) == [1, 1]
+    assert kept(1 - labels, first, second) == [2, 2]
+    # The same second phase after another first one is another second one.
+    assert kept(labels, replace(first, trained=2), second) == [3, 3]
+    assert kept(labels, first, replace(second, recipe=replace(second.recipe, rate=1e-4))) == [3, 4]
+    assert kept(labels, first, second) == [3, 4]
+    assert not list(tmp_path.glob("*.checkpoint"))
 
 
 # what a run keeps of earlier ones
@@ -404,6 +453,31 @@ def test_a_run_that_found_nothing_leaves_what_an_earlier_one_wrote(
 # groups and figures
 
 
+def test_the_large_set_is_cifar_100s_train_part_and_the_small_one_its_test_part(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own.toml").write_text(
+        "[images]\nlarge = 250\nsmall = 900\n[studies]\nsuperclass_images = 20\n"
+    )
+    sizes = {name: 300 if name.endswith("train") else 200 for name in IMAGE_SETS}
+    sets = {
+        name: ImageSet.of(name, np.zeros((size, 1, 1, 1), np.uint8), np.arange(size) % 100)
+        for name, size in sizes.items()
+    }
+    found = _chosen(read_options(own=tmp_path / "own.toml"), sets)
+    named = {name: (images.name, len(rows)) for name, (images, rows) in found.items()}
+    # A group of five classes has fifteen images here, and is left out.
+    assert named == {
+        "large": ("cifar100:train", 250),
+        "small": ("cifar100:test", 200),
+        **{group: ("cifar100:train", 20) for group in GROUPS if group != "people"},
+        "all": ("cifar100:train", 20),
+    }
+    assert found["large"][1].tolist() == list(range(250))
+    images, rows = found["vehicles"]
+    assert set(images.truth[rows]) == set(GROUPS["vehicles"])
+
+
 def test_groups_have_as_many_images_each_or_are_left_out() -> None:
     labels = np.arange(1000) % 100
     groups = group_rows(labels, 60)
@@ -422,20 +496,62 @@ def test_figure_5_has_a_line_an_experiment(stored: ThesisResult) -> None:
     assert digits_figure([], "recovered-logits") is None
 
 
+def test_figure_5_draws_the_distillation_accuracy_of_each_epoch_as_the_mean_over_seeds(
+    stored: ThesisResult,
+) -> None:
+    (trial,) = (t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis"))
+
+    def of(seed: int, *agreements: float) -> TrialRecord:
+        curve = [trial.curve[0].model_copy(update={"agreement": one}) for one in agreements]
+        return trial.model_copy(update={"seed": seed, "curve": curve})
+
+    trials = [of(0, 0.1, 0.3, 0.5, 1.0), of(1, 0.3, 0.5, 0.5, 0.8)]
+    svg = ET.fromstring(str(figure_5(stored.model_copy(update={"trials": trials}))))  # noqa: S314
+    drawn = svg.findall(".//polyline")[0].get("points", "")
+    x, y = np.array([point.split(",") for point in drawn.split()], float).T
+    across = (x - plot.LEFT) / (plot.RIGHT - plot.LEFT)
+    upwards = (plot.BOTTOM - y) / (plot.BOTTOM - plot.TOP)
+    assert across == pytest.approx([0.25, 0.5, 0.75, 1], abs=1e-3)
+    assert upwards == pytest.approx([0.2, 0.4, 0.5, 0.9], abs=1e-3)
+    words = "experiment 4: MobileNetV2, small set: 90.0 % at the end"
+    assert words in "".join(svg.itertext())
+
+
+def test_the_digits_figure_says_each_digits_own_accuracy() -> None:
+    digits = [
+        DigitRecord(
+            letters=letters,
+            recipe=recipe,
+            images=5,
+            seed=seed,
+            accuracy=0.5,
+            per_digit=[digit / 10 + more for digit in range(10)],
+        )
+        for letters, shift in (("round", 0.0), ("angular", 0.05))
+        for recipe, other in (("r", 0.0), ("another", 0.04))
+        for seed, more in enumerate((shift + other - 0.01, shift + other + 0.01))
+    ]
+    drawn = digits_figure(digits, "r")
+    assert drawn is not None
+    # Round digits, angular ones, and the others.
+    assert (
+        "from round letters: 5 50.0 %, 8 80.0 %, 0 0.0 %, 6 60.0 %, 1 10.0 %, 4 40.0 %, 7 70.0 %,"
+        " 2 20.0 %, 3 30.0 %, 9 90.0 %; from angular letters: 5 55.0 %, 8 85.0 %, 0 5.0 %,"
+    ) in drawn
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Digit copies that learn for a few steps only; counts how many are made."""
-    import papagaio.thesis.digits as module  # noqa: PLC0415
-
     made: list[int] = []
-    real = module._copy
+    real = digits_module._copy
 
     def copy(*given: Any) -> Any:  # noqa: ANN401
         made.append(1)
         images, answers, recipe, seed, test = given
         return real(images, answers, replace(recipe, epochs=1, least_steps=1), seed, test)
 
-    monkeypatch.setattr(module, "_copy", copy)
+    monkeypatch.setattr(digits_module, "_copy", copy)
     return lambda: len(made)
 
 
@@ -455,3 +571,15 @@ def test_digits_are_learned_from_equally_many_letters_of_each_kind(
     assert study_digits(2, tmp_path)[:6] == records
     assert quick() == 18
     assert not set(ROUND) & set(ANGULAR)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_copy_of_the_digits_learns_from_its_own_letters_each_as_often(kind: str) -> None:
+    letter = np.random.default_rng(0).permutation(np.repeat(np.arange(len(LETTERS)), 250))
+    rows = digits_module._chosen(letter, KINDS[kind], seed=1)
+    counts = np.bincount(letter[rows], minlength=len(LETTERS))
+    assert len(set(rows.tolist())) == 500
+    assert {LETTERS[i] for i in np.flatnonzero(counts)} == set(KINDS[kind])
+    assert counts[counts > 0].max() - counts[counts > 0].min() <= 1
+    # Another seed takes other drawings.
+    assert set(rows.tolist()) != set(digits_module._chosen(letter, KINDS[kind], seed=2).tolist())

@@ -93,6 +93,54 @@ def test_the_interval_of_a_rate_is_wilsons() -> None:
     assert (found.low, found.high) == pytest.approx((centre - reach, centre + reach))
 
 
+def test_the_interval_of_a_mean_is_the_normal_one() -> None:
+    student, black_box = STUDENT.astype(float), BLACK_BOX.astype(float)
+    divergences = (black_box * np.log(black_box / student)).sum(1)
+    losses = -np.log(student[np.arange(500), LABELS])
+    for found, terms in (
+        (scores.kl_divergence(STUDENT, BLACK_BOX), divergences),
+        (scores.cross_entropy(STUDENT, LABELS), losses),
+    ):
+        expected = stats.norm.interval(0.95, loc=terms.mean(), scale=stats.sem(terms))
+        assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_the_interval_of_relative_accuracy_is_the_delta_methods() -> None:
+    # Right together or not: the two are far from independent.
+    labels = np.where(np.arange(500) % 3 == 0, BLACK_BOX.argmax(1), STUDENT.argmax(1))
+    right, reference = STUDENT.argmax(1) == labels, BLACK_BOX.argmax(1) == labels
+    found = scores.relative_accuracy(STUDENT, BLACK_BOX, labels)
+    own, theirs = right.mean(), reference.mean()
+    slope = np.array([1 / theirs, -own / theirs**2])
+    variance = slope @ np.cov(right, reference) @ slope / 500
+    expected = stats.norm.interval(0.95, loc=own / theirs, scale=variance**0.5)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_one_sure_mistake_does_not_make_a_mean_infinite() -> None:
+    sure = np.array([[1, 0], [0, 1]], np.float32)
+    # A probability of nought counts as 1e-12.
+    worst = -np.log(1e-12)
+    assert scores.cross_entropy(sure, np.array([0, 0])).value == pytest.approx(worst / 2)
+    assert scores.kl_divergence(sure, sure[::-1]).value == pytest.approx(worst)
+    assert scores.kl_divergence(sure, sure).value == 0
+
+
+def test_the_interval_of_the_calibration_error_holds_it_and_narrows_with_images() -> None:
+    probabilities = some_probabilities(4000, 10, 5)
+    # Calibrated by construction: each class is drawn with the probability that is said of it.
+    chance = np.random.default_rng(6).random((4000, 1))
+    labels = (probabilities.cumsum(1) < chance).sum(1).clip(max=9)
+    few = scores.calibration_error(probabilities[:200], labels[:200])
+    many = scores.calibration_error(probabilities, labels)
+    for found in (few, many):
+        assert 0 <= found.low <= found.value <= found.high
+    assert many.high - many.low < (few.high - few.low) / 2
+    # Its draws are the same every time.
+    assert scores.calibration_error(probabilities, labels) == many
+
+
 def test_the_interval_over_seeds_is_students_t_where_images_leave_no_doubt() -> None:
     one = [Score(value, value, value, 100) for value in (0.7, 0.8, 0.9)]
     found = scores.mean_over_seeds(one)

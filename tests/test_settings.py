@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,11 @@ from conftest import Papagaio, Tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from papagaio.auditing.cells import lessons_of
 from papagaio.errors import BadSettings
 from papagaio.responses import RESPONSES
 from papagaio.settings import CONTROLS, Settings, read_toml, settings_from, to_toml
+from papagaio.training.recipe import Recipe
 
 NEEDED: dict[str, Any] = {
     "black-box": "box.py:predict",
@@ -146,3 +149,32 @@ def test_a_dry_run_after_the_audit_has_nothing_left_to_ask(tiny: Tiny, papagaio:
     again = papagaio(*tiny.audit(), "--dry-run")
     assert "# queries to send in all: 0" in again.stdout.splitlines()
     assert sum(tiny.asked()) == 21
+
+
+def test_every_response_has_every_recipe_or_the_one_that_suits_it() -> None:
+    responses = ["probabilities", "label"]
+
+    def lessons(**more: object) -> list[tuple[str, str]]:
+        settings = settings_from({**NEEDED, "responses": responses, **more}, "audit")
+        return [(response, recipe.name) for response, recipe in lessons_of(settings, (8, 8, 1))]
+
+    assert lessons() == [("probabilities", "recovered-logits"), ("label", "labels")]
+    assert lessons(recipes=["thesis", "labels"]) == [
+        (response, name) for response in responses for name in ("thesis", "labels")
+    ]
+
+
+def test_epochs_and_augmentation_are_changed_in_every_recipe() -> None:
+    def recipes(**more: object) -> list[Recipe]:
+        values = {**NEEDED, "responses": ["probabilities", "label"], **more}
+        return [recipe for _, recipe in lessons_of(settings_from(values, "audit"), (8, 8, 1))]
+
+    plain = recipes()
+    # A number of epochs holds: the least number of steps, which each of these has, goes with it.
+    assert all(recipe.least_steps for recipe in plain)
+    assert recipes(epochs=3) == [replace(recipe, epochs=3, least_steps=0) for recipe in plain]
+    assert recipes(augmentation=["flip"]) == [
+        replace(recipe, augmentation=("flip",)) for recipe in plain
+    ]
+    # None at all is a change too.
+    assert recipes(augmentation=[]) == [replace(recipe, augmentation=()) for recipe in plain]

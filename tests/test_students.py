@@ -1,3 +1,5 @@
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch.nn import functional
+from torchvision.models import get_model, get_model_weights
 
 from papagaio.errors import BadSettings
+from papagaio.students.headed import Design, build_headed
 from papagaio.students.named import OWN, build_student, check_student, default_student
 from papagaio.students.student import IMAGENET, colours_of
 
@@ -70,6 +74,13 @@ def test_colours_are_numpys_mean_and_deviation() -> None:
     assert deviations == pytest.approx((NATURAL / 255).std((0, 1, 2)))
 
 
+def test_images_of_one_colour_are_not_divided_by_nought() -> None:
+    means, deviations = colours_of(np.full((2, 4, 4, 1), 51, np.uint8))
+    assert means == pytest.approx([0.2])
+    # One level: what could be told apart at all.
+    assert deviations == [1 / 255]
+
+
 def test_whitened_patches_have_unit_variance_and_no_correlation() -> None:
     student = build_student("residual-cnn", "random", NATURAL, 10, seed=0)
     pixels = torch.from_numpy(NATURAL).permute(0, 3, 1, 2)
@@ -117,6 +128,46 @@ def test_an_unknown_student_is_answered_with_near_names(name: str, near: str) ->
     with pytest.raises(BadSettings, match="no such architecture") as caught:
         build_student(name, "random", SMALL, 7, seed=0)
     assert near in str(caught.value)
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where torchvision keeps what it downloaded, and no way to download more."""
+    with socket.socket() as unheard:
+        # Nobody listens at this port, and nobody else gets it.
+        unheard.bind(("127.0.0.1", 0))
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{unheard.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        yield tmp_path / "hub" / "checkpoints"
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v2_x0_5"])
+def test_a_librarys_weights_get_a_last_layer_for_the_classes_at_hand(
+    downloads: Path, name: str
+) -> None:
+    published = get_model(name, weights=None).state_dict()
+    downloads.mkdir(parents=True)
+    torch.save(published, downloads / Path(get_model_weights(name).DEFAULT.url).name)
+    student = build_student(f"torchvision/{name}", "library", NATURAL, 7, seed=0)
+    found = student.network.state_dict()
+    *before, weight, bias = published
+    assert list(found) == list(published)
+    assert all(torch.equal(found[one], published[one]) for one in before)
+    assert found[weight].shape == (7, published[weight].shape[1])
+    assert found[bias].shape == (7,)
+    assert logits_of(f"torchvision/{name}", NATURAL, "library").shape == (20, 7)
+
+
+@pytest.mark.usefixtures("downloads")
+def test_weights_that_cannot_be_fetched_are_named() -> None:
+    with pytest.raises(
+        BadSettings, match=r"torchvision/mobilenet_v2: its weights could not be fetched"
+    ):
+        build_student("torchvision/mobilenet_v2", "library", NATURAL, 7, seed=0)
+    with pytest.raises(BadSettings, match=r"could not be fetched .* give a safetensors file"):
+        build_headed(Design("torchvision/mobilenet_v2"), "library", (32, 32, 3), 7, seed=0)
 
 
 def test_our_own_students_have_no_library_weights() -> None:

@@ -1,13 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import Papagaio
 from PIL import Image
+from safetensors.torch import save_file
+from scipy.special import softmax
 
 from papagaio.blackboxes.contract import Contract
 from papagaio.errors import BadSettings
-from papagaio.teaching import open_taught, phases_from
+from papagaio.progress import Watch
+from papagaio.scores import Score
+from papagaio.students.headed import Design, Head, build_headed
+from papagaio.teaching import Lecture, Phase, open_taught, phases_from, save_taught
+from papagaio.training.loop import infer
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 
 CONTRACT = Contract(32, 32, 3, classes=3)
@@ -23,6 +33,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images[np.arange(60), :, :, labels] += 180
     np.savez(folder / "train.npz", images=images, labels=labels)
     np.savez(folder / "other.npz", images=images[::-1] // 2 + 60)
+    # Two thirds of the labels are wrong.
+    np.savez(folder / "mislabelled.npz", images=images[:31], labels=np.zeros(31, np.int64))
     return folder
 
 
@@ -77,6 +89,76 @@ def test_a_taught_black_box_is_audited_like_any_other(
     assert (out / "weights.safetensors").read_bytes() != weights
 
 
+def test_the_accuracies_that_are_printed_are_those_of_the_weights(
+    tmp_path: Path, pictures: Path, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the precision in which a black box answers, whatever is faster here.
+    monkeypatch.setattr("papagaio.teaching.settled_precision", lambda *_: Machine())
+    test = pictures / "mislabelled.npz"
+    ended = papagaio(*teach(pictures, tmp_path, test=test, body="timm/resnet10t", head="none"))
+    assert ended.code == 0, ended.stderr
+    box = open_taught(str(tmp_path), CONTRACT)
+    printed = [line.split(" ")[:4] for line in ended.stdout.splitlines()[:2]]
+    expected = []
+    for part, name in (("train", "train.npz"), ("test", "mislabelled.npz")):
+        with np.load(pictures / name) as arrays:
+            right = box.answer(arrays["images"]).argmax(1) == arrays["labels"]
+        expected.append(["accuracy", "on", f"{part}:", f"{right.mean():.4f}"])
+    assert printed == expected
+    assert printed[0][3] != printed[1][3]
+
+
+def test_every_option_of_teach_reaches_the_teaching(
+    tmp_path: Path, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Lecture] = []
+
+    def teach_from(lecture: Lecture, _: Watch) -> dict[str, Score]:
+        given.append(lecture)
+        return {}
+
+    monkeypatch.setattr("papagaio.teaching.teach_from", teach_from)
+    papagaio("teach", "--data", "d", "--out", tmp_path)
+    papagaio("teach", "--data", "d", "--head", "none", "--out", tmp_path)
+    papagaio(
+        *("teach", "--data", "d", "--test", "t", "--data-dir", "dd", "--body", "timm/x"),
+        *("--initial", "random", "--head", "32,16", "--pooling", "flatten", "--dropout", 0.25),
+        *("--side", 64, "--phase", "3,1e-2,2", "--phase", "2,1e-5,all", "--batch", 16),
+        *("--flip", 0.5, "--brighten", 0.3, "--seed", 7, "--device", "cpu", "--threads", 2),
+        *("--out", tmp_path),
+    )
+    plain = Lecture(
+        data="d",
+        test=None,
+        data_dir=None,
+        design=Design("torchvision/mobilenet_v2", Head("mean", (128,), 0.0), 0),
+        initial="library",
+        phases=(Phase(Recipe("phase 1", rate=1e-3, epochs=10, batch=32)),),
+        seed=0,
+        device="auto",
+        threads=None,
+        out=tmp_path,
+    )
+    variants = Variants(0.5, (0.8, 1.2), 0.3)
+    full = Lecture(
+        data="d",
+        test="t",
+        data_dir=Path("dd"),
+        design=Design("timm/x", Head("flatten", (32, 16), 0.25), 64),
+        initial="random",
+        phases=(
+            Phase(Recipe("phase 1", rate=1e-2, epochs=3, batch=16, variants=variants), 2),
+            Phase(Recipe("phase 2", rate=1e-5, epochs=2, batch=16, variants=variants), None),
+        ),
+        seed=7,
+        device="cpu",
+        threads=2,
+        out=tmp_path,
+    )
+    headless = replace(plain, design=Design("torchvision/mobilenet_v2", Head(widths=())))
+    assert given == [plain, headless, full]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -105,6 +187,21 @@ def test_bad_words_are_one_clear_line(
 
 def test_a_folder_that_was_not_taught_is_no_black_box(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="no black box that papagaio taught"):
+        open_taught(str(tmp_path), CONTRACT)
+
+
+def test_a_taught_box_that_takes_or_gives_something_else_is_refused(tmp_path: Path) -> None:
+    design = Design("timm/resnet10t", Head(widths=()))
+    student = build_headed(design, "random", CONTRACT.shape, 3, seed=0)
+    save_taught(tmp_path, student, design, CONTRACT.shape, None)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    said = open_taught(str(tmp_path), CONTRACT).answer(images)
+    assert said == pytest.approx(softmax(infer(student, images, Machine()), axis=1), abs=1e-5)
+    for other in (replace(CONTRACT, channels=1), replace(CONTRACT, classes=4)):
+        with pytest.raises(BadSettings, match=r"takes images of \(32, 32, 3\) and knows 3 classes"):
+            open_taught(str(tmp_path), other)
+    save_file({"network.0.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(BadSettings, match=r"weights\.safetensors does not fit black-box\.json"):
         open_taught(str(tmp_path), CONTRACT)
 
 

@@ -20,12 +20,13 @@ import torch
 from conftest import COMMAND, Papagaio
 from PIL import Image
 from scipy.special import log_softmax, softmax
+from test_report import HOSTILE, Page
 from torch import nn
 
 from papagaio.errors import BadSettings
-from papagaio.progress import Step
+from papagaio.progress import Step, Watch
 from papagaio.scores import Score
-from papagaio.students.headed import Design, Head
+from papagaio.students.headed import Design, Head, build_headed
 from papagaio.students.named import build_student
 from papagaio.thesis.claims import claims
 from papagaio.thesis.claims_of_studies import crossing
@@ -38,16 +39,18 @@ from papagaio.thesis.published import published
 from papagaio.thesis.reach import reach
 from papagaio.thesis.records import (
     DigitRecord,
+    EpochRecord,
     TeacherRecord,
     ThesisResult,
     TrialRecord,
     read_thesis,
 )
+from papagaio.thesis.run import Reproduction
 from papagaio.thesis.superclasses import GROUPS, rows_of
 from papagaio.thesis.tables import mean_accuracy, tables, to_csv, to_markdown
-from papagaio.thesis.trials import Ground, Material, Part, Trial, measured, run_trial
+from papagaio.thesis.trials import Ground, Material, Part, Trial, _look, measured, run_trial
 from papagaio.thesis.verdicts import ahead, judged
-from papagaio.training.loop import Batch, optimisers_for, training_step
+from papagaio.training.loop import Batch, Epoch, infer, optimisers_for, training_step
 from papagaio.training.losses import targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -226,14 +229,37 @@ def test_a_bad_option_is_one_clear_line(tmp_path: Path, text: str, message: str)
 # plan
 
 
-def test_the_groups_of_superclasses_hold_every_class_once() -> None:
+def test_the_groups_are_made_of_whole_superclasses_and_hold_every_class_once() -> None:
     assert sorted(c for group in GROUPS.values() for c in group) == list(range(100))
-    labels = np.arange(1000) % 100
-    rows = rows_of(GROUPS["people"], labels, 23)
-    assert len(rows) == 23
-    assert set(labels[rows]) == set(GROUPS["people"])
-    counts = np.bincount(labels[rows])[list(GROUPS["people"])]
-    assert counts.min() >= counts.max() - 2
+    # Krizhevsky's superclass of each class, in the order of CIFAR-100's own files.
+    words = (
+        "4 1 14 8 0 6 7 7 18 3 3 14 9 18 7 11 3 9 7 11 6 11 5 10 7 6 13 15 3 15 0 11 1 10 12 14 16"
+        " 9 11 5 5 19 8 8 15 13 14 17 18 10 16 4 17 4 2 0 17 4 18 17 10 3 2 12 12 16 12 1 9 19 2 10"
+        " 0 1 16 12 9 13 15 13 16 19 2 4 6 19 5 5 8 19 18 1 2 15 6 0 17 8 14 13"
+    )
+    superclasses = np.array(words.split(), int)
+    found = {name: set(superclasses[list(group)]) for name, group in GROUPS.items()}
+    # No superclass is in two groups.
+    assert sorted(one for several in found.values() for one in several) == list(range(20))
+    # Aquatic mammals and fish; both kinds of vehicles; people.
+    assert found["fish and sea mammals"] == {0, 1}
+    assert found["vehicles"] == {18, 19}
+    assert found["people"] == {14}
+
+
+@pytest.mark.parametrize(
+    ("group", "of_each", "count", "counts"),
+    [("people", 10, 23, {4, 5}), ("plants", 500, 800, {53, 54}), ("plants", 500, 750, {50})],
+)
+def test_a_group_has_every_class_as_often_as_the_others_or_once_less(
+    group: str, of_each: int, count: int, counts: set[int]
+) -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(100), of_each))
+    rows = rows_of(GROUPS[group], labels, count)
+    found = np.bincount(labels[rows], minlength=100)
+    assert len(set(rows)) == found.sum() == count
+    assert set(np.flatnonzero(found)) == set(GROUPS[group])
+    assert set(found[found > 0]) == counts
 
 
 @pytest.mark.parametrize(
@@ -256,6 +282,7 @@ def test_an_explosion_is_looked_for_with_one_thing_changed_at_a_time(
     assert changed("clipped") == ["recipe.clip"]
     assert changed("decayed") == ["recipe.decay", "recipe.optimiser"]
     assert changed("normalised") == ["design.body"]
+    assert changed("caffe colours") == ["design.form"]
 
 
 def flat(tree: dict[str, Any], stem: str = "") -> dict[str, Any]:
@@ -264,6 +291,92 @@ def flat(tree: dict[str, Any], stem: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         found |= flat(value, f"{stem}{key}.") if isinstance(value, dict) else {stem + key: value}
     return found
+
+
+def test_every_study_trains_what_its_claim_rests_on() -> None:
+    planner = Planner(
+        read_options(), fake_inputs(), Weights(), lambda _: Machine(), (2, 4), seeds=3
+    )
+    vgg16, mobilenet = "torchvision/vgg16", "torchvision/mobilenet_v2"
+    experiments = {n: planner.experiment(n) for n in (1, 2, 3, 4)}
+    assert {
+        n: {(t.design.body, t.material.name, t.recipe.name) for t in trials}
+        for n, trials in experiments.items()
+    } == {
+        1: {(vgg16, "large", "thesis")},
+        2: {(vgg16, "small", "thesis")},
+        3: {(mobilenet, "large", "thesis")},
+        4: {(mobilenet, "small", "thesis")},
+    }
+    assert all([t.seed for t in trials] == [0, 1, 2] for trials in experiments.values())
+
+    # Only beside the experiments that are wanted, and seed by seed.
+    beyond = planner.study("beyond")
+    assert [(t.study, t.variant, t.seed) for t in beyond] == [
+        (f"experiment {n}", "recovered-logits", seed) for n in (2, 4) for seed in (0, 1, 2)
+    ]
+    assert {(t.recipe.loss, t.recipe.augmentation) for t in beyond} == {
+        ("centred-l2", ("crop", "flip"))
+    }
+    assert [(t.design.body, t.material.name) for t in planner.study("in-scope")] == [
+        (vgg16, "own"),
+        (mobilenet, "own"),
+    ]
+    assert {(t.recipe.alpha, t.recipe.temperature) for t in planner.study("in-scope")} == {(0.1, 4)}
+    (longer,) = planner.study("longer")
+    assert (longer.design.body, longer.material.name) == (mobilenet, "small")
+    assert (longer.recipe.epochs, longer.marks) == (400, (25, 50, 75, 100, 200, 400))
+    assert [(t.variant, t.material.name) for t in planner.study("superclasses")] == [
+        ("plants", "plants")
+    ]
+    similar = planner.study("similar")
+    assert [t.design.body for t in similar] == [vgg16, mobilenet, "timm/resnet26", "timm/resnet10t"]
+    assert {(t.initial, t.material.name, t.recipe.name) for t in similar} == {
+        ("random", "large", "thesis")
+    }
+    warm = planner.study("temperature")
+    # Temperature 1 is experiment 4 itself.
+    assert [(t.recipe.loss, t.recipe.temperature) for t in warm] == [
+        ("cross-entropy", 2),
+        ("cross-entropy", 4),
+        ("cross-entropy", 8),
+        ("centred-l2", 1),
+    ]
+    assert {(t.design.body, t.material.name) for t in warm} == {(mobilenet, "small")}
+    assert planner.study("taxonomy") == []
+
+
+@pytest.mark.parametrize(
+    ("students", "stand_in", "starts"),
+    [
+        (
+            "",
+            None,
+            [
+                ("vgg16", "imagenet", "small", "library"),
+                ("mobilenet_v2", "imagenet", "small", "library"),
+            ],
+        ),
+        # A stand-in is named where VGG16's weights are not to be had.
+        ("", Path("stand-in"), [("mobilenet_v2", "imagenet", "small", "library")]),
+        (
+            "[students]\nvgg16 = 'imagenet'\nmobilenet_v2 = 'imagenet'\n",
+            Path("stand-in"),
+            [("vgg16", "random", "small", "random"), ("mobilenet_v2", "random", "small", "random")],
+        ),
+    ],
+)
+def test_the_other_start_is_tried_where_its_weights_are_to_be_had(
+    tmp_path: Path, students: str, stand_in: Path | None, starts: list[tuple[str, ...]]
+) -> None:
+    (tmp_path / "own.toml").write_text(students)
+    options, weights = read_options(own=tmp_path / "own.toml"), Weights(None, stand_in)
+    # Whichever experiments are wanted.
+    planner = Planner(options, fake_inputs(), weights, lambda _: Machine(), (1,), seeds=3)
+    assert [
+        (t.design.body.rpartition("/")[2], t.initial, t.material.name, t.weights)
+        for t in planner.study("start")
+    ] == starts
 
 
 # reach
@@ -302,6 +415,15 @@ def test_reach_begins_with_the_images_themselves() -> None:
     assert reach(Linear(torch.full((3, 4, 4), -1.0)), images, Machine()) == 255 * 48
 
 
+def test_reach_is_the_same_whatever_the_machines_precision() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    student = build_student("small-cnn", "random", images, 4, seed=0)
+    exact, coarse = Machine(), Machine(precision="bfloat16")
+    # Of such a network the precision would show.
+    assert not np.array_equal(infer(student, images, exact), infer(student, images, coarse))
+    assert reach(student, images, exact) == reach(student, images, coarse)
+
+
 # tables, figure, claims, from a stored result
 
 
@@ -325,10 +447,56 @@ def test_tables_put_printed_and_measured_numbers_side_by_side(stored: ThesisResu
     assert row.measured.value == trial.at("test").accuracy
     assert row.measured.low < row.measured.value < row.measured.high
     assert row.difference == pytest.approx(row.measured.value - 0.34)
+
+
+def test_a_csv_holds_each_number_in_its_own_column(stored: ThesisResult) -> None:
+    table = next(t for t in tables(stored) if t.number == 5)
     lines = list(csv.DictReader(io.StringIO(to_csv(table))))
-    assert len(lines) == 4
-    assert float(lines[2]["measured"]) == row.measured.value
-    assert lines[2]["where"] == "Table 5"
+    assert [(line["part"], line["metric"]) for line in lines] == [
+        (part, metric) for part in ("train", "test") for metric in ("accuracy", "loss")
+    ]
+    for row, line in zip(table.rows, lines, strict=True):
+        assert row.measured is not None
+        assert row.beyond is not None
+        assert row.in_scope is not None
+        assert line["where"] == "Table 5"
+        assert (line["thesis_epoch"], line["epoch"]) == ("100", "2")
+        assert int(line["n"]) == row.measured.n
+        assert {name: float(line[name]) for name in ("thesis", "measured", "difference")} == {
+            "thesis": row.thesis.value,
+            "measured": row.measured.value,
+            "difference": row.measured.value - row.thesis.value,
+        }
+        assert float(line["recovered_logits"]) == row.beyond.value
+        assert float(line["in_scope"]) == row.in_scope.value
+        # One seed of a loss has no interval.
+        ends = [row.measured.low, row.measured.high] if line["metric"] == "accuracy" else ["", ""]
+        assert [line["low"], line["high"]] == [str(end) for end in ends]
+
+
+def test_what_comes_from_outside_is_escaped(stored: ThesisResult) -> None:
+    assert stored.teacher is not None
+    outside = {"variant": HOSTILE, "body": HOSTILE, "initial": HOSTILE, "recipe": HOSTILE}
+    hostile = stored.model_copy(
+        update={
+            "command": HOSTILE,
+            "diverged": [HOSTILE],
+            "machine": stored.machine.model_copy(update={"cpu": HOSTILE}),
+            "teacher": stored.teacher.model_copy(update={"name": HOSTILE}),
+            "trials": [
+                t.model_copy(update=outside) if t.study in ("superclasses", "explosion") else t
+                for t in stored.trials
+            ],
+            "digits": [d.model_copy(update={"recipe": HOSTILE}) for d in stored.digits],
+        }
+    )
+    text = render(hostile, "thesis.html.j2")
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    page = Page(text)
+    assert page.open == []
+    assert "onerror" not in page.attributes
+    assert all(link.startswith(("data:", "#")) for link in page.links)
 
 
 def test_every_table_says_what_is_small_and_who_stands_in(stored: ThesisResult) -> None:
@@ -736,6 +904,43 @@ def test_two_parts_share_a_training_and_other_settings_do_not(tmp_path: Path) ->
     assert other.model_copy(update={"study": record.study, "variant": record.variant}) == record
 
 
+def test_after_every_epoch_the_first_test_images_are_looked_at(tmp_path: Path) -> None:
+    ground, trial = trial_of(tmp_path)
+    others = np.random.default_rng(1).integers(0, 256, (24, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "others.npy", others)
+    train_part, test_part = ground.parts
+    test_part = replace(test_part, images=tmp_path / "others.npy", size=16)
+    ground = replace(ground, parts=(train_part, test_part))
+    trial = replace(trial, recipe=replace(trial.recipe, augmentation=("flip",)))
+    student = build_headed(trial.design, "random", (32, 32, 3), 10, seed=0)
+    first, second = (
+        _look(student, ground, trial, Epoch(number, 0.5, 0.25), seconds=1.5) for number in (1, 2)
+    )
+    assert first.seconds == 1.5
+    # It answers as it learned: with the mean over an image and its mirror image.
+    views = [infer(student, seen, Machine()) for seen in (others[:10], others[:10, :, ::-1])]
+    probed = measured(
+        np.mean(views, axis=0), np.arange(24) % 10, np.arange(24) % 7, part="test", epoch=1
+    )
+    expected = EpochRecord(
+        loss=0.5,
+        agreement=0.25,
+        probe_accuracy=probed.accuracy,
+        probe_loss=probed.loss,
+        probe_worst_ten=probed.worst_ten,
+        probe_logit=probed.largest_logit,
+        reach=reach(student, others[:8], Machine()),
+    )
+    assert first.epoch.model_dump() == pytest.approx(expected.model_dump(), rel=1e-4)
+    # Whole parts are looked at after the marked epochs alone.
+    assert first.measured == []
+    assert [(m.part, m.images, m.epoch) for m in second.measured] == [
+        ("train", 20, 2),
+        ("test", 16, 2),
+    ]
+    assert second.measured[0].loss != second.measured[1].loss
+
+
 def test_figures_that_are_no_numbers_are_kept(tmp_path: Path, stored: ThesisResult) -> None:
     trial = exploding(experiment(stored, 1, 0.5), 0.1, float("inf"))
     write_pages(found(stored, trial), tmp_path)
@@ -818,6 +1023,61 @@ def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
     again = papagaio_process(*options_of(tmp_path, cifars, "whole"))
     assert "epochs" not in again.stderr
     assert read_thesis(tmp_path / "whole" / "thesis.json").trials == whole.trials
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ([], {}),
+        (["--experiment", "4"], {"experiments": (4,), "studies": ()}),
+        (["--experiment", "1,2,3,4"], {"studies": ()}),
+        (
+            ["--experiment", "2, 4,2", "--study", "longer"],
+            {"experiments": (2, 4), "studies": ("longer",)},
+        ),
+        # Studies come in their own order.
+        (
+            ["--experiments", "none", "--studies", "taxonomy,beyond"],
+            {"experiments": (), "studies": ("beyond", "taxonomy")},
+        ),
+        (["--study", "none"], {"studies": ()}),
+        (
+            [
+                *("--scale", "small", "--seeds", "3", "--options", "o.toml", "--weights-dir", "w"),
+                *("--stand-in", "s", "--data-dir", "d", "--device", "cpu", "--threads", "5"),
+                *("--precision", "bfloat16", "--workers", "2"),
+            ],
+            {
+                "scale": "small",
+                "seeds": 3,
+                "options": Path("o.toml"),
+                "weights": Weights(Path("w"), Path("s")),
+                "data_dir": Path("d"),
+                "device": "cpu",
+                "precision": "bfloat16",
+                "threads": 5,
+                "workers": 2,
+            },
+        ),
+    ],
+)
+def test_what_is_named_on_the_command_line_is_what_is_reproduced(
+    tmp_path: Path,
+    stored: ThesisResult,
+    papagaio: Papagaio,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    changes: dict[str, Any],
+) -> None:
+    asked: list[Reproduction] = []
+
+    def reproduce(wanted: Reproduction, _: Watch) -> ThesisResult:
+        asked.append(wanted)
+        return stored
+
+    monkeypatch.setattr("papagaio.thesis.run.reproduce", reproduce)
+    assert papagaio("reproduce", "thesis", "--out", tmp_path, *words).code == 0
+    assert asked == [Reproduction(tmp_path, **changes)]
 
 
 @pytest.mark.parametrize(

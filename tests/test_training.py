@@ -1,19 +1,21 @@
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from papagaio.errors import BadSettings, Diverged
 from papagaio.progress import Step
-from papagaio.responses import centred_log
+from papagaio.responses import RESPONSES, centred_log
 from papagaio.students.named import build_student
-from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
+from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, _changed, views
 from papagaio.training.loop import (
     Batch,
     Checkpoints,
@@ -26,7 +28,7 @@ from papagaio.training.loop import (
 )
 from papagaio.training.losses import Loss, loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine
-from papagaio.training.muon import convolutions_before_norm, orthogonal
+from papagaio.training.muon import Muon, convolutions_before_norm, orthogonal
 from papagaio.training.products import use_products
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named, recipe_names
@@ -117,7 +119,12 @@ def test_augmentation_fades_further_the_more_images_there_are() -> None:
 def test_every_recipe_exists_for_small_and_for_natural_images(side: int) -> None:
     for name in recipe_names():
         assert recipe_named(name, (side, side, 3)).name == name
-    assert {default_recipe("label"), default_recipe("top-3")} <= set(recipe_names())
+
+
+def test_labels_are_the_default_recipe_exactly_where_no_score_is_seen() -> None:
+    scored = [response for response in RESPONSES if response != "label"]
+    assert default_recipe("label") == "labels"
+    assert {default_recipe(response) for response in scored} == {"recovered-logits"}
 
 
 def test_the_thesiss_recipe_is_as_written_there() -> None:
@@ -125,6 +132,53 @@ def test_the_thesiss_recipe_is_as_written_there() -> None:
     assert (thesis.loss, thesis.temperature, thesis.augmentation) == ("cross-entropy", 1, ())
     assert (thesis.optimiser, thesis.rate, thesis.schedule) == ("adam", 1e-3, "constant")
     assert (thesis.batch, thesis.epochs, thesis.smoothing, thesis.muon) == (32, 100, 0, 0)
+
+
+def in_words(recipe: Recipe) -> str:
+    """As a cell of the documentation's table puts it."""
+    rate = f"{recipe.rate:.0e}".replace("e-0", "e-")
+    adam = {"adam": f"Adam {rate}", "adamw": f"AdamW {rate}"}[recipe.optimiser]
+    if recipe.muon:
+        adam = f"Muon {recipe.muon} for convolutions, {adam} for the rest"
+    schedule = {"constant": "", "one-cycle": "one-cycle, "}[recipe.schedule]
+    steps = f" and at least {recipe.least_steps} steps" if recipe.least_steps else ""
+    seen = {
+        (): "no augmentation",
+        ("crop", "flip"): "crop and flip",
+        ("affine",): "small affine changes",
+    }[recipe.augmentation]
+    seen += " that fade" if recipe.fade else ""
+    return f"{adam}, {schedule}batch {recipe.batch}, {recipe.epochs} epochs{steps}, {seen}"
+
+
+def test_the_recipes_are_as_the_documentation_has_them() -> None:
+    page = Path(__file__).parents[1] / "docs" / "recipes.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    written = {row[0].split("`")[1]: row[1:] for row in rows}
+    # On both sides of what counts as small, by the shorter side.
+    natural = {name: recipe_named(name, (24, 30, 3)) for name in recipe_names()}
+    small = {name: recipe_named(name, (40, 23, 3)) for name in recipe_names()}
+    logits, labels = natural["recovered-logits"], natural["labels"]
+    assert list(written) == list(natural)
+    assert written["recovered-logits"] == [
+        "squared difference between centred logits",
+        in_words(logits),
+        in_words(small["recovered-logits"]),
+    ]
+    assert {logits.loss, small["recovered-logits"].loss} == {"centred-l2"}
+    assert written["labels"] == [
+        f"cross-entropy, smoothed by {labels.smoothing}",
+        "the same otherwise",
+        in_words(small["labels"]),
+    ]
+    assert labels == replace(logits, name="labels", loss=labels.loss, smoothing=labels.smoothing)
+    assert {(one.loss, one.smoothing) for one in (labels, small["labels"])} == {
+        ("cross-entropy", 0.05)
+    }
+    assert written["thesis"][1] == in_words(natural["thesis"])
+    assert written["thesis"][2].startswith("the same;")
+    assert small["thesis"] == natural["thesis"]
 
 
 # augmentation
@@ -142,6 +196,14 @@ def test_augmentation_keeps_the_shape_and_the_range(
     assert changed.max() <= 255
 
 
+@pytest.mark.parametrize("name", list(AUGMENTATIONS))
+def test_at_no_strength_nothing_changes(name: Augmentation) -> None:
+    images = torch.randint(0, 256, (30, 16, 12, 2), dtype=torch.uint8)
+    changed = AUGMENTATIONS[name](images, 0.0)
+    # Interpolation leaves a little rounding behind.
+    assert torch.allclose(changed.float(), images.float(), atol=1e-3)
+
+
 def test_flip_mirrors_some_and_leaves_the_others() -> None:
     images = torch.arange(200 * 4, dtype=torch.float32).view(200, 1, 4, 1)
     changed = AUGMENTATIONS["flip"](images, 1.0)
@@ -156,6 +218,37 @@ def test_crop_moves_by_an_eighth_at_most_and_reflects_the_border() -> None:
     rows = AUGMENTATIONS["crop"](images, 1.0)[:, 0, :, 0]
     starts = {tuple(row[:3].int().tolist()) for row in rows}
     assert starts == {(2, 1, 0), (1, 0, 1), (0, 1, 2), (1, 2, 3), (2, 3, 4)}
+
+
+def affine_by(images: Tensor, **deviations: float) -> Tensor:
+    names = ("turn", "wide", "high", "shear", "right", "down")
+    return _changed(images, torch.tensor([[deviations.get(name, 0.0)] for name in names]))
+
+
+def test_affine_moves_by_a_sixteenth_of_the_size_and_turns_by_parts_of_a_radian() -> None:
+    images = torch.randint(1, 256, (3, 16, 16, 2)).float()
+    # A sixteenth is a pixel here. Where one looks further right, the image moves left.
+    right, down = affine_by(images, right=1), affine_by(images, down=1)
+    assert torch.allclose(right[:, :, :-1], images[:, :, 1:], atol=1e-2)
+    assert torch.allclose(down[:, :-1], images[:, 1:], atol=1e-2)
+    # What comes in from outside is black.
+    assert torch.allclose(right[:, :, -1], torch.zeros(()), atol=1e-2)
+    assert torch.allclose(down[:, -1], torch.zeros(()), atol=1e-2)
+    # As many times 0.12 radians as make a quarter of a turn, whichever way round.
+    quarter = affine_by(images, turn=np.pi / 2 / 0.12)
+    assert any(torch.allclose(quarter, images.rot90(k, (1, 2)), atol=1e-2) for k in (1, 3))
+
+
+def test_affine_stretches_and_shears_by_8_percent() -> None:
+    # Its pixels say how far from the left they lie; the middle is at 50.
+    ramp = torch.arange(101.0).expand(1, 101, 101)[..., None]
+    reached = 40 * np.exp(-0.08)
+    wide = affine_by(ramp, wide=-1)[0, 50, [10, 90], 0] - 50
+    assert wide.tolist() == pytest.approx([-reached, reached], rel=1e-3)
+    high = affine_by(ramp.transpose(1, 2), high=-1)[0, [10, 90], 50, 0] - 50
+    assert high.tolist() == pytest.approx([-reached, reached], rel=1e-3)
+    sheared = affine_by(ramp, shear=1)[0, [10, 90], 50, 0] - 50
+    assert sheared.tolist() == pytest.approx([-0.08 * 40, 0.08 * 40], rel=1e-3)
 
 
 def test_augmentation_is_drawn_anew_for_every_image() -> None:
@@ -179,6 +272,22 @@ def test_a_prediction_does_not_depend_on_the_images_beside_it() -> None:
     assert whole.sum(1) == pytest.approx(np.ones(50), abs=1e-5)
 
 
+def test_a_copy_answers_with_the_mean_logits_of_its_views() -> None:
+    student = trained()
+    plain, mirrored = (infer(student, seen, MACHINE) for seen in (IMAGES, IMAGES[:, :, ::-1]))
+    assert np.abs(plain - mirrored).max() > 0.01
+    found = infer(student, IMAGES, MACHINE, ("flip",))
+    assert found == pytest.approx((plain + mirrored) / 2, abs=1e-5)
+
+
+def test_many_images_are_answered_in_parts_as_if_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = trained()
+    whole = infer(student, IMAGES, MACHINE)
+    # 50 images are seven parts and one image more.
+    monkeypatch.setattr("papagaio.training.loop._ROWS_AT_ONCE", 7)
+    assert infer(student, IMAGES, MACHINE) == pytest.approx(whole, abs=1e-5)
+
+
 # Muon
 
 
@@ -187,6 +296,36 @@ def test_muons_step_is_nearly_orthogonal() -> None:
         singular = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
         assert singular.min() > 0.4
         assert singular.max() < 1.4
+
+
+def test_muon_moves_against_the_slope_along_the_nearest_orthogonal_matrix() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(8, 4, 3, 3))
+    rows, _, columns = torch.linalg.svd(torch.randn(8, 36), full_matrices=False)
+    nearest = (rows @ columns).flatten()
+    # Steep in one direction and ten times less so in another: by itself far from orthogonal.
+    slope = (rows * torch.logspace(0, -1, 8) @ columns).flatten()
+    before, weight.grad = weight.detach().clone(), slope.view_as(weight)
+    Muon([weight], 0.1).step()
+    # The weights are brought to the norm of an orthogonal matrix of 8 rows, then moved.
+    moved = (before * 8**0.5 / before.norm() - weight.detach()).flatten() / 0.1
+    # Three iterations come close to the nearest one, no more.
+    assert functional.cosine_similarity(slope, nearest, dim=0) < 0.85
+    assert functional.cosine_similarity(moved, nearest, dim=0) > 0.95
+    assert 0.7 < moved.norm() / nearest.norm() < 1.2
+
+
+def test_muons_momentum_looks_ahead() -> None:
+    torch.manual_seed(0)
+    weight, (first, second) = nn.Parameter(torch.randn(6, 5, 1, 1)), torch.randn(2, 6, 5, 1, 1)
+    muon = Muon([weight], 0.1)
+    for slope in (first, second):
+        before, weight.grad = weight.detach().clone(), slope.clone()
+        muon.step()
+    # Nesterov's: the slope, and 0.6 of the momentum that it has just become a part of.
+    ahead = (second + 0.6 * (second + 0.6 * first)).flatten(1)
+    expected = before * 6**0.5 / before.norm() - 0.1 * orthogonal(ahead).view_as(before)
+    assert torch.allclose(weight.detach(), expected, atol=1e-6)
 
 
 def test_muon_takes_convolutions_before_a_normalisation_and_no_others() -> None:
@@ -198,6 +337,64 @@ def test_muon_takes_convolutions_before_a_normalisation_and_no_others() -> None:
 
 
 # the loop
+
+
+def test_every_weight_that_learns_has_one_optimiser_and_only_matrices_decay() -> None:
+    images = RANDOM.integers(0, 256, (4, 24, 24, 3), np.uint8)
+    network = build_student("residual-cnn", "random", images, 4, seed=0)
+    adam, muon = optimisers_for(network, replace(QUICK, decay=0.05, muon=0.12))
+    groups = [*adam.param_groups, *muon.param_groups]
+    held = [id(weight) for group in groups for weight in group["params"]]
+    assert sorted(held) == sorted(id(w) for w in network.parameters() if w.requires_grad)
+    assert isinstance(muon, Muon)
+    (theirs,) = muon.param_groups
+    assert set(map(id, theirs["params"])) == set(map(id, convolutions_before_norm(network)))
+    assert theirs["peak"] == 0.12
+    assert {group["peak"] for group in adam.param_groups} == {QUICK.rate}
+    for group in adam.param_groups:
+        assert {weight.ndim > 1 for weight in group["params"]} == {group["weight_decay"] == 0.05}
+        assert group["weight_decay"] in (0, 0.05)
+
+
+@pytest.mark.parametrize(("schedule", "share"), [("one-cycle", 0.1), ("constant", 1.0)])
+def test_the_schedule_reaches_the_optimiser(
+    schedule: Literal["one-cycle", "constant"], share: float
+) -> None:
+    # Adam's first step moves a weight by the rate itself.
+    recipe = replace(QUICK, schedule=schedule, rate=1e-2, batch=50, epochs=1)
+    before = build_student("small-cnn", "random", IMAGES, 4, seed=0)
+    pairs = zip(before.parameters(), trained(recipe).parameters(), strict=True)
+    moved = max((one - other).abs().max().item() for one, other in pairs)
+    assert moved == pytest.approx(share * 1e-2, rel=1e-2)
+
+
+def test_an_epoch_shows_every_image_once_in_nearly_equal_batches_and_an_order_of_its_own() -> None:
+    # Each image is its own number in grey.
+    images = np.arange(100, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2)
+    student = build_student("small-cnn", "random", images, 4, seed=0)
+    seen: list[list[int]] = []
+
+    def note(_: nn.Module, given: tuple[Tensor]) -> None:
+        seen.append(given[0][:, 0, 0, 0].tolist())
+
+    student.register_forward_pre_hook(note)
+    answers = np.full((100, 4), 0.25, np.float32)
+    train(student, images, answers, replace(QUICK, batch=64, epochs=2), seed=0, machine=MACHINE)
+    assert [len(batch) for batch in seen] == [50, 50, 50, 50]
+    first, second = seen[0] + seen[1], seen[2] + seen[3]
+    assert sorted(first) == sorted(second) == list(range(100))
+    assert first != second
+
+
+def test_an_epochs_loss_and_agreement_are_those_of_its_batches() -> None:
+    student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
+    logits = infer(student, IMAGES, MACHINE).astype(float)
+    # At a rate that changes nothing, what is measured in passing is what the network was.
+    recipe = replace(QUICK, rate=1e-12, batch=25, epochs=1)
+    (epoch,) = train(student, IMAGES, ANSWERS, recipe, seed=0, machine=MACHINE)
+    expected = -(ANSWERS * log_softmax(logits, axis=1)).sum(1).mean()
+    assert epoch.loss == pytest.approx(expected, rel=1e-5)
+    assert epoch.agreement == pytest.approx((logits.argmax(1) == ANSWERS.argmax(1)).mean())
 
 
 def test_a_seed_decides_the_weights_bit_for_bit() -> None:
@@ -260,6 +457,14 @@ def test_muon_is_taken_up_again_with_its_momentum(tmp_path: Path) -> None:
     assert weights(run(checkpoints, 4)) == weights(run(None, 4))
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, True), (3600.0, False)])
+def test_a_training_keeps_itself_by_time_and_not_by_epoch(
+    tmp_path: Path, seconds: float, *, kept: bool
+) -> None:
+    trained(checkpoints=Checkpoints(tmp_path / "checkpoint", seconds))
+    assert (tmp_path / "checkpoint").exists() is kept
+
+
 def test_the_caller_s_random_state_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -267,9 +472,11 @@ def test_the_caller_s_random_state_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_loss_that_is_not_finite_stops_with_its_step() -> None:
-    with pytest.raises(Diverged, match=r"epoch 1, step \d"):
-        trained(replace(QUICK, rate=1e30, schedule="constant", optimiser="adam"))
+@pytest.mark.parametrize(("batch", "where"), [(16, "epoch 1, step 2;"), (50, "epoch 2, step 1;")])
+def test_a_loss_that_is_not_finite_stops_with_its_step(batch: int, where: str) -> None:
+    # The first step is taken on a sound loss; the second meets what it left.
+    with pytest.raises(Diverged, match=f"in {where}"):
+        trained(replace(QUICK, rate=1e30, schedule="constant", optimiser="adam", batch=batch))
 
 
 def test_the_curve_has_one_record_an_epoch_and_the_loss_falls() -> None:
@@ -370,6 +577,19 @@ def test_a_recipe_with_true_labels_wants_them() -> None:
     student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
     with pytest.raises(BadSettings, match="give it labels"):
         train(student, IMAGES, ANSWERS, replace(QUICK, alpha=0.1), seed=0, machine=MACHINE)
+
+
+def test_true_labels_stay_with_their_images() -> None:
+    labels = RANDOM.integers(0, 4, 50)
+    one_hot = np.eye(4, dtype=np.float32)[labels]
+    losses = []
+    for alpha in (0.0, 1.0):
+        student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
+        recipe = replace(QUICK, alpha=alpha, batch=50, epochs=1)
+        (epoch,) = train(student, IMAGES, one_hot, recipe, seed=0, machine=MACHINE, labels=labels)
+        losses.append(epoch.loss)
+    # Where the answers are the labels, both parts of the thesis's equation 1 are the same.
+    assert losses[1] == pytest.approx(2 * losses[0], rel=1e-5)
 
 
 def test_a_visitor_sees_every_epoch_and_changes_nothing() -> None:

@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from papagaio.asking import ask as ask
     from papagaio.asking import choose as choose
-    from papagaio.audit.run import audit as audit
+    from papagaio.auditing.run import audit as audit
     from papagaio.blackboxes.contract import BlackBox as BlackBox
     from papagaio.blackboxes.contract import Contract as Contract
     from papagaio.blackboxes.named import open_black_box as open_black_box
@@ -41,7 +41,7 @@ _HOMES = {
     "Result": "result",
     "Settings": "settings",
     "ask": "asking",
-    "audit": "audit.run",
+    "audit": "auditing.run",
     "build_student": "students.named",
     "choose": "asking",
     "derive": "responses",

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from papagaio import files
-from papagaio.audit.cells import Lesson
-from papagaio.audit.opening import Sets
-from papagaio.audit.run import run_audit
+from papagaio.auditing.cells import Lesson
+from papagaio.auditing.opening import Sets
+from papagaio.auditing.run import run_audit
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.torch_module import digest_weights, load_weights, save_weights

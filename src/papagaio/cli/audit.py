@@ -220,8 +220,8 @@ def audit(
     Nothing paid for is lost: interrupted, the same command goes on where it stopped.
     OUT/report.html shows the result, OUT/result.json holds it.
     """
-    from papagaio.audit.run import audit as run
-    from papagaio.audit.run import forecast
+    from papagaio.auditing.run import audit as run
+    from papagaio.auditing.run import forecast
     from papagaio.cli.progress import watching
     from papagaio.report.headline import headline
     from papagaio.settings import read_toml, settings_from, to_toml

@@ -5,7 +5,6 @@ interrupted, and the same command goes on.
 """
 
 import errno
-import os
 import sys
 from typing import Annotated
 
@@ -78,10 +77,6 @@ def main() -> None:
         if end.code == 130:
             _say("interrupted; the same command goes on where this one stopped", 130)
         raise
-    except BrokenPipeError:
-        # Whoever read our output has seen enough, as in `papagaio ledger show FILE | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(_say("no space left on the disk; free some and run it again", 2))

@@ -40,8 +40,8 @@ def thesis(
         typer.Option(
             "--studies",
             "--study",
-            help="What the claims rest on besides: beyond, in-scope, start, explosion, longer, "
-            "superclasses, similar, temperature, taxonomy; several with commas; or none. "
+            help="What the claims rest on besides: beyond, in-scope, start, explosion, magnified, "
+            "longer, superclasses, similar, temperature, taxonomy; several with commas; or none. "
             "[default: all, or none where --experiment is given]",
         ),
     ] = None,

@@ -33,7 +33,9 @@ def build_timm(
         settings["img_size"] = (height, width)
     try:
         network: nn.Module = timm.create_model(name, **settings)
-    except (RuntimeError, OSError, AssertionError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise _not_fetched(f"timm/{name}", error) from error
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         raise BadSettings(f"timm/{name}: could not be built for {shape} ({error})") from error
     return network
 
@@ -51,7 +53,9 @@ def build_torchvision(
             _replace_last_layer(network, classes)
         else:
             network = torchvision.models.get_model(name, weights=None, num_classes=classes)
-    except (RuntimeError, OSError, ValueError, TypeError, IndexError) as error:
+    except OSError as error:
+        raise _not_fetched(f"torchvision/{name}", error) from error
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise BadSettings(f"torchvision/{name}: could not be built ({error})") from error
     return network if shape[2] == 3 else nn.Sequential(_ToColour(), network)
 
@@ -65,3 +69,10 @@ def _replace_last_layer(network: nn.Module, classes: int) -> None:
     name, last = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Linear(last.in_features, classes))
+
+
+def _not_fetched(student: str, error: OSError) -> BadSettings:
+    return BadSettings(
+        f"{student}: its weights could not be fetched ({error}); where there is no internet, give "
+        "a safetensors file (--initial FILE)"
+    )

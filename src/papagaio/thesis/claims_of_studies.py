@@ -8,7 +8,13 @@ import numpy as np
 
 from papagaio.scores import Score, over_seeds
 from papagaio.thesis.digits import ANGULAR, ROUND
-from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord
+from papagaio.thesis.records import (
+    DigitRecord,
+    Magnified,
+    MagnifiedRecord,
+    ThesisResult,
+    TrialRecord,
+)
 from papagaio.thesis.tables import accuracy_of, experiment_trials, number
 from papagaio.thesis.verdicts import Judged, ahead, judged, shown, signed
 
@@ -50,13 +56,14 @@ def explosion(result: ThesisResult) -> Judged:
     exploded = [trial for trial in thesis if _exploded(trial)]
     if not exploded:
         text += f" No loss grew beyond {_EXPLODED:.1f}, five times what a guess costs, by the "
-        return "not decided here", f"{text}thesis's recipe here, so there was no cause to find."
+        text += "thesis's recipe here on the images as they are."
+        return "not decided here", text + _magnified(result.magnified)
     # A change answers for the training that differs in it alone.
     first = exploded[0].material, exploded[0].seed
     tried = [trial for trial in changed if (trial.material, trial.seed) == first]
     cures = [trial.variant for trial in tried if not _exploded(trial)]
     none = "nothing that was tried" if tried else "not known, for nothing was tried on it"
-    text += f" What removes it: {', '.join(cures) or none}."
+    text += f" What removes it: {', '.join(cures) or none}.{_magnified(result.magnified)}"
     return judged([_accuracy_stays(trial) for trial in exploded]), text
 
 
@@ -118,6 +125,39 @@ def _reaches(trials: Sequence[TrialRecord]) -> str:
     if not found:
         return ""
     return f" The largest logit that a test image could be brought to: {'; '.join(found)}."
+
+
+def _magnified(records: Sequence[MagnifiedRecord]) -> str:
+    """What magnified images do to loss and accuracy, and what cut activations do to that."""
+    if not records:
+        return ""
+    words = [
+        f"{one.study}, {one.variant} ({one.body.rpartition('/')[2]}): {_figures(one.whole)}"
+        + (f"; with activations cut {_figures(one.cut)}" if _explodes(one.whole) else "")
+        for one in records
+    ]
+    explode = _names([one for one in records if _explodes(one.whole)])
+    calm = _names([one for one in records if not _explodes(one.whole)])
+    still = _names([one for one in records if _explodes(one.cut)])
+    return (
+        " Test images so many times as large, as a wrong normalisation of colours makes them, "
+        f"have these losses (accuracies): {'. '.join(words)}. So losses go beyond {_EXPLODED:.1f} "
+        f"for {explode}, and not for {calm}; with activations cut, for {still}."
+    )
+
+
+def _names(records: Sequence[MagnifiedRecord]) -> str:
+    return "; ".join(f"{one.study}, {one.variant}" for one in records) or "none"
+
+
+def _figures(looks: Sequence[Magnified]) -> str:
+    return ", ".join(
+        f"{number(look.loss)} ({look.accuracy:.2f}) at {look.factor:g}" for look in looks
+    )
+
+
+def _explodes(looks: Sequence[Magnified]) -> bool:
+    return any(look.loss > _EXPLODED for look in looks)
 
 
 def taxonomy(result: ThesisResult) -> Judged:

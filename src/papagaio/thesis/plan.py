@@ -33,6 +33,7 @@ Study = Literal[
     "in-scope",
     "start",
     "explosion",
+    "magnified",
     "longer",
     "superclasses",
     "similar",
@@ -71,7 +72,7 @@ class Planner:
         ]
 
     def study(self, study: Study) -> list[Trial]:
-        """The trials of one study; `taxonomy` has none, see `digits`."""
+        """The trials of one study; `taxonomy` and `magnified` have none, see modules so called."""
         return {
             "beyond": self._beyond,
             "in-scope": self._in_scope,
@@ -82,6 +83,7 @@ class Planner:
             "similar": self._similar,
             "temperature": self._temperature,
             "taxonomy": list,
+            "magnified": list,
         }[study]()
 
     def _beyond(self) -> list[Trial]:
@@ -131,20 +133,18 @@ class Planner:
         """
         wanted = {1, 2} & set(self.experiments)
         material = self.inputs.small if wanted == {2} else self.inputs.large
-        thesis = self._thesis()
-        changes = {
-            "clipped": replace(thesis, name="thesis, gradients clipped", clip=1.0),
-            "decayed": replace(thesis, name="thesis, AdamW", optimiser="adamw", decay=0.05),
-        }
-        trials = [
-            self._trial("explosion", "VGG16", variant=variant, material=material, recipe=recipe)
-            for variant, recipe in changes.items()
+        one = self._trial("explosion", "VGG16", material=material)
+        fresh = self._trial("explosion", "VGG16", material=material, initial="random")
+        clipped = replace(one.recipe, name="thesis, gradients clipped", clip=1.0)
+        decayed = replace(one.recipe, name="thesis, AdamW", optimiser="adamw", decay=0.05)
+        with_norm = replace(one.design, body="torchvision/vgg16_bn")
+        return [
+            replace(one, variant="clipped", recipe=clipped),
+            replace(one, variant="decayed", recipe=decayed),
+            replace(fresh, variant="normalised", design=with_norm),
+            # Inputs 58 times as large, for which biases count less.
+            replace(one, variant="caffe colours", design=replace(one.design, form="caffe")),
         ]
-        normalised = self._trial(
-            "explosion", "VGG16", variant="normalised", material=material, initial="random"
-        )
-        design = replace(normalised.design, body="torchvision/vgg16_bn")
-        return [*trials, replace(normalised, design=design)]
 
     def _longer(self) -> list[Trial]:
         """Experiment 4 for longer; its rate is constant, so one training passes every length."""

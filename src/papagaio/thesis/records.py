@@ -11,6 +11,8 @@ from papagaio.thesis.options import Options, Scale
 __all__ = [
     "DigitRecord",
     "EpochRecord",
+    "Magnified",
+    "MagnifiedRecord",
     "Measured",
     "TeacherRecord",
     "ThesisResult",
@@ -102,6 +104,25 @@ class TrialRecord(_Record):
         return found[-1]
 
 
+class Magnified(_Record):
+    """Accuracy and loss on test images that are `factor` times as large."""
+
+    factor: float
+    accuracy: float
+    loss: float
+
+
+class MagnifiedRecord(_Record):
+    """A trained student on `images` magnified images: as it is, and with its activations cut."""
+
+    study: str
+    variant: str
+    body: str
+    images: int
+    whole: list[Magnified]
+    cut: list[Magnified]
+
+
 class TeacherRecord(_Record):
     """The teacher, and whether another stands in for it.
 
@@ -143,6 +164,7 @@ class ThesisResult(_Record):
     trials: list[TrialRecord]
     diverged: list[str] = []
     digits: list[DigitRecord]
+    magnified: list[MagnifiedRecord] = []
 
 
 def read_thesis(path: Path) -> ThesisResult:

@@ -9,18 +9,25 @@ from typing import Literal
 import numpy as np
 
 from papagaio import __version__, files
-from papagaio.audit.log import Log, command_line
-from papagaio.audit.record import machine_record
+from papagaio.auditing.log import Log, command_line
+from papagaio.auditing.record import machine_record
 from papagaio.errors import BadSettings, Diverged
 from papagaio.images.named import open_source
 from papagaio.progress import Step, Watch, remark, unwatched
 from papagaio.students.headed import Design, build_headed
 from papagaio.thesis.digits import study_digits
 from papagaio.thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
+from papagaio.thesis.magnified import magnified
 from papagaio.thesis.options import Options, Scale, read_options
 from papagaio.thesis.page import write_pages
 from papagaio.thesis.plan import EXPERIMENTS, STUDIES, Planner, Study
-from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
+from papagaio.thesis.records import (
+    DigitRecord,
+    MagnifiedRecord,
+    ThesisResult,
+    TrialRecord,
+    read_thesis,
+)
 from papagaio.thesis.trials import Ground, Trial, run_trial
 from papagaio.training.machine import Machine, Precision, choose_device, cores
 from papagaio.training.precision import settled_precision
@@ -109,6 +116,7 @@ class _Done:
     planned: int | None = None
     found: list[TrialRecord] = field(default_factory=list)
     diverged: dict[str, str] = field(default_factory=dict)
+    magnified: list[MagnifiedRecord] = field(default_factory=list)
 
 
 def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: Watch) -> None:
@@ -124,6 +132,8 @@ def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: 
             done.diverged[_name_of(trial)] = ended
         else:
             done.found.append(ended)
+            if "magnified" in wanted.studies and _is_magnified(trial):
+                done.magnified.append(magnified(ground, trial))
         what = "diverged" if isinstance(ended, str) else "trained"
         log.note(what, study=trial.study, variant=trial.variant, seed=trial.seed)
 
@@ -147,6 +157,7 @@ def _result(
         trials=_joined(kept.trials if kept else [], done.found),
         diverged=_diverged(kept.diverged if kept else [], done),
         digits=done.digits,
+        magnified=_all_magnified(kept.magnified if kept else [], done),
     )
 
 
@@ -169,6 +180,16 @@ def _diverged(earlier: Sequence[str], done: _Done) -> list[str]:
     tried = {*map(_name_of, done.found), *done.diverged}
     before = [words for words in earlier if words.partition(": ")[0] not in tried]
     return before + _words(done)
+
+
+def _is_magnified(trial: Trial) -> bool:
+    experiment = trial.study.startswith("experiment") and trial.variant == "thesis"
+    return trial.seed == 0 and (experiment or trial.study == "explosion")
+
+
+def _all_magnified(earlier: Sequence[MagnifiedRecord], done: _Done) -> list[MagnifiedRecord]:
+    every = {(one.study, one.variant): one for one in (*earlier, *done.magnified)}
+    return [every[key] for key in sorted(every)]
 
 
 def _words(done: _Done) -> list[str]:

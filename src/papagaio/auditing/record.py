@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from papagaio import scores
-from papagaio.audit.inputs import Inputs, Purchase
+from papagaio.auditing.inputs import Inputs, Purchase
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.images.imageset import ImageSet
 from papagaio.result import (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from papagaio import files
 from papagaio.asking import ask, choose
-from papagaio.audit.opening import Sets
+from papagaio.auditing.opening import Sets
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadImages
 from papagaio.images.imageset import ImageSet, as_keys, digest_of_set

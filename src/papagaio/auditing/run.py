@@ -10,11 +10,11 @@ import numpy as np
 
 from papagaio import __version__, files
 from papagaio.asking import queries_owed, question_for
-from papagaio.audit.cells import Lesson, cells_of, lessons_of
-from papagaio.audit.inputs import Inputs, Purchase, Purpose, buy, purchases
-from papagaio.audit.log import Log, command_line
-from papagaio.audit.opening import Sets, open_all
-from papagaio.audit.record import (
+from papagaio.auditing.cells import Lesson, cells_of, lessons_of
+from papagaio.auditing.inputs import Inputs, Purchase, Purpose, buy, purchases
+from papagaio.auditing.log import Log, command_line
+from papagaio.auditing.opening import Sets, open_all
+from papagaio.auditing.record import (
     black_box_record,
     machine_record,
     pictures,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from papagaio.audit.inputs import Inputs
+from papagaio.auditing.inputs import Inputs
 from papagaio.responses import Response
 from papagaio.result import Kind
 from papagaio.settings import Control, Settings

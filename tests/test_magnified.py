@@ -1,0 +1,136 @@
+"""Claim C2's experiment: what images that come too large do to a loss, and what a ceiling does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import papagaio.thesis.magnified as magnified_module
+from papagaio.students.headed import Design, Head
+from papagaio.students.student import Student
+from papagaio.thesis.claims import claims
+from papagaio.thesis.magnified import FACTORS, cut, magnified
+from papagaio.thesis.records import Magnified, MagnifiedRecord, ThesisResult, read_thesis
+from papagaio.thesis.trials import Ground, Material, Part, Trial, run_trial
+from papagaio.training.loop import infer
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+GREY = ([0.5] * 3, [0.25] * 3)
+
+
+@pytest.fixture(scope="module")
+def stored() -> ThesisResult:
+    return read_thesis(Path(__file__).parent / "data" / "thesis-example.json")
+
+
+def without_biases() -> Student:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 6, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+    return Student(nn.Sequential(*layers, nn.Linear(54, 4, bias=False)), GREY)
+
+
+def seen(student: Student, factor: float) -> np.ndarray:
+    return infer(magnified_module._Magnifying(student, factor), IMAGES, Machine())
+
+
+def test_without_biases_logits_grow_as_images_do_and_no_class_changes() -> None:
+    student = without_biases()
+    as_they_are = infer(student, IMAGES, Machine())
+    assert seen(student, 1.0) == pytest.approx(as_they_are, abs=1e-5)
+    assert seen(student, 1e6) == pytest.approx(1e6 * as_they_are, rel=1e-4)
+
+
+def test_a_cut_student_is_the_same_on_what_it_was_cut_by_and_bounded_elsewhere() -> None:
+    student = without_biases()
+    bounded = cut(student, IMAGES, Machine())
+    as_they_are = infer(student, IMAGES, Machine())
+    assert np.array_equal(infer(bounded, IMAGES, Machine()), as_they_are)
+    # Each of the last layer's 54 inputs is below the largest that the images gave.
+    convolution, *_, dense = student.network.children()
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(dense, nn.Linear)
+    with torch.no_grad():
+        pixels = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+        ceiling = convolution(student.normalised(pixels)).max().item()
+    bound = ceiling * dense.weight.abs().sum(1).max().item()
+    assert np.abs(seen(bounded, 1e6)).max() <= bound
+    assert np.abs(seen(student, 1e6)).max() > 1e4 * bound
+    assert any(isinstance(module, nn.ReLU) for module in student.modules())
+
+
+def test_activations_that_have_a_ceiling_already_keep_it() -> None:
+    torch.manual_seed(0)
+    layers = nn.Flatten(), nn.Linear(192, 5), nn.ReLU6(), nn.Linear(5, 3)
+    bounded = cut(Student(nn.Sequential(*layers), GREY), IMAGES, Machine())
+    assert any(isinstance(module, nn.ReLU6) for module in bounded.modules())
+
+
+def trial_of(folder: Path) -> tuple[Ground, Trial]:
+    random = np.random.default_rng(1)
+    paths = {name: folder / f"{name}.npy" for name in ("images", "answers", "truth", "test")}
+    np.save(paths["images"], random.integers(0, 256, (12, 32, 32, 3), np.uint8))
+    np.save(paths["answers"], random.dirichlet(np.ones(4), 12).astype(np.float32))
+    np.save(paths["truth"], np.arange(12) % 4)
+    np.save(paths["test"], random.integers(0, 256, (12, 32, 32, 3), np.uint8))
+    design = Design("timm/resnet10t", Head(widths=(8,)))
+    material = Material("small", paths["images"], paths["answers"], paths["truth"], 12, "digest")
+    recipe = Recipe("thesis", epochs=1)
+    trial = Trial(
+        "experiment 2", "thesis", design, "random", "random", recipe, material, 0, (1,), Machine()
+    )
+    parts = tuple(
+        Part(name, paths[images], paths["truth"], paths["truth"], 12)
+        for name, images in (("train", "images"), ("test", "test"))
+    )
+    return Ground(folder / "trials", parts, 10), trial
+
+
+def test_a_trained_student_is_measured_at_every_factor_once(tmp_path: Path) -> None:
+    ground, trial = trial_of(tmp_path)
+    at_the_end = run_trial(ground, trial).curve[-1]
+    found = magnified(ground, trial)
+    assert (found.study, found.variant, found.body) == ("experiment 2", "thesis", "timm/resnet10t")
+    assert [look.factor for look in found.whole] == [look.factor for look in found.cut]
+    assert [look.factor for look in found.whole] == list(FACTORS)
+    # As they are, images give what the trial's own look at them gave.
+    assert found.whole[0].loss == pytest.approx(at_the_end.probe_loss, rel=1e-4)
+    assert found.whole[0].accuracy == at_the_end.probe_accuracy
+    assert found.images == 10
+    # Read, and not measured again.
+    (ground.folder / ground.id_of(trial) / "student.safetensors").unlink()
+    assert magnified(ground, trial) == found
+
+
+def looks(*losses: float) -> list[Magnified]:
+    return [
+        Magnified(factor=factor, accuracy=0.5, loss=loss)
+        for factor, loss in zip(FACTORS, losses, strict=False)
+    ]
+
+
+def test_c2_says_which_students_a_magnified_image_explodes_and_which_it_does_not(
+    stored: ThesisResult,
+) -> None:
+    def record(number: int, body: str, *losses: float) -> MagnifiedRecord:
+        return MagnifiedRecord(
+            study=f"experiment {number}",
+            variant="thesis",
+            body=f"torchvision/{body}",
+            images=9,
+            whole=looks(*losses),
+            cut=looks(1.0, 2.5),
+        )
+
+    records = [record(1, "vgg16", 1.0, 22.5), record(3, "mobilenet_v2", 1.5, 2.4)]
+    (claim,) = (c for c in claims(stored.model_copy(update={"magnified": records}))[1:2])
+    assert "experiment 1, thesis (vgg16): 1.00 (0.50) at 1, 22.50 (0.50) at 4" in claim.text
+    assert "; with activations cut 1.00 (0.50) at 1, 2.50 (0.50) at 4" in claim.text
+    assert claim.text.endswith(
+        "So losses go beyond 11.5 for experiment 1, thesis, and not for experiment 3, thesis; with "
+        "activations cut, for none."
+    )
+    assert "so many times as large" not in claims(stored)[1].text
