@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -293,38 +292,7 @@ def test_other_labels_and_another_phase_are_another_teaching(tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
-# what a run keeps of earlier ones
-
-
-def test_records_of_earlier_runs_stay_beside_those_of_this_one(stored: ThesisResult) -> None:
-    by_study = {t.study: t for t in stored.trials if t.variant == "thesis"}
-    one, four = by_study["experiment 1"], by_study["experiment 4"]
-    again = four.model_copy(update={"seconds": 1.0})
-    other_seed = four.model_copy(update={"seed": 1})
-    other_images = four.model_copy(update={"material": "large"})
-    joined = run_module._joined([four, one], [again, other_seed, by_study["longer"]])
-    assert [t.study for t in joined] == ["experiment 1", "experiment 4", "experiment 4", "longer"]
-    assert len(run_module._joined([four], [other_images])) == 2
-    assert again in joined
-    assert four not in joined
-
-
-def test_records_stand_in_the_order_of_seeds_whichever_ended_first(stored: ThesisResult) -> None:
-    (trial,) = (t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis"))
-    seeds = [trial.model_copy(update={"seed": seed}) for seed in (2, 0, 1)]
-    assert [t.seed for t in run_module._joined([], seeds)] == [0, 1, 2]
-
-
-def test_what_was_learned_of_another_teacher_is_not_shown_beside_this_one(
-    stored: ThesisResult,
-) -> None:
-    teacher = stored.teacher
-    assert teacher is not None
-    same: Any = SimpleNamespace(teacher=teacher)
-    other: Any = SimpleNamespace(teacher=teacher.model_copy(update={"identity": "another"}))
-    assert run_module._is_comparable(stored, same)
-    assert not run_module._is_comparable(stored, other)
-    assert run_module._is_comparable(stored, None)
+# how a run ends
 
 
 @pytest.mark.parametrize(
@@ -333,23 +301,14 @@ def test_what_was_learned_of_another_teacher_is_not_shown_beside_this_one(
 def test_a_run_that_planned_nothing_yet_is_not_complete(
     tmp_path: Path, stored: ThesisResult, found: int, wanted: int | None, *, complete: bool
 ) -> None:
-    done = run_module._Done([], None, wanted, stored.trials[:found], {"a, thesis, seed 0": "broke"})
+    done = run_module._Done([], None, wanted, stored.trials[:found], ["a, thesis, seed 0: broke"])
     reproduction = Reproduction(tmp_path, precision="bfloat16")
     log = Log(tmp_path / "log.jsonl")
-    result = run_module._result(reproduction, stored.options, done, None, log)
+    result = run_module._result(reproduction, stored.options, done, log)
     assert result.complete is complete
     assert result.machine.precision == "bfloat16"
     assert "Diverged: a, thesis, seed 0: broke" in render(result, "thesis.md.j2")
     assert "Diverged: a, thesis, seed 0: broke" in render(result, "thesis.html.j2")
-
-
-def test_what_other_options_left_is_not_taken_over(tmp_path: Path, stored: ThesisResult) -> None:
-    (tmp_path / "thesis.json").write_text(stored.model_dump_json())
-    wanted = Reproduction(tmp_path, scale=stored.scale)
-    assert run_module._earlier(wanted, stored.options) == stored
-    assert run_module._earlier(wanted, read_options()) is None
-    assert run_module._earlier(replace(wanted, scale="full"), stored.options) is None
-    assert run_module._earlier(Reproduction(tmp_path / "other"), stored.options) is None
 
 
 def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
@@ -398,12 +357,12 @@ def test_a_training_that_diverged_ends_the_command_with_1_after_the_others_are_w
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    name = "experiment 2, thesis, torchvision/vgg16, seed 0"
+    words = "experiment 2, thesis, torchvision/vgg16, seed 0: the loss stopped being finite"
 
     def work(_: object, __: object, done: run_module._Done, *___: object) -> None:
         done.planned = 2
         done.found.append(stored.trials[0])
-        done.diverged[name] = "the loss stopped being finite"
+        done.diverged.append(words)
 
     monkeypatch.setattr(run_module, "_check", lambda *_: None)
     monkeypatch.setattr(run_module, "_work", work)
@@ -413,22 +372,11 @@ def test_a_training_that_diverged_ends_the_command_with_1_after_the_others_are_w
         main()
     assert end.value.code == 1
     page = tmp_path / "thesis.html"
-    words = f"{name}: the loss stopped being finite"
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f"papagaio: {words}; {page} is without it"
     assert words in page.read_text()
     left = read_thesis(tmp_path / "thesis.json")
     assert (left.trials, left.diverged, left.complete) == ([stored.trials[0]], [words], False)
-
-
-def test_what_diverged_stays_told_until_it_is_tried_again(stored: ThesisResult) -> None:
-    two, four = (
-        next(t for t in stored.trials if (t.study, t.variant) == (f"experiment {n}", "thesis"))
-        for n in (2, 4)
-    )
-    before = [f"{run_module._name_of(trial)}: broke" for trial in (two, four)]
-    again = run_module._Done([], found=[two], diverged={"another": "broke too"})
-    assert run_module._diverged(before, again) == [before[1], "another: broke too"]
 
 
 def test_a_run_that_found_nothing_leaves_what_an_earlier_one_wrote(

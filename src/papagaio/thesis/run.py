@@ -17,17 +17,12 @@ from papagaio.progress import Step, Watch, remark, unwatched
 from papagaio.students.headed import Design, build_headed
 from papagaio.thesis.digits import study_digits
 from papagaio.thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
+from papagaio.thesis.kept import joined, name_of, read_earlier
 from papagaio.thesis.magnified import magnified
 from papagaio.thesis.options import Options, Scale, read_options
 from papagaio.thesis.page import write_pages
 from papagaio.thesis.plan import EXPERIMENTS, STUDIES, Planner, Study
-from papagaio.thesis.records import (
-    DigitRecord,
-    MagnifiedRecord,
-    ThesisResult,
-    TrialRecord,
-    read_thesis,
-)
+from papagaio.thesis.records import DigitRecord, MagnifiedRecord, ThesisResult, TrialRecord
 from papagaio.thesis.trials import Ground, Trial, run_trial
 from papagaio.training.machine import Machine, Precision, choose_device, cores
 from papagaio.training.precision import settled_precision
@@ -85,7 +80,7 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
     with files.lock(wanted.out / ".lock"):
         log = Log(wanted.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
-        earlier = _earlier(wanted, options)
+        earlier = read_earlier(wanted.out / "thesis.json", options, wanted.scale)
         digits = earlier.digits if earlier else []
         if "taxonomy" in wanted.studies:
             digits = study_digits(options.studies.digit_seeds, wanted.out / "digits", watch)
@@ -94,13 +89,13 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
             _work(wanted, options, done, log, watch)
         finally:
             # An interrupted run, too, shows what it has; one that found nothing changes nothing.
-            result = _result(wanted, options, done, earlier, log)
+            result = joined(earlier, _result(wanted, options, done, log))
             if done.found or done.diverged or "taxonomy" in wanted.studies:
                 write_pages(result, wanted.out)
             log.note("ended", complete=result.complete)
     if done.diverged:
         rest = "without it" if len(done.diverged) == 1 else "without them"
-        raise Diverged(f"{'; '.join(_words(done))}; {wanted.out / 'thesis.html'} is {rest}")
+        raise Diverged(f"{'; '.join(done.diverged)}; {wanted.out / 'thesis.html'} is {rest}")
     return result
 
 
@@ -115,7 +110,7 @@ class _Done:
     inputs: Inputs | None = None
     planned: int | None = None
     found: list[TrialRecord] = field(default_factory=list)
-    diverged: dict[str, str] = field(default_factory=dict)
+    diverged: list[str] = field(default_factory=list)
     magnified: list[MagnifiedRecord] = field(default_factory=list)
 
 
@@ -129,7 +124,8 @@ def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: 
     ground = Ground(wanted.out / "trials", done.inputs.parts, options.images.probed)
     for trial, ended in _run(wanted, ground, trials, watch):
         if isinstance(ended, str):
-            done.diverged[_name_of(trial)] = ended
+            name = name_of(trial.study, trial.variant, trial.design.body, trial.seed)
+            done.diverged.append(f"{name}: {ended}")
         else:
             done.found.append(ended)
             if "magnified" in wanted.studies and _is_magnified(trial):
@@ -138,11 +134,8 @@ def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: 
         log.note(what, study=trial.study, variant=trial.variant, seed=trial.seed)
 
 
-def _result(
-    wanted: Reproduction, options: Options, done: _Done, earlier: ThesisResult | None, log: Log
-) -> ThesisResult:
+def _result(wanted: Reproduction, options: Options, done: _Done, log: Log) -> ThesisResult:
     machine = machine_record(_machine(wanted), wanted.workers)
-    kept = earlier if earlier and _is_comparable(earlier, done.inputs) else None
     return ThesisResult(
         papagaio=__version__,
         command=command_line(),
@@ -153,68 +146,17 @@ def _result(
         # Each trial has the precision that was chosen for its architecture.
         machine=machine.model_copy(update={"precision": wanted.precision}),
         options=options,
-        teacher=done.inputs.teacher if done.inputs else earlier and earlier.teacher,
-        trials=_joined(kept.trials if kept else [], done.found),
-        diverged=_diverged(kept.diverged if kept else [], done),
+        teacher=done.inputs and done.inputs.teacher,
+        trials=done.found,
+        diverged=done.diverged,
         digits=done.digits,
-        magnified=_all_magnified(kept.magnified if kept else [], done),
+        magnified=done.magnified,
     )
-
-
-def _earlier(wanted: Reproduction, options: Options) -> ThesisResult | None:
-    """What an earlier run with the same options left in the folder."""
-    path = wanted.out / "thesis.json"
-    found = read_thesis(path) if path.exists() else None
-    return found if found and (found.options, found.scale) == (options, wanted.scale) else None
-
-
-def _is_comparable(earlier: ThesisResult, inputs: Inputs | None) -> bool:
-    """Whether what an earlier run trained has learned from the same teacher."""
-    if inputs is None or earlier.teacher is None:
-        return True
-    return earlier.teacher.identity == inputs.teacher.identity
-
-
-def _diverged(earlier: Sequence[str], done: _Done) -> list[str]:
-    """What has no record because it diverged, now or when an earlier run tried it last."""
-    tried = {*map(_name_of, done.found), *done.diverged}
-    before = [words for words in earlier if words.partition(": ")[0] not in tried]
-    return before + _words(done)
 
 
 def _is_magnified(trial: Trial) -> bool:
     experiment = trial.study.startswith("experiment") and trial.variant == "thesis"
     return trial.seed == 0 and (experiment or trial.study == "explosion")
-
-
-def _all_magnified(earlier: Sequence[MagnifiedRecord], done: _Done) -> list[MagnifiedRecord]:
-    every = {(one.study, one.variant): one for one in (*earlier, *done.magnified)}
-    return [every[key] for key in sorted(every)]
-
-
-def _words(done: _Done) -> list[str]:
-    return [f"{name}: {why}" for name, why in done.diverged.items()]
-
-
-def _name_of(trial: Trial | TrialRecord) -> str:
-    body = trial.design.body if isinstance(trial, Trial) else trial.body
-    return f"{trial.study}, {trial.variant}, {body}, seed {trial.seed}"
-
-
-def _joined(earlier: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The records of this run, and those of an earlier one that it did not train again."""
-
-    def key(record: TrialRecord) -> tuple[object, ...]:
-        what = record.study, record.variant, record.body, record.initial, record.material
-        return *what, record.seed
-
-    # Later ones replace earlier ones.
-    every = {key(record): record for record in (*earlier, *now)}
-
-    def place(record: TrialRecord) -> tuple[object, ...]:
-        return not record.study.startswith("experiment"), record.study, record.seed
-
-    return sorted(every.values(), key=place)
 
 
 def _check(wanted: Reproduction, options: Options) -> None:
