@@ -122,15 +122,16 @@ def test_c2_says_which_students_a_magnified_image_explodes_and_which_it_does_not
             body=f"torchvision/{body}",
             images=9,
             whole=looks(*losses),
-            cut=looks(1.0, 2.5),
+            cut=looks(1.0, 2.0, 2.5),
         )
 
-    records = [record(1, "vgg16", 1.0, 22.5), record(3, "mobilenet_v2", 1.5, 2.4)]
+    records = [record(1, "vgg16", 1.0, 3.5, 22.5), record(3, "mobilenet_v2", 1.5, 2.0, 2.4)]
     (claim,) = (c for c in claims(stored.model_copy(update={"magnified": records}))[1:2])
-    assert "experiment 1, thesis (vgg16): 1.00 (0.50) at 1, 22.50 (0.50) at 4" in claim.text
-    assert "; with activations cut 1.00 (0.50) at 1, 2.50 (0.50) at 4" in claim.text
+    assert "Test images 1, 58 times as large" in claim.text
+    assert "experiment 1, thesis (vgg16) 1.00 (0.50), 22.50 (0.50)" in claim.text
+    assert ", with activations cut 1.00 (0.50), 2.50 (0.50); experiment 3" in claim.text
     assert claim.text.endswith(
         "So losses go beyond 11.5 for experiment 1, thesis, and not for experiment 3, thesis; with "
         "activations cut, for none."
     )
-    assert "so many times as large" not in claims(stored)[1].text
+    assert "times as large" not in claims(stored)[1].text

@@ -676,7 +676,13 @@ def test_c2_finds_an_exploded_loss_and_what_removes_it(stored: ThesisResult) -> 
     assert "What removes it: calm." in text
     assert "after epoch 10 of 10" in text
     assert verdict(found(stored, exploding(first, 0.2), cured), "C2")[0] == "does not hold"
-    assert verdict(found(stored, exploding(first, 0.5, 2.0)), "C2")[0] == "not decided here"
+    # Where none exploded, the one that came nearest is told.
+    calm = [exploding(first, 0.5, 2.0), exploding(experiment(stored, 2, 0.5), 0.5, 3.0)]
+    says, text = verdict(found(stored, *calm), "C2")
+    assert says == "not decided here"
+    assert "2 trainings" in text
+    assert text.count("the largest loss is") == 1
+    assert "experiment 2, thesis: the largest loss is 3.00" in text
 
 
 def test_c2_takes_no_cure_for_another_experiment_and_no_other_architecture(
@@ -704,7 +710,7 @@ def test_c2_sees_what_a_whole_part_shows_and_the_first_images_do_not(
     ]
     says, text = verdict(found(stored, trial.model_copy(update={"measured": looks})), "C2")
     assert says == expected
-    assert ("largest loss 1.08e+08 on the train part" in text) is (expected == "holds")
+    assert ("the largest loss is 1.08e+08 on the train part" in text) is (expected == "holds")
 
 
 def test_c2_takes_the_cure_that_was_tried_on_what_exploded(stored: ThesisResult) -> None:

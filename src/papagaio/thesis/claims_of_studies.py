@@ -51,9 +51,10 @@ def explosion(result: ThesisResult) -> Judged:
     if not thesis:
         return "not decided here", "No VGG16 was trained by the thesis's recipe."
     every = (*thesis, *changed)
-    text = "On the first test images after every epoch, and on both parts at the marks. "
-    text += f"{'; '.join(_largest_loss(trial) for trial in every)}.{_reaches(every)}"
     exploded = [trial for trial in thesis if _exploded(trial)]
+    told = [trial for trial in every if _exploded(trial)] or [max(every, key=_loss_of)]
+    text = f"{len(every)} trainings, on the first test images after every epoch, and on both parts "
+    text += f"at the marks. {'; '.join(_largest_loss(trial) for trial in told)}.{_reaches(every)}"
     if not exploded:
         text += f" No loss grew beyond {_EXPLODED:.1f}, five times what a guess costs, by the "
         text += "thesis's recipe here on the images as they are."
@@ -90,8 +91,12 @@ def _worst(trial: TrialRecord) -> _Seen:
     return max(_looks(trial), key=lambda look: look.loss)
 
 
+def _loss_of(trial: TrialRecord) -> float:
+    return _worst(trial).loss
+
+
 def _exploded(trial: TrialRecord) -> bool:
-    return _worst(trial).loss > _EXPLODED
+    return _loss_of(trial) > _EXPLODED
 
 
 def _accuracy_stays(trial: TrialRecord) -> bool:
@@ -104,9 +109,9 @@ def _accuracy_stays(trial: TrialRecord) -> bool:
 def _largest_loss(trial: TrialRecord) -> str:
     look, usual = _worst(trial), np.median([epoch.probe_loss for epoch in trial.curve])
     return (
-        f"{trial.study}, {trial.variant}: largest loss {number(look.loss)} on {look.where} after "
-        f"epoch {look.epoch} of {len(trial.curve)} (usually {usual:.2f}); there the ten worst "
-        f"images carry {100 * look.worst_ten:.1f} % of it, the largest logit is "
+        f"{trial.study}, {trial.variant}: the largest loss is {number(look.loss)} on {look.where} "
+        f"after epoch {look.epoch} of {len(trial.curve)} (usually {usual:.2f}); there the ten "
+        f"worst images carry {100 * look.worst_ten:.1f} % of it, the largest logit is "
         f"{number(look.logit)} and accuracy {look.accuracy:.2f}"
     )
 
@@ -114,7 +119,7 @@ def _largest_loss(trial: TrialRecord) -> str:
 def _reaches(trials: Sequence[TrialRecord]) -> str:
     """The largest logits that test images could be brought to, where that was measured."""
     found = []
-    for trial in trials:
+    for trial in (trial for trial in trials if trial.seed == 0):
         curve = [(n, epoch.reach) for n, epoch in enumerate(trial.curve, 1) if epoch.reach]
         if curve:
             shown = ", ".join(
@@ -132,16 +137,17 @@ def _magnified(records: Sequence[MagnifiedRecord]) -> str:
     if not records:
         return ""
     words = [
-        f"{one.study}, {one.variant} ({one.body.rpartition('/')[2]}): {_figures(one.whole)}"
-        + (f"; with activations cut {_figures(one.cut)}" if _explodes(one.whole) else "")
+        f"{one.study}, {one.variant} ({one.body.rpartition('/')[2]}) {_figures(one.whole)}"
+        + (f", with activations cut {_figures(one.cut)}" if _explodes(one.whole) else "")
         for one in records
     ]
+    factors = ", ".join(f"{look.factor:g}" for look in records[0].whole[::2])
     explode = _names([one for one in records if _explodes(one.whole)])
     calm = _names([one for one in records if not _explodes(one.whole)])
     still = _names([one for one in records if _explodes(one.cut)])
     return (
-        " Test images so many times as large, as a wrong normalisation of colours makes them, "
-        f"have these losses (accuracies): {'. '.join(words)}. So losses go beyond {_EXPLODED:.1f} "
+        f" Test images {factors} times as large, as a wrong normalisation of colours makes them, "
+        f"have these losses (accuracies): {'; '.join(words)}. So losses go beyond {_EXPLODED:.1f} "
         f"for {explode}, and not for {calm}; with activations cut, for {still}."
     )
 
@@ -151,9 +157,8 @@ def _names(records: Sequence[MagnifiedRecord]) -> str:
 
 
 def _figures(looks: Sequence[Magnified]) -> str:
-    return ", ".join(
-        f"{number(look.loss)} ({look.accuracy:.2f}) at {look.factor:g}" for look in looks
-    )
+    # Every second: all of them stand in `thesis.json`.
+    return ", ".join(f"{number(look.loss)} ({look.accuracy:.2f})" for look in looks[::2])
 
 
 def _explodes(looks: Sequence[Magnified]) -> bool:
