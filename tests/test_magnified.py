@@ -1,5 +1,6 @@
 """Claim C2's experiment: what images that come too large do to a loss, and what a ceiling does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,19 @@ def test_a_cut_student_is_the_same_on_what_it_was_cut_by_and_bounded_elsewhere()
     assert any(isinstance(module, nn.ReLU) for module in student.modules())
 
 
+def test_a_layer_that_never_fired_and_one_that_stands_in_two_places_are_cut_too() -> None:
+    torch.manual_seed(0)
+    relu, dense = nn.ReLU(), nn.Linear(192, 5)
+    nn.init.constant_(dense.bias, -1e3)
+    layers = nn.Flatten(), dense, relu, nn.Linear(5, 4), relu, nn.Linear(4, 3)
+    bounded = cut(Student(nn.Sequential(*layers), GREY), IMAGES, Machine())
+    kinds = [type(module) for module in bounded.network.children()]
+    assert kinds.count(nn.Hardtanh) == 2
+    assert nn.ReLU not in kinds
+    # What was silent stays silent: the answer to every image is the same.
+    assert np.ptp(seen(bounded, 1e6), axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
+
+
 def test_activations_that_have_a_ceiling_already_keep_it() -> None:
     torch.manual_seed(0)
     layers = nn.Flatten(), nn.Linear(192, 5), nn.ReLU6(), nn.Linear(5, 3)
@@ -103,6 +117,9 @@ def test_a_trained_student_is_measured_at_every_factor_once(tmp_path: Path) -> N
     # Read, and not measured again.
     (ground.folder / ground.id_of(trial) / "student.safetensors").unlink()
     assert magnified(ground, trial) == found
+    shared = magnified(ground, replace(trial, study="explosion", variant="caffe colours"))
+    assert (shared.study, shared.variant) == ("explosion", "caffe colours")
+    assert shared.whole == found.whole
 
 
 def looks(*losses: float) -> list[Magnified]:
@@ -125,13 +142,19 @@ def test_c2_says_which_students_a_magnified_image_explodes_and_which_it_does_not
             cut=looks(1.0, 2.0, 2.5),
         )
 
-    records = [record(1, "vgg16", 1.0, 3.5, 22.5), record(3, "mobilenet_v2", 1.5, 2.0, 2.4)]
+    nan = float("nan")
+    overflown = record(2, "vgg16", 1.0, 3.5, nan)
+    records = [
+        overflown,
+        record(1, "vgg16", 1.0, 3.5, 22.5),
+        record(3, "mobilenet_v2", 1.5, 2.0, 2.4),
+    ]
     (claim,) = (c for c in claims(stored.model_copy(update={"magnified": records}))[1:2])
-    assert "Test images 1, 58 times as large" in claim.text
+    assert "Test images 1, 58 times as large (58 is what" in claim.text
     assert "experiment 1, thesis (vgg16) 1.00 (0.50), 22.50 (0.50)" in claim.text
     assert ", with activations cut 1.00 (0.50), 2.50 (0.50); experiment 3" in claim.text
     assert claim.text.endswith(
-        "So losses go beyond 11.5 for experiment 1, thesis, and not for experiment 3, thesis; with "
-        "activations cut, for none."
+        "So losses go beyond 11.5 for experiment 2, thesis; experiment 1, thesis, and not for "
+        "experiment 3, thesis; with activations cut, for none."
     )
     assert "times as large" not in claims(stored)[1].text

@@ -25,6 +25,7 @@ __all__ = ["FACTORS", "cut", "magnified"]
 
 # Keras's form of colours "caffe" is 58 times as large as its form "torch".
 FACTORS = (1.0, 4.0, 58.0, 1e3, 1e6)
+_SILENT = 1e-30
 
 
 def magnified(ground: Ground, trial: Trial) -> MagnifiedRecord:
@@ -37,7 +38,9 @@ def magnified(ground: Ground, trial: Trial) -> MagnifiedRecord:
     folder = ground.folder / ground.id_of(trial)
     kept = folder / "magnified.json"
     if kept.exists():
-        return MagnifiedRecord.model_validate_json(kept.read_bytes())
+        # Another study may share the training.
+        found = MagnifiedRecord.model_validate_json(kept.read_bytes())
+        return found.model_copy(update={"study": trial.study, "variant": trial.variant})
     (test,) = (part for part in ground.parts if part.name == "test")
     images = np.load(test.images, mmap_mode="r")[: ground.probed]
     labels = np.load(test.labels)[: len(images)]
@@ -80,15 +83,18 @@ def cut(student: Student, images: NDArray[np.uint8], machine: Machine) -> Studen
     def note(module: nn.Module, _: object, output: Tensor) -> None:
         ceilings[module] = max(ceilings.get(module, 0.0), output.max().item())
 
-    names: dict[nn.Module, str] = {
-        module: name for name, module in made.named_modules() if type(module) is nn.ReLU
-    }
-    hooks = [module.register_forward_hook(note) for module in names]
+    named = [
+        (name, module)
+        for name, module in made.named_modules(remove_duplicate=False)
+        if type(module) is nn.ReLU
+    ]
+    hooks = [module.register_forward_hook(note) for module in {module for _, module in named}]
     infer(made, images, machine)
     for hook in hooks:
         hook.remove()
-    for module, ceiling in ceilings.items():
-        made.set_submodule(names[module], nn.Hardtanh(0.0, ceiling))
+    for name, module in named:
+        # A ReLU that never fired stays as good as silent.
+        made.set_submodule(name, nn.Hardtanh(0.0, max(ceilings[module], _SILENT)))
     return made
 
 
