@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from papagaio.cli.main import main
+from papagaio.thesis.records import ThesisResult, read_thesis
 
 # A shell's background job ignores Ctrl-C, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -152,3 +153,9 @@ def papagaio_process() -> Papagaio:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def stored() -> ThesisResult:
+    """A small reproduction's result: every experiment and most studies."""
+    return read_thesis(Path(__file__).parent / "data" / "thesis-example.json")

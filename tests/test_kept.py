@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from papagaio.thesis.kept import joined, name_of, read_earlier
 from papagaio.thesis.options import read_options
 from papagaio.thesis.records import (
@@ -11,13 +9,7 @@ from papagaio.thesis.records import (
     MagnifiedRecord,
     ThesisResult,
     TrialRecord,
-    read_thesis,
 )
-
-
-@pytest.fixture(scope="module")
-def stored() -> ThesisResult:
-    return read_thesis(Path(__file__).parent / "data" / "thesis-example.json")
 
 
 def with_(stored: ThesisResult, *trials: TrialRecord, **more: object) -> ThesisResult:

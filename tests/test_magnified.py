@@ -13,7 +13,7 @@ from papagaio.students.headed import Design, Head
 from papagaio.students.student import Student
 from papagaio.thesis.claims import claims
 from papagaio.thesis.magnified import FACTORS, cut, magnified
-from papagaio.thesis.records import Magnified, MagnifiedRecord, ThesisResult, read_thesis
+from papagaio.thesis.records import Magnified, MagnifiedRecord, ThesisResult
 from papagaio.thesis.trials import Ground, Material, Part, Trial, run_trial
 from papagaio.training.loop import infer
 from papagaio.training.machine import Machine
@@ -21,11 +21,6 @@ from papagaio.training.recipe import Recipe
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
 GREY = ([0.5] * 3, [0.25] * 3)
-
-
-@pytest.fixture(scope="module")
-def stored() -> ThesisResult:
-    return read_thesis(Path(__file__).parent / "data" / "thesis-example.json")
 
 
 def without_biases() -> Student:

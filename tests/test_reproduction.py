@@ -43,14 +43,6 @@ from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 from papagaio.workers import side_by_side
 
-STORED = Path(__file__).parent / "data" / "thesis-example.json"
-
-
-@pytest.fixture(scope="module")
-def stored() -> ThesisResult:
-    return read_thesis(STORED)
-
-
 # jobs side by side
 
 

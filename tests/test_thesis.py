@@ -55,7 +55,6 @@ from papagaio.training.losses import targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 
-STORED = Path(__file__).parent / "data" / "thesis-example.json"
 TINY = """
 [images]
 large = 24
@@ -77,11 +76,6 @@ longer = [5]
 superclass_images = 3
 digit_seeds = 1
 """
-
-
-@pytest.fixture(scope="module")
-def stored() -> ThesisResult:
-    return read_thesis(STORED)
 
 
 # equations

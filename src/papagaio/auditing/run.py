@@ -156,7 +156,7 @@ def _resolved(
     """The settings with nothing left to choose, and where they train.
 
     What an earlier session of the run chose stays chosen: another precision or number of threads
-    would be another result.
+    would be another result. Students are checked before a precision is measured with one.
     """
     config = settings.out / "config.toml"
     earlier = settings_from(read_toml(config), str(config)) if config.exists() else settings
