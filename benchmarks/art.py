@@ -40,8 +40,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from papagaio.students.own import small_cnn
-from papagaio.students.student import Student, colours_of
+from papagaio.networks.classifier import Classifier, channel_statistics
+from papagaio.networks.own import small_cnn
 
 if TYPE_CHECKING:
     from papagaio.responses import Response
@@ -271,9 +271,9 @@ def _own_copy(study: "Study", cell: "Cell", record: "CellRecord") -> OwnCopy:
 
 def _from_image_alone(study: "Study", cell: "Cell") -> float:
     """The fidelity of the copy that a cell has just left, from one view of each image."""
-    from papagaio.blackboxes.torch_module import load_weights
-    from papagaio.students.named import build_student
+    from papagaio.networks.named import build_student
     from papagaio.training.loop import predict
+    from papagaio.weights import load_weights
 
     test, answers = np.load(study.test.images), np.load(study.test.answers)
     student = build_student(cell.student, cell.initial, test, answers.shape[1], seed=cell.seed)
@@ -385,7 +385,7 @@ def _toolbox_copy(given: Given, response: "Response", budget: int, seed: int) ->
     np.random.seed(seed)  # noqa: NPY002  # the toolbox draws from it
     start = time.process_time()
     images, classes = given.images[:budget], given.answers.shape[1]
-    network = Student(small_cnn(images, classes), colours_of(images))
+    network = Classifier(small_cnn(images, classes), channel_statistics(images))
     shape = _as_floats(images).shape[1:]
     box = _StoredAnswers(_as_floats(images), given.answers[:budget])
     attack = KnockoffNets(

@@ -28,8 +28,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from papagaio.students.headed import Design, build_headed
-from papagaio.students.student import IMAGENET, Student
+from papagaio.networks.classifier import IMAGENET, Classifier
+from papagaio.networks.headed import Design, build_headed
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine, cores, processor
 from papagaio.training.precision import precision_for
@@ -76,7 +76,7 @@ class Pictures(Dataset):  # type: ignore[type-arg]
         return self.change(self.images[row]), torch.from_numpy(self.answers[row])
 
 
-def student_of(body: str) -> Student:
+def student_of(body: str) -> Classifier:
     """One of the two networks, from random weights."""
     return build_headed(Design(body), "random", SHAPE, CLASSES, seed=0)
 

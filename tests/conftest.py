@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from papagaio.cli.main import main
-from papagaio.thesis.records import ThesisResult, read_thesis
+from papagaio_thesis.records import ThesisResult, read_thesis
 
 # A shell's background job ignores Ctrl-C, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,12 +22,12 @@ from papagaio import files
 from papagaio.errors import BadImages
 from papagaio.images.decode import decode
 from papagaio.ledger import Ledger
-from papagaio.students.named import build_student
+from papagaio.networks.named import build_student
 
 FACTORY = """
 import numpy as np
 
-from papagaio.students.named import build_student
+from papagaio.networks.named import build_student
 
 
 def predict():

@@ -16,9 +16,9 @@ from papagaio.blackboxes.contract import BlackBox, Contract, answer_checked
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.blackboxes.named import open_black_box
-from papagaio.blackboxes.torch_module import digest_weights
 from papagaio.errors import BadAnswer, BadSettings
-from papagaio.students.named import build_student, check_student, own_names
+from papagaio.networks.named import build_student, check_student, own_names
+from papagaio.weights import digest_weights
 
 CONTRACT = Contract(4, 4, 1, classes=3, batch=16)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), np.uint8)

@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from papagaio.errors import BadSettings
-from papagaio.students.freezing import freeze, set_learning, split
-from papagaio.students.headed import Design, Head, build_headed
-from papagaio.students.student import Student
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.freezing import freeze, set_learning, split
+from papagaio.networks.headed import Design, Head, build_headed
 from papagaio.training import loop
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
@@ -22,14 +22,14 @@ ANSWERS = RANDOM.dirichlet(np.ones(10), 40).astype(np.float32)
 MOBILE = Design("torchvision/mobilenet_v2", Head(widths=(16,)))
 
 
-def small_chain(*, norm: bool = False, dropped: bool = False) -> Student:
+def small_chain(*, norm: bool = False, dropped: bool = False) -> Classifier:
     torch.manual_seed(0)
     layers: list[nn.Module] = [nn.Conv2d(3, 8, 3, stride=4), nn.ReLU()]
     layers += [nn.Dropout(0.5)] if dropped else []
     layers += [nn.BatchNorm2d(8)] if norm else []
     layers += [nn.Sequential(nn.Conv2d(8, 8, 3, stride=4), nn.ReLU()), nn.Flatten()]
     layers += [nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 10)]
-    return Student(nn.Sequential(*layers), ([0.5] * 3, [0.25] * 3))
+    return Classifier(nn.Sequential(*layers), ([0.5] * 3, [0.25] * 3))
 
 
 def learning(network: nn.Module) -> list[str]:

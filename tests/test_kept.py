@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from papagaio.thesis.kept import joined, name_of, read_earlier
-from papagaio.thesis.options import read_options
-from papagaio.thesis.records import (
+from papagaio_thesis.kept import joined, name_of, read_earlier
+from papagaio_thesis.options import read_options
+from papagaio_thesis.records import (
     Magnified,
     MagnifiedRecord,
     ThesisResult,

@@ -8,28 +8,28 @@ import pytest
 import torch
 from torch import nn
 
-import papagaio.thesis.magnified as magnified_module
-from papagaio.students.headed import Design, Head
-from papagaio.students.student import Student
-from papagaio.thesis.claims import claims
-from papagaio.thesis.magnified import FACTORS, cut, magnified
-from papagaio.thesis.records import Magnified, MagnifiedRecord, ThesisResult
-from papagaio.thesis.trials import Ground, Material, Part, Trial, run_trial
+import papagaio_thesis.magnified as magnified_module
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.headed import Design, Head
 from papagaio.training.loop import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
+from papagaio_thesis.claims import claims
+from papagaio_thesis.magnified import FACTORS, cut, magnified
+from papagaio_thesis.records import Magnified, MagnifiedRecord, ThesisResult
+from papagaio_thesis.trials import Ground, Material, Part, Trial, run_trial
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
 GREY = ([0.5] * 3, [0.25] * 3)
 
 
-def without_biases() -> Student:
+def without_biases() -> Classifier:
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 6, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
-    return Student(nn.Sequential(*layers, nn.Linear(54, 4, bias=False)), GREY)
+    return Classifier(nn.Sequential(*layers, nn.Linear(54, 4, bias=False)), GREY)
 
 
-def seen(student: Student, factor: float) -> np.ndarray:
+def seen(student: Classifier, factor: float) -> np.ndarray:
     return infer(magnified_module._Magnifying(student, factor), IMAGES, Machine())
 
 
@@ -63,7 +63,7 @@ def test_a_layer_that_never_fired_and_one_that_stands_in_two_places_are_cut_too(
     relu, dense = nn.ReLU(), nn.Linear(192, 5)
     nn.init.constant_(dense.bias, -1e3)
     layers = nn.Flatten(), dense, relu, nn.Linear(5, 4), relu, nn.Linear(4, 3)
-    bounded = cut(Student(nn.Sequential(*layers), GREY), IMAGES, Machine())
+    bounded = cut(Classifier(nn.Sequential(*layers), GREY), IMAGES, Machine())
     kinds = [type(module) for module in bounded.network.children()]
     assert kinds.count(nn.Hardtanh) == 2
     assert nn.ReLU not in kinds
@@ -74,7 +74,7 @@ def test_a_layer_that_never_fired_and_one_that_stands_in_two_places_are_cut_too(
 def test_activations_that_have_a_ceiling_already_keep_it() -> None:
     torch.manual_seed(0)
     layers = nn.Flatten(), nn.Linear(192, 5), nn.ReLU6(), nn.Linear(5, 3)
-    bounded = cut(Student(nn.Sequential(*layers), GREY), IMAGES, Machine())
+    bounded = cut(Classifier(nn.Sequential(*layers), GREY), IMAGES, Machine())
     assert any(isinstance(module, nn.ReLU6) for module in bounded.modules())
 
 

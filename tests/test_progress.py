@@ -12,23 +12,23 @@ from dataclasses import dataclass
 import pytest
 from rich.console import Console
 
-from papagaio.cli import progress
-from papagaio.cli.progress import watching
-from papagaio.progress import Step, Watch, remark
+from papagaio.cli import progress as cli_progress
+from papagaio.cli.progress import show_progress
+from papagaio.progress import Progress, Step, remark
 
 COLOUR = re.compile(r"\x1b\[(?:[\d;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[\d;]*)?m")
 STYLE = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
 
 WATCHED = """
-from papagaio.cli.progress import watching
+from papagaio.cli.progress import show_progress
 from papagaio.progress import Step
 
-with watching() as watch:
+with show_progress() as progress:
     for seed in range(2):
-        watch(Step("training", seed, 2, "cells"))
+        progress(Step("training", seed, 2, "cells"))
         for epoch in range(1, 4):
-            watch(Step("labels", epoch, 3, "epochs", f"loss 0.{seed}{epoch}"))
-    watch(Step("training", 2, 2, "cells"))
+            progress(Step("labels", epoch, 3, "epochs", f"loss 0.{seed}{epoch}"))
+    progress(Step("training", 2, 2, "cells"))
 """
 
 
@@ -51,13 +51,13 @@ def no_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(progress, "time", made)
+    monkeypatch.setattr(cli_progress, "time", made)
     return made
 
 
 @pytest.fixture
-def watch(clock: Clock) -> Iterator[Watch]:  # noqa: ARG001  # it stands still unless moved
-    with watching() as made:
+def progress(clock: Clock) -> Iterator[Progress]:  # noqa: ARG001  # it stands still unless moved
+    with show_progress() as made:
         yield made
 
 
@@ -72,10 +72,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_a_task_has_a_line_when_it_begins_and_when_it_ends(
-    watch: Watch, clock: Clock, capsys: pytest.CaptureFixture[str]
+    progress: Progress, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for done in (0, 400, 800, 1200):
-        watch(Step("asking", done, 1200, "images"))
+        progress(Step("asking", done, 1200, "images"))
         clock.now += 2
     assert lines(capsys) == [
         "asking: 0 of 1,200 images",
@@ -84,11 +84,11 @@ def test_a_task_has_a_line_when_it_begins_and_when_it_ends(
 
 
 def test_now_and_then_is_every_ten_seconds(
-    watch: Watch, clock: Clock, capsys: pytest.CaptureFixture[str]
+    progress: Progress, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for second in range(35):
         clock.now = 50.0 + second
-        watch(Step("asking", second, 100, "images"))
+        progress(Step("asking", second, 100, "images"))
     assert [line.split(" of ")[0] for line in lines(capsys)] == [
         "asking: 0",
         "asking: 10",
@@ -108,25 +108,25 @@ def test_now_and_then_is_every_ten_seconds(
     ],
 )
 def test_a_rate_is_by_the_second_or_else_by_the_minute(
-    watch: Watch,
+    progress: Progress,
     clock: Clock,
     capsys: pytest.CaptureFixture[str],
     done: int,
     seconds: float,
     words: str,
 ) -> None:
-    watch(Step("asking", 0, 1000, "images"))
+    progress(Step("asking", 0, 1000, "images"))
     clock.now += seconds
-    watch(Step("asking", done, 1000, "images"))
+    progress(Step("asking", done, 1000, "images"))
     assert lines(capsys)[-1] == f"asking: {done:,} of 1,000 images, {words}"
 
 
 def test_what_was_done_before_it_began_does_not_count_into_the_rate(
-    watch: Watch, clock: Clock, capsys: pytest.CaptureFixture[str]
+    progress: Progress, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    watch(Step("asking", 900, 1000, "images"))
+    progress(Step("asking", 900, 1000, "images"))
     clock.now += 20
-    watch(Step("asking", 940, 1000, "images"))
+    progress(Step("asking", 940, 1000, "images"))
     assert lines(capsys) == [
         "asking: 900 of 1,000 images",
         "asking: 940 of 1,000 images, 2.0 a second, about 30 s to go",
@@ -134,22 +134,22 @@ def test_what_was_done_before_it_began_does_not_count_into_the_rate(
 
 
 def test_a_task_that_is_done_from_the_start_is_one_line_without_a_rate(
-    watch: Watch, capsys: pytest.CaptureFixture[str]
+    progress: Progress, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    watch(Step("asking", 7, 7, "images", "all in the ledger"))
+    progress(Step("asking", 7, 7, "images", "all in the ledger"))
     assert lines(capsys) == ["asking: 7 of 7 images, all in the ledger"]
 
 
 def test_another_task_begins_with_a_line_and_a_rate_of_its_own(
-    watch: Watch, clock: Clock, capsys: pytest.CaptureFixture[str]
+    progress: Progress, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    watch(Step("labels", 1, 9, "epochs", "loss 0.9"))
+    progress(Step("labels", 1, 9, "epochs", "loss 0.9"))
     clock.now += 1
-    watch(Step("training", 1, 3, "cells"))
+    progress(Step("training", 1, 3, "cells"))
     clock.now += 1
-    watch(Step("labels", 1, 9, "epochs", "loss 0.8"))
+    progress(Step("labels", 1, 9, "epochs", "loss 0.8"))
     clock.now += 4
-    watch(Step("labels", 9, 9, "epochs", "loss 0.1"))
+    progress(Step("labels", 9, 9, "epochs", "loss 0.1"))
     assert lines(capsys) == [
         "labels: 1 of 9 epochs, loss 0.9",
         "training: 1 of 3 cells",
@@ -159,14 +159,14 @@ def test_another_task_begins_with_a_line_and_a_rate_of_its_own(
 
 
 def test_a_remark_is_a_line_of_its_own_and_interrupts_no_task(
-    watch: Watch, clock: Clock, capsys: pytest.CaptureFixture[str]
+    progress: Progress, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    watch(Step("asking", 0, 100, "images"))
-    watch(remark("bfloat16 is faster here"))
+    progress(Step("asking", 0, 100, "images"))
+    progress(remark("bfloat16 is faster here"))
     clock.now += 4
-    watch(Step("asking", 40, 100, "images"))
+    progress(Step("asking", 40, 100, "images"))
     clock.now += 6
-    watch(Step("asking", 50, 100, "images"))
+    progress(Step("asking", 50, 100, "images"))
     assert lines(capsys) == [
         "asking: 0 of 100 images",
         "bfloat16 is faster here",
@@ -190,12 +190,12 @@ def test_bars_are_drawn_on_a_terminal_and_stdout_stays_empty(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     console = terminal()
-    monkeypatch.setattr(progress, "Console", lambda *, stderr: console if stderr else None)
-    with watching() as watch:
-        watch(Step("asking", 0, 12, "images"))
-        watch(Step("asking", 12, 12, "images"))
-        watch(remark("bfloat16 is faster here"))
-        watch(Step("training", 1, 2, "cells", "fidelity 0.875"))
+    monkeypatch.setattr(cli_progress, "Console", lambda *, stderr: console if stderr else None)
+    with show_progress() as progress:
+        progress(Step("asking", 0, 12, "images"))
+        progress(Step("asking", 12, 12, "images"))
+        progress(remark("bfloat16 is faster here"))
+        progress(Step("training", 1, 2, "cells", "fidelity 0.875"))
     assert "bfloat16 is faster here\n" in shown(console)
     last = shown(console).splitlines()[-2:]
     assert re.search(r"asking .*12/12 images", last[0])
@@ -204,14 +204,14 @@ def test_bars_are_drawn_on_a_terminal_and_stdout_stays_empty(
 
 
 def test_a_task_that_begins_again_begins_its_bar_again() -> None:
-    bars = progress._bars(terminal())
-    watch = progress._Bars(bars)
+    bars = cli_progress._bars(terminal())
+    progress = cli_progress._Bars(bars)
     for done in (1, 2, 3):
-        watch(Step("labels", done, 3, "epochs", "loss 0.3"))
+        progress(Step("labels", done, 3, "epochs", "loss 0.3"))
     (task,) = bars.tasks
     assert (task.completed, task.total, task.finished) == (3, 3, True)
     begun = task.start_time or 0.0
-    watch(Step("labels", 1, 5, "epochs", "loss 0.9"))
+    progress(Step("labels", 1, 5, "epochs", "loss 0.9"))
     (task,) = bars.tasks
     assert (task.completed, task.total, task.finished) == (1, 5, False)
     assert (task.start_time or 0.0) > begun
@@ -222,8 +222,8 @@ def test_a_task_that_begins_again_begins_its_bar_again() -> None:
 
 
 def test_a_name_is_shown_as_it_is() -> None:
-    bars = progress._bars(terminal())
-    progress._Bars(bars)(Step("asking about photos[old]", 1, 3, "images"))
+    bars = cli_progress._bars(terminal())
+    cli_progress._Bars(bars)(Step("asking about photos[old]", 1, 3, "images"))
     console = terminal()
     console.print(bars.get_renderable())
     assert "asking about photos[old]" in shown(console)

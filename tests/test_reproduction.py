@@ -14,40 +14,40 @@ from safetensors.torch import save_file
 from torch import nn
 
 import papagaio.teaching as teaching_module
-import papagaio.thesis.digits as digits_module
-import papagaio.thesis.run as run_module
+import papagaio_thesis.digits as digits_module
+import papagaio_thesis.run as run_module
 from papagaio.auditing.log import Log
-from papagaio.blackboxes.torch_module import save_weights
 from papagaio.cli.main import main
 from papagaio.errors import BadImages, BadSettings, Diverged
 from papagaio.images.imageset import ImageSet
 from papagaio.images.letters import LETTERS
-from papagaio.progress import Step, Watch, unwatched
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.networks.named import build_student
+from papagaio.progress import Progress, Step, no_progress
 from papagaio.report import plot
-from papagaio.students.headed import Design, Head, build_headed
-from papagaio.students.named import build_student
-from papagaio.students.student import Student
 from papagaio.teaching import Phase, teach
-from papagaio.thesis.digits import ANGULAR, KINDS, ROUND, study_digits
-from papagaio.thesis.figures import digits_figure, figure_5
-from papagaio.thesis.inputs import IMAGE_SETS, Weights, _chosen, _teacher, teacher_phases
-from papagaio.thesis.options import read_options
-from papagaio.thesis.page import render
-from papagaio.thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
-from papagaio.thesis.run import Reproduction
-from papagaio.thesis.superclasses import GROUPS, group_rows
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
+from papagaio.weights import save_weights
 from papagaio.workers import side_by_side
+from papagaio_thesis.digits import ANGULAR, KINDS, ROUND, study_digits
+from papagaio_thesis.figures import digits_figure, figure_5
+from papagaio_thesis.inputs import IMAGE_SETS, Weights, _chosen, _teacher, teacher_phases
+from papagaio_thesis.options import read_options
+from papagaio_thesis.page import render
+from papagaio_thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
+from papagaio_thesis.run import Reproduction
+from papagaio_thesis.superclasses import GROUPS, group_rows
 
 # jobs side by side
 
 
-def double(number: int, watch: Watch) -> int:
-    watch(Step("doubling", number, 10, "numbers"))
+def double(number: int, progress: Progress) -> int:
+    progress(Step("doubling", number, 10, "numbers"))
     return 2 * number
 
 
@@ -57,11 +57,11 @@ class Doubling:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def __call__(self, watch: Watch) -> int:
-        return double(self.number, watch)
+    def __call__(self, progress: Progress) -> int:
+        return double(self.number, progress)
 
 
-def fail(_: Watch) -> int:
+def fail(_: Progress) -> int:
     raise Diverged("the loss stopped being finite")
 
 
@@ -122,9 +122,9 @@ def test_weights_are_named_by_where_they_are_to_be_had(tmp_path: Path) -> None:
         weights.of("torchvision/mobilenet_v2", "imagenet")
 
 
-def stand_in_from(file: Path) -> Student:
+def stand_in_from(file: Path) -> Classifier:
     options = read_options()
-    given: Any = (options, Weights(None, file), None, Machine(), file.parent, unwatched)
+    given: Any = (options, Weights(None, file), None, Machine(), file.parent, no_progress)
     return _teacher(*given)
 
 
@@ -325,7 +325,7 @@ def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
         def id_of(self, trial: Named) -> str:
             return "shared" if trial.study in ("b", "c") else trial.study
 
-    def run(_: Ground, trial: Named, __: Watch) -> TrialRecord:
+    def run(_: Ground, trial: Named, __: Progress) -> TrialRecord:
         if trial.study == "a":
             raise Diverged("not finite in epoch 3")
         return record

@@ -15,10 +15,10 @@ from scipy.special import softmax
 
 from papagaio import scores, study
 from papagaio.errors import Diverged
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.named import build_student
 from papagaio.progress import Step
 from papagaio.result import CellRecord, Figure
-from papagaio.students.named import build_student
-from papagaio.students.student import Student
 from papagaio.study import Cell, Material, Study, run_cell, run_cells
 from papagaio.training.augmentation import Augmentation
 from papagaio.training.loop import predict
@@ -233,7 +233,7 @@ def test_progress_is_told_cell_by_cell_and_epoch_by_epoch(lab: Lab) -> None:
     cells = [replace(lab.cell, seed=seed) for seed in range(3)]
     lab.run(cells[1])
     steps: list[Step] = []
-    records = list(run_cells(lab.study, cells, workers=1, watch=steps.append))
+    records = list(run_cells(lab.study, cells, workers=1, progress=steps.append))
     told = [replace(step, note="") for step in steps]
     epochs = [Step("quick", 1, 2, "epochs"), Step("quick", 2, 2, "epochs")]
     counts = [Step("training", done, 3, "cells") for done in (1, 2, 3)]
@@ -301,7 +301,7 @@ def test_a_curve_is_thinned_to_a_hundred_points_with_both_ends(
 # The whole copy in one file.
 
 
-def scored_again(lab: Lab, cell: Cell, student: Student) -> NDArray[np.float32]:
+def scored_again(lab: Lab, cell: Cell, student: Classifier) -> NDArray[np.float32]:
     images = np.load(lab.study.test.images)
     return predict(student, images, lab.study.machine, cell.recipe.augmentation)
 

@@ -24,20 +24,24 @@ from test_report import HOSTILE, Page
 from torch import nn
 
 from papagaio.errors import BadSettings
-from papagaio.progress import Step, Watch
+from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.networks.named import build_student
+from papagaio.progress import Progress, Step
 from papagaio.scores import Score
-from papagaio.students.headed import Design, Head, build_headed
-from papagaio.students.named import build_student
-from papagaio.thesis.claims import claims
-from papagaio.thesis.claims_of_studies import crossing
-from papagaio.thesis.digits import KINDS
-from papagaio.thesis.inputs import Inputs, Weights, teacher_phases
-from papagaio.thesis.options import Options, read_options
-from papagaio.thesis.page import render, write_pages
-from papagaio.thesis.plan import STUDIES, Planner
-from papagaio.thesis.published import published
-from papagaio.thesis.reach import reach
-from papagaio.thesis.records import (
+from papagaio.training.loop import Batch, Epoch, infer, optimisers_for, training_step
+from papagaio.training.losses import targets_of
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+from papagaio_thesis.claims import claims
+from papagaio_thesis.claims_of_studies import crossing
+from papagaio_thesis.digits import KINDS
+from papagaio_thesis.inputs import Inputs, Weights, teacher_phases
+from papagaio_thesis.options import Options, read_options
+from papagaio_thesis.page import render, write_pages
+from papagaio_thesis.plan import STUDIES, Planner
+from papagaio_thesis.published import published
+from papagaio_thesis.reach import reach
+from papagaio_thesis.records import (
     DigitRecord,
     EpochRecord,
     TeacherRecord,
@@ -45,15 +49,11 @@ from papagaio.thesis.records import (
     TrialRecord,
     read_thesis,
 )
-from papagaio.thesis.run import Reproduction
-from papagaio.thesis.superclasses import GROUPS, rows_of
-from papagaio.thesis.tables import mean_accuracy, tables, to_csv, to_markdown
-from papagaio.thesis.trials import Ground, Material, Part, Trial, _look, measured, run_trial
-from papagaio.thesis.verdicts import ahead, judged
-from papagaio.training.loop import Batch, Epoch, infer, optimisers_for, training_step
-from papagaio.training.losses import targets_of
-from papagaio.training.machine import Machine
-from papagaio.training.recipe import Recipe
+from papagaio_thesis.run import Reproduction
+from papagaio_thesis.superclasses import GROUPS, rows_of
+from papagaio_thesis.tables import mean_accuracy, tables, to_csv, to_markdown
+from papagaio_thesis.trials import Ground, Material, Part, Trial, _look, measured, run_trial
+from papagaio_thesis.verdicts import ahead, judged
 
 TINY = """
 [images]
@@ -139,7 +139,7 @@ def leaves(values: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[st
     ]
 
 
-STUDY = tomllib.loads((resources("papagaio.thesis") / "study.toml").read_text(encoding="utf-8"))
+STUDY = tomllib.loads((resources("papagaio_thesis") / "study.toml").read_text(encoding="utf-8"))
 OTHER: dict[type, Any] = {int: 3, float: 0.25, list: [7]}
 OTHER_WORDS = {
     "students.marks": [7, 100],
@@ -194,7 +194,7 @@ def test_every_option_of_the_study_file_reaches_the_run(
 
 
 def test_every_option_has_its_reason_or_its_place() -> None:
-    text = (resources("papagaio.thesis") / "study.toml").read_text(encoding="utf-8")
+    text = (resources("papagaio_thesis") / "study.toml").read_text(encoding="utf-8")
     silent = [line for line in text.splitlines() if "Silent" in line and "=" in line]
     assert len(silent) == 12
     assert all(len(line.partition("#")[2]) > 20 for line in silent)
@@ -1071,11 +1071,11 @@ def test_what_is_named_on_the_command_line_is_what_is_reproduced(
 ) -> None:
     asked: list[Reproduction] = []
 
-    def reproduce(wanted: Reproduction, _: Watch) -> ThesisResult:
+    def reproduce(wanted: Reproduction, _: Progress) -> ThesisResult:
         asked.append(wanted)
         return stored
 
-    monkeypatch.setattr("papagaio.thesis.run.reproduce", reproduce)
+    monkeypatch.setattr("papagaio_thesis.run.reproduce", reproduce)
     assert papagaio("reproduce", "thesis", "--out", tmp_path, *words).code == 0
     assert asked == [Reproduction(tmp_path, **changes)]
 

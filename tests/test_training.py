@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from papagaio.errors import BadSettings, Diverged
+from papagaio.networks.named import build_student
 from papagaio.progress import Step
 from papagaio.responses import RESPONSES, centred_log
-from papagaio.students.named import build_student
 from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, _changed, views
 from papagaio.training.loop import (
     Batch,
@@ -429,7 +429,7 @@ def test_a_training_taken_up_again_ends_with_the_same_bits(
             seed=0,
             machine=MACHINE,
             checkpoints=checkpoints,
-            watch=stop,
+            progress=stop,
         )
     torch.manual_seed(99)  # whatever happened in between
     assert weights(trained(recipe, checkpoints=checkpoints)) == weights(trained(recipe))
@@ -524,7 +524,7 @@ def test_recorded_steps_learn_what_steps_one_by_one_learn(monkeypatch: pytest.Mo
     found = []
     for recorded in (True, False):
         if not recorded:
-            monkeypatch.setattr("papagaio.training.loop.Graphed", lambda step: step)
+            monkeypatch.setattr("papagaio.training.loop.CapturedStep", lambda step: step)
         student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
         curve = train(student, IMAGES, ANSWERS, recipe, seed=0, machine=Machine("cuda"))
         found.append([epoch.loss for epoch in curve])

@@ -7,7 +7,7 @@ used, so that the command line answers at once.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from papagaio.version import __version__
 
 if TYPE_CHECKING:
     from papagaio.asking import ask as ask
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from papagaio.images.named import open_source as open_source
     from papagaio.images.source import load as load
     from papagaio.ledger import Ledger as Ledger
+    from papagaio.networks.named import build_student as build_student
     from papagaio.responses import derive as derive
     from papagaio.result import Result as Result
     from papagaio.scores import score_student as score_student
     from papagaio.settings import Settings as Settings
-    from papagaio.students.named import build_student as build_student
     from papagaio.training.loop import predict as predict
     from papagaio.training.loop import train as train
     from papagaio.training.machine import Machine as Machine
@@ -42,7 +42,7 @@ _HOMES = {
     "Settings": "settings",
     "ask": "asking",
     "audit": "auditing.run",
-    "build_student": "students.named",
+    "build_student": "networks.named",
     "choose": "asking",
     "derive": "responses",
     "load": "images.source",

@@ -13,7 +13,7 @@ from papagaio.blackboxes.contract import BlackBox, answer_checked
 from papagaio.errors import BadImages, BadLedger, BadSettings
 from papagaio.images.imageset import ImageSet, as_keys
 from papagaio.ledger import Ledger, Question
-from papagaio.progress import Step, Watch, unwatched
+from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["ask", "choose", "queries_owed", "question_for"]
 
@@ -53,7 +53,7 @@ def ask(
     images: ImageSet,
     rows: NDArray[np.int64],
     ledger: Ledger,
-    watch: Watch = unwatched,
+    progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
     """Have an answer to every chosen image, sending only those that the ledger does not hold.
 
@@ -65,7 +65,7 @@ def ask(
         images: the set that is asked about.
         rows: int64 (N,), which of its images; the budget is their number.
         ledger: where answers are kept.
-        watch: told after every request.
+        progress: told after every request.
 
     Returns:
         float32 (N, K), in the order of `rows`.
@@ -92,7 +92,7 @@ def ask(
     missing = _owed(ledger, question, digests)
     done = len(rows) - len(missing)
     task = f"asking about {images.name}"
-    watch(Step(task, done, len(rows), "images"))
+    progress(Step(task, done, len(rows), "images"))
     for start in range(0, len(missing), box.contract.batch):
         batch = missing[start : start + box.contract.batch]
         with _finishing_first():
@@ -100,7 +100,7 @@ def ask(
             scores = answer_checked(box, np.ascontiguousarray(images.pixels[rows[batch]]))
             ledger.note_answers(question, request, digests[batch], scores)
         done += len(batch)
-        watch(Step(task, done, len(rows), "images"))
+        progress(Step(task, done, len(rows), "images"))
     return ledger.read(question, digests)
 
 

@@ -19,18 +19,18 @@ from papagaio.auditing.opening import Sets
 from papagaio.auditing.run import run_audit
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
-from papagaio.blackboxes.torch_module import digest_weights, load_weights, save_weights
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
 from papagaio.images.source import load
-from papagaio.progress import Watch, unwatched
+from papagaio.networks.classifier import Classifier, channel_statistics
+from papagaio.progress import Progress, no_progress
 from papagaio.result import Result
 from papagaio.settings import Settings
-from papagaio.students.student import Student, colours_of
 from papagaio.training.loop import predict, train
 from papagaio.training.machine import Machine, cores
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
+from papagaio.weights import digest_weights, load_weights, save_weights
 
 __all__ = ["BUDGETS", "demo", "digit_classifier", "lessons"]
 
@@ -49,13 +49,13 @@ _CLASSIFIER = Recipe(
 )
 
 
-def demo(out: Path, *, workers: int | None = None, watch: Watch = unwatched) -> Result:
+def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progress) -> Result:
     """Train the digit classifier, audit it with letters, and write the run directory.
 
     Args:
         out: the run directory; an interrupted demo goes on.
         workers: how many trainings run side by side; None takes one a processor core.
-        watch: told how far it is.
+        progress: told how far it is.
 
     Returns:
         what stands in `result.json`.
@@ -83,8 +83,8 @@ def demo(out: Path, *, workers: int | None = None, watch: Watch = unwatched) -> 
     with files.lock(out / ".lock"):
         own = _read("digits:train", out)
         sets = Sets(transfer=_read("letters", out), test=_read("digits:test", out), own=own)
-        box = digit_classifier(own, out / "black-box.safetensors", watch)
-        return run_audit(settings, box, sets, lessons(box.contract.shape), watch)
+        box = digit_classifier(own, out / "black-box.safetensors", progress)
+        return run_audit(settings, box, sets, lessons(box.contract.shape), progress)
 
 
 def lessons(shape: tuple[int, int, int]) -> Sequence[Lesson]:
@@ -100,23 +100,27 @@ def lessons(shape: tuple[int, int, int]) -> Sequence[Lesson]:
     )
 
 
-def digit_classifier(digits: ImageSet, weights: Path, watch: Watch = unwatched) -> FunctionBox:
+def digit_classifier(
+    digits: ImageSet, weights: Path, progress: Progress = no_progress
+) -> FunctionBox:
     """The black box: trained on the digits' train part, or read back from its weights.
 
     Args:
         digits: labelled images of digits.
         weights: the safetensors file that is read, or written where there is none.
-        watch: told how far the training is.
+        progress: told how far the training is.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Student(_network(), colours_of(digits.pixels))
+        network = Classifier(_network(), channel_statistics(digits.pixels))
     machine = Machine()
     if weights.exists():
         network.load_state_dict(load_weights(weights))
     else:
         one_hot = np.eye(10, dtype=np.float32)[digits.truth]
-        train(network, digits.pixels, one_hot, _CLASSIFIER, seed=0, machine=machine, watch=watch)
+        train(
+            network, digits.pixels, one_hot, _CLASSIFIER, seed=0, machine=machine, progress=progress
+        )
         save_weights(weights, network)
     return FunctionBox(
         name="the digit classifier",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Step", "Watch", "remark", "unwatched"]
+__all__ = ["Progress", "Step", "no_progress", "remark"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Step:
     note: str = ""
 
 
-Watch = Callable[[Step], None]
+Progress = Callable[[Step], None]
 
 
-def unwatched(_: Step) -> None:
+def no_progress(_: Step) -> None:
     """For callers who do not look."""
 
 

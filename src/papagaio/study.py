@@ -17,15 +17,16 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from papagaio import __version__, files, scores
-from papagaio.blackboxes.torch_module import save_weights
-from papagaio.progress import Step, Watch, unwatched
+from papagaio import files, scores
+from papagaio.networks.named import build_student
+from papagaio.progress import Progress, Step, no_progress
 from papagaio.responses import Response, complete, derive
 from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
-from papagaio.students.named import build_student
 from papagaio.training.loop import Checkpoints, Epoch, predict, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
+from papagaio.version import __version__
+from papagaio.weights import save_weights
 from papagaio.workers import side_by_side
 
 __all__ = ["Cell", "Material", "Study", "run_cell", "run_cells"]
@@ -102,7 +103,7 @@ class Study:
 
 
 def run_cells(
-    study: Study, cells: Sequence[Cell], *, workers: int, watch: Watch = unwatched
+    study: Study, cells: Sequence[Cell], *, workers: int, progress: Progress = no_progress
 ) -> Iterator[CellRecord]:
     """Run the cells that have no result yet, and yield all records, in the order they are ready.
 
@@ -110,7 +111,7 @@ def run_cells(
         study: what they share.
         cells: the cells.
         workers: how many run side by side, each in a process of its own; 1 runs them here.
-        watch: told after every epoch (here) and every cell.
+        progress: told after every epoch (here) and every cell.
     """
     missing = []
     for cell in cells:
@@ -120,12 +121,12 @@ def run_cells(
         else:
             yield record
     done = len(cells) - len(missing)
-    watch(Step("training", done, len(cells), "cells"))
+    progress(Step("training", done, len(cells), "cells"))
     longest_first = sorted(missing, key=_cost, reverse=True) if workers > 1 else missing
     jobs = [partial(run_cell, study, cell) for cell in longest_first]
-    for record in side_by_side(jobs, workers, watch):
+    for record in side_by_side(jobs, workers, progress):
         done += 1
-        watch(Step("training", done, len(cells), "cells", _note(record)))
+        progress(Step("training", done, len(cells), "cells", _note(record)))
         yield record
 
 
@@ -135,7 +136,7 @@ def _note(record: CellRecord) -> str:
     return f"{what}: fidelity {fidelity.value:.3f}" if fidelity else what
 
 
-def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
+def run_cell(study: Study, cell: Cell, progress: Progress = no_progress) -> CellRecord:
     """Train one student and score it; taken up again where an earlier attempt was stopped.
 
     Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors` and, last of all,
@@ -160,7 +161,7 @@ def run_cell(study: Study, cell: Cell, watch: Watch = unwatched) -> CellRecord:
         seed=cell.seed,
         machine=study.machine,
         checkpoints=Checkpoints(checkpoint, study.checkpoint_seconds),
-        watch=watch,
+        progress=progress,
     )
     record = _record(study, cell, student, epochs, start)
     files.write(folder / "curve.csv", _curve_csv(epochs))

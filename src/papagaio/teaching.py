@@ -15,21 +15,21 @@ from torch import nn
 from papagaio import files
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
-from papagaio.blackboxes.torch_module import digest_weights, load_weights, save_weights
 from papagaio.errors import BadImages, BadSettings
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
 from papagaio.images.source import Part, load
-from papagaio.progress import Watch, remark, unwatched
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.freezing import freeze, split
+from papagaio.networks.headed import Design, build_headed
+from papagaio.progress import Progress, no_progress, remark
 from papagaio.scores import Score, accuracy
-from papagaio.students.freezing import freeze, split
-from papagaio.students.headed import Design, build_headed
-from papagaio.students.student import Student
 from papagaio.training.loop import Checkpoints, predict, train
 from papagaio.training.machine import Machine, choose_device, cores
 from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
+from papagaio.weights import digest_weights, load_weights, save_weights
 
 __all__ = [
     "Lecture",
@@ -56,7 +56,7 @@ class Phase:
 
 
 def teach(  # noqa: PLR0913  # as training
-    student: Student,
+    student: Classifier,
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
     phases: Sequence[Phase],
@@ -64,7 +64,7 @@ def teach(  # noqa: PLR0913  # as training
     seed: int,
     machine: Machine,
     folder: Path,
-    watch: Watch = unwatched,
+    progress: Progress = no_progress,
 ) -> None:
     """Teach a network true classes, phase after phase, in place.
 
@@ -80,7 +80,7 @@ def teach(  # noqa: PLR0913  # as training
         seed: of the order of images and of augmentation.
         machine: where.
         folder: where it keeps itself.
-        watch: told after every epoch.
+        progress: told after every epoch.
 
     Raises:
         BadSettings: a phase is to train more layers than there are.
@@ -114,7 +114,7 @@ def teach(  # noqa: PLR0913  # as training
             machine=machine,
             front=front,
             checkpoints=Checkpoints(checkpoint),
-            watch=watch,
+            progress=progress,
         )
         save_weights(kept, student)
         checkpoint.unlink(missing_ok=True)
@@ -122,7 +122,7 @@ def teach(  # noqa: PLR0913  # as training
 
 
 def _split(
-    student: Student, images: NDArray[np.uint8], recipe: Recipe
+    student: Classifier, images: NDArray[np.uint8], recipe: Recipe
 ) -> tuple[nn.Module | None, nn.Module]:
     """The student's frozen front and the rest, unless the front's features are too many."""
     front, rest = split(student)
@@ -181,7 +181,7 @@ class Lecture:
     out: Path
 
 
-def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
+def teach_from(lecture: Lecture, progress: Progress = no_progress) -> dict[str, Score]:
     """Teach a network from named images, and leave the black box in its folder.
 
     Returns:
@@ -206,7 +206,7 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
                 f"{lecture.data} are {', '.join(names)}; both need the same, in the same order"
             )
         device, why = choose_device(lecture.device)
-        watch(remark(f"device {device}: {why}"))
+        progress(remark(f"device {device}: {why}"))
         student = build_headed(
             lecture.design, lecture.initial, images.shape, classes, seed=lecture.seed
         )
@@ -216,7 +216,7 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
             lambda: build_headed(lecture.design, "random", images.shape, classes, seed=0),
             images.pixels,
             Machine(device, threads=lecture.threads or cores()),
-            watch,
+            progress,
         )
         teach(
             student,
@@ -226,7 +226,7 @@ def teach_from(lecture: Lecture, watch: Watch = unwatched) -> dict[str, Score]:
             seed=lecture.seed,
             machine=machine,
             folder=out,
-            watch=watch,
+            progress=progress,
         )
         save_taught(out, student, lecture.design, images.shape, names)
         return {
@@ -253,7 +253,7 @@ class _Description(BaseModel):
 
 def save_taught(
     folder: Path,
-    student: Student,
+    student: Classifier,
     design: Design,
     shape: tuple[int, int, int],
     class_names: tuple[str, ...] | None,
@@ -304,7 +304,11 @@ def open_taught(rest: str, contract: Contract, identity: str | None = None) -> F
 
 
 def taught_box(
-    name: str, student: Student, contract: Contract, machine: Machine, identity: str | None = None
+    name: str,
+    student: Classifier,
+    contract: Contract,
+    machine: Machine,
+    identity: str | None = None,
 ) -> FunctionBox:
     """A network as a black box."""
     return FunctionBox(
@@ -315,6 +319,6 @@ def taught_box(
     )
 
 
-def _classes_of(student: Student) -> int:
+def _classes_of(student: Classifier) -> int:
     """How many logits it gives: as many as its last dense layer has biases."""
     return list(student.network.parameters())[-1].shape[0]

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing.connection import wait
 from typing import TypeVar
 
-from papagaio.progress import Watch, unwatched
+from papagaio.progress import Progress, no_progress
 
 __all__ = ["side_by_side"]
 
@@ -17,24 +17,26 @@ T = TypeVar("T")
 
 
 def side_by_side(
-    jobs: Sequence[Callable[[Watch], T]], workers: int, watch: Watch = unwatched
+    jobs: Sequence[Callable[[Progress], T]],
+    workers: int,
+    progress: Progress = no_progress,
 ) -> Iterator[T]:
     """Run jobs and yield their results in the order they are ready.
 
     Args:
-        jobs: each is called with a watch; with several workers they must pickle. Give the longest
-            first, so that no worker is left alone with one at the end.
+        jobs: each is called with `progress`; with several workers they must pickle. Give the
+            longest first, so that no worker is left alone with one at the end.
         workers: how many run side by side, each in a process of its own; 1 runs them here.
-        watch: told what the jobs tell, where they run here.
+        progress: told what the jobs tell, where they run here.
     """
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
-            yield job(watch)
+            yield job(progress)
         return
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(workers, len(jobs)), context, _as_worker) as pool:
-        futures: list[Future[T]] = [pool.submit(job, unwatched) for job in jobs]
+        futures: list[Future[T]] = [pool.submit(job, no_progress) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -16,7 +16,7 @@ from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadImages
 from papagaio.images.imageset import ImageSet, as_keys, digest_of_set
 from papagaio.ledger import Ledger
-from papagaio.progress import Watch
+from papagaio.progress import Progress
 from papagaio.responses import Response
 from papagaio.settings import Settings
 from papagaio.study import Material
@@ -85,7 +85,7 @@ def buy(
     sets: Sets,
     bought: Sequence[Purchase],
     ledger: Ledger,
-    watch: Watch,
+    progress: Progress,
 ) -> Inputs:
     """Ask everything, and write what trainings read into the run's folder `inputs`.
 
@@ -93,7 +93,7 @@ def buy(
         BadAnswer, NoSpace: as `asking.ask`; answers already paid are kept.
     """
     folder = settings.out / "inputs"
-    answers = {p.purpose: ask(box, p.images, p.rows, ledger, watch) for p in bought}
+    answers = {p.purpose: ask(box, p.images, p.rows, ledger, progress) for p in bought}
     response = box.contract.response
     frozen = {
         p.purpose: _freeze(folder, p, p.purpose, answers[p.purpose], response) for p in bought

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from papagaio import __version__, files
+from papagaio import files
 from papagaio.asking import queries_owed, question_for
 from papagaio.auditing.cells import Lesson, cells_of, lessons_of
 from papagaio.auditing.inputs import Inputs, Purchase, Purpose, buy, purchases
@@ -23,19 +23,20 @@ from papagaio.auditing.record import (
     set_record,
 )
 from papagaio.blackboxes.contract import BlackBox
-from papagaio.blackboxes.torch_module import digest_weights, load_weights
 from papagaio.errors import BadSettings
 from papagaio.images.duplicates import near_duplicates
 from papagaio.ledger import Ledger, Totals
-from papagaio.progress import Watch, remark, unwatched
+from papagaio.networks.named import build_student, check_student, default_student
+from papagaio.progress import Progress, no_progress, remark
 from papagaio.report.page import write_report
 from papagaio.result import CellRecord, Result, TestRecord, write_result
 from papagaio.settings import Settings, read_toml, settings_from, write_config
-from papagaio.students.named import build_student, check_student, default_student
 from papagaio.study import Study, run_cells
 from papagaio.summary import summarise
 from papagaio.training.machine import Machine, choose_device, cores
 from papagaio.training.precision import precision_for
+from papagaio.version import __version__
+from papagaio.weights import digest_weights, load_weights
 
 __all__ = ["Forecast", "audit", "forecast", "run_audit"]
 
@@ -53,14 +54,14 @@ class Forecast:
     trainings: int
 
 
-def audit(settings: Settings, watch: Watch = unwatched) -> Result:
+def audit(settings: Settings, progress: Progress = no_progress) -> Result:
     """Audit a black box: ask, train, score, and write the run directory.
 
     Run again with the same settings, it pays and trains only what is missing.
 
     Args:
         settings: all of them.
-        watch: told how far it is.
+        progress: told how far it is.
 
     Returns:
         what stands in `result.json`; `report.html` shows it.
@@ -72,7 +73,7 @@ def audit(settings: Settings, watch: Watch = unwatched) -> Result:
     with files.locked_run(settings.out, begun="config.toml"):
         box, sets = open_all(settings, settings.out / "images")
         lessons = lessons_of(settings, box.contract.shape)
-        return run_audit(settings, box, sets, lessons, watch)
+        return run_audit(settings, box, sets, lessons, progress)
 
 
 def run_audit(
@@ -80,16 +81,16 @@ def run_audit(
     box: BlackBox,
     sets: Sets,
     lessons: Sequence[Lesson],
-    watch: Watch = unwatched,
+    progress: Progress = no_progress,
 ) -> Result:
     """Audit a black box and images that are open already; as `audit`, which locks the run first."""
-    settings, machine = _resolved(settings, box, sets, lessons, watch)
+    settings, machine = _resolved(settings, box, sets, lessons, progress)
     bought = purchases(settings, sets)
     write_config(settings)
     log = Log(settings.out / "log.jsonl")
     log.note("started", command=command_line(), papagaio=__version__)
     with Ledger(settings.ledger_path) as ledger:
-        inputs = buy(settings, box, sets, bought, ledger, watch)
+        inputs = buy(settings, box, sets, bought, ledger, progress)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
     described = _described(settings, box, sets, bought, inputs, held)
@@ -99,7 +100,7 @@ def run_audit(
     )
     found: dict[str, CellRecord] = {}
     try:
-        for record in run_cells(study, cells, workers=settings.workers, watch=watch):
+        for record in run_cells(study, cells, workers=settings.workers, progress=progress):
             found[record.id] = record
             log.note("trained", cell=record.id)
     finally:
@@ -133,7 +134,7 @@ def forecast(settings: Settings) -> Forecast:
     with tempfile.TemporaryDirectory() as scratch:
         box, sets = open_all(settings, Path(scratch))
         lessons = lessons_of(settings, box.contract.shape)
-        settings, _ = _resolved(settings, box, sets, lessons, unwatched)
+        settings, _ = _resolved(settings, box, sets, lessons, no_progress)
         bought = purchases(settings, sets)
         path = settings.ledger_path if settings.ledger_path.exists() else Path(scratch, "ledger")
         with Ledger(path) as ledger:
@@ -151,7 +152,11 @@ def forecast(settings: Settings) -> Forecast:
 
 
 def _resolved(
-    settings: Settings, box: BlackBox, sets: Sets, lessons: Sequence[Lesson], watch: Watch
+    settings: Settings,
+    box: BlackBox,
+    sets: Sets,
+    lessons: Sequence[Lesson],
+    progress: Progress,
 ) -> tuple[Settings, Machine]:
     """The settings with nothing left to choose, and where they train.
 
@@ -163,14 +168,14 @@ def _resolved(
     students = settings.students or (default_student(sets.transfer.shape),)
     _check_students(settings.model_copy(update={"students": students}), box)
     device, why = choose_device(earlier.device if settings.device == "auto" else settings.device)
-    watch(remark(f"device {device}: {why}"))
+    progress(remark(f"device {device}: {why}"))
     precision = earlier.precision if settings.precision == "auto" else settings.precision
     threads = settings.threads or earlier.threads or max(1, cores() // settings.workers)
     machine = Machine(device, threads=threads)
     if precision == "auto":
         network = build_student(students[0], "random", sets.transfer.pixels[:64], 10, seed=0)
         precision, why = precision_for(network, sets.transfer.pixels, lessons[0][1], machine)
-        watch(remark(f"precision {precision}: {why}"))
+        progress(remark(f"precision {precision}: {why}"))
     machine = replace(machine, precision=precision)
     resolved = {
         "device": device,

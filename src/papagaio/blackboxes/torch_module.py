@@ -1,24 +1,20 @@
 """A black box that is a torch module: a factory and a safetensors file."""
 
-import hashlib
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
-from papagaio import files
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.errors import BadSettings
+from papagaio.weights import digest_weights, load_weights
 
-__all__ = ["digest_weights", "load_weights", "open_torch_module", "save_weights"]
+__all__ = ["open_torch_module"]
 
 
 def open_torch_module(
@@ -65,36 +61,3 @@ def _probabilities(module: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.f
         pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
         scores: NDArray[np.float32] = module(pixels).float().softmax(1).numpy()
     return scores
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        BadSettings: no such file, or it is no safetensors file.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BadSettings(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def save_weights(path: Path, network: nn.Module) -> None:
-    """Write a network's tensors as a safetensors file, whole or not at all.
-
-    Raises:
-        NoSpace: the disk is full.
-    """
-    state = network.state_dict()
-    files.write(path, save({name: tensor.contiguous() for name, tensor in state.items()}))
-
-
-def digest_weights(state: Mapping[str, Tensor]) -> str:
-    """The identity of a set of weights: a digest of every tensor's name, type, shape and bytes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(
-            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        )
-    return f"weights-sha256:{digest.hexdigest()}"

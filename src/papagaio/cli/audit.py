@@ -222,7 +222,7 @@ def audit(
     """
     from papagaio.auditing.run import audit as run
     from papagaio.auditing.run import forecast
-    from papagaio.cli.progress import watching
+    from papagaio.cli.progress import show_progress
     from papagaio.report.headline import headline
     from papagaio.settings import read_toml, settings_from, to_toml
 
@@ -238,8 +238,8 @@ def audit(
         typer.echo(f"# queries to send in all: {due.total}")
         typer.echo(f"# trainings: {due.trainings}")
         return
-    with watching() as watch:
-        result = run(settings, watch)
+    with show_progress() as progress:
+        result = run(settings, progress)
     typer.echo(headline(result))
     typer.echo(f"report: {settings.out / 'report.html'}")
 

@@ -21,12 +21,12 @@ def demo(
     A copy that has never seen a digit reads them; OUT/report.html shows how well, from how many
     answers. One and a half to two minutes on two cores.
     """
-    from papagaio.cli.progress import watching
+    from papagaio.cli.progress import show_progress
     from papagaio.demo import demo as run
     from papagaio.report.headline import answer, headline
 
-    with watching() as watch:
-        result = run(out, workers=workers, watch=watch)
+    with show_progress() as progress:
+        result = run(out, workers=workers, progress=progress)
     typer.echo(headline(result))
     typer.echo(answer(result))
     typer.echo(f"report: {out / 'report.html'}")

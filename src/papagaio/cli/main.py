@@ -6,19 +6,19 @@ interrupted, and the same command goes on.
 
 import errno
 import sys
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
 
-from papagaio import __version__
 from papagaio.cli.audit import audit
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
 from papagaio.cli.ledger import ledger
 from papagaio.cli.report import report
-from papagaio.cli.reproduce import reproduce
 from papagaio.cli.teach import teach
 from papagaio.errors import Diverged, PapagaioError
+from papagaio.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -37,8 +37,10 @@ app.command()(teach)
 app.command()(audit)
 app.command()(report)
 app.add_typer(ledger, name="ledger")
-app.add_typer(reproduce, name="reproduce")
 app.command()(doctor)
+# Commands of packages that build on this one.
+for _point in entry_points(group="papagaio.commands"):
+    app.add_typer(_point.load(), name=_point.name)
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,22 +9,24 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import (
+    Progress as Bars,
+)
 
-from papagaio.progress import Step, Watch
+from papagaio.progress import Progress, Step
 
-__all__ = ["watching"]
+__all__ = ["show_progress"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
+def show_progress() -> Iterator[Progress]:
     """A function to tell steps to, for as long as the block runs."""
     console = Console(stderr=True)
     if console.is_terminal:
@@ -34,8 +36,8 @@ def watching() -> Iterator[Watch]:
         yield _Lines()
 
 
-def _bars(console: Console) -> Progress:
-    return Progress(
+def _bars(console: Console) -> Bars:
+    return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -50,7 +52,7 @@ def _bars(console: Console) -> Progress:
 class _Bars:
     """A bar a task; a task begun again (the next training) begins its bar again."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Bars) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 

@@ -87,9 +87,9 @@ def teach(
     Frozen layers are computed once and not in every epoch. Then audit it: papagaio audit
     taught=OUT --transfer cifar100 --test cifar10 --budget 10000
     """
-    from papagaio.cli.progress import watching
+    from papagaio.cli.progress import show_progress
     from papagaio.errors import BadSettings
-    from papagaio.students.headed import Design, Head
+    from papagaio.networks.headed import Design, Head
     from papagaio.teaching import Lecture, phases_from, teach_from
     from papagaio.training.variants import Variants
 
@@ -112,8 +112,8 @@ def teach(
         threads=threads,
         out=out,
     )
-    with watching() as watch:
-        scores = teach_from(lecture, watch)
+    with show_progress() as progress:
+        scores = teach_from(lecture, progress)
     for part, score in scores.items():
         typer.echo(f"accuracy on {part}: {score.value:.4f} ({score.low:.4f} to {score.high:.4f})")
     typer.echo(f"black box: taught={out}")

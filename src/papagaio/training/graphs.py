@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["Graphed"]
+__all__ = ["CapturedStep"]
 
 _WARM = 3
 
 
-class Graphed:
+class CapturedStep:
     """A function of tensors of a few fixed shapes that is recorded once for each, and replayed.
 
     The first calls of a shape run as they are, on a stream of their own (as PyTorch asks before a

@@ -14,12 +14,12 @@ from torch.nn import functional
 from torch.optim import Adam, AdamW, Optimizer
 
 from papagaio.errors import BadSettings, Diverged
-from papagaio.progress import Step, Watch, unwatched
-from papagaio.students.freezing import set_learning
-from papagaio.students.student import Student
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.freezing import set_learning
+from papagaio.progress import Progress, Step, no_progress
 from papagaio.training import checkpoint
 from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, views
-from papagaio.training.graphs import Graphed
+from papagaio.training.graphs import CapturedStep
 from papagaio.training.losses import loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.muon import Muon, convolutions_before_norm
@@ -87,7 +87,7 @@ def train(  # noqa: PLR0913  # a training has that many parts
     labels: NDArray[np.int64] | None = None,
     front: nn.Module | None = None,
     checkpoints: Checkpoints | None = None,
-    watch: Watch = unwatched,
+    progress: Progress = no_progress,
     visit: Callable[[Epoch], None] | None = None,
 ) -> list[Epoch]:
     """Train a network in place.
@@ -108,7 +108,7 @@ def train(  # noqa: PLR0913  # a training has that many parts
             variant of every image is computed once, before the first epoch. The recipe has then no
             augmentation besides its variants.
         checkpoints: where it keeps itself in order to be taken up again; None keeps nothing.
-        watch: told after every epoch.
+        progress: told after every epoch.
         visit: called after every epoch and before its checkpoint, to look at the network: what a
             killed training did not look at before its last checkpoint, it looks at again.
 
@@ -122,7 +122,7 @@ def train(  # noqa: PLR0913  # a training has that many parts
     if recipe.alpha and labels is None:
         raise BadSettings(f"recipe {recipe.name} learns true classes too; give it labels")
     device = machine.use()
-    if isinstance(network, Student):
+    if isinstance(network, Classifier):
         network.spread.fill_(spread_of(recipe.loss, answers))
     set_learning(placed(network, device))
     optimisers = optimisers_for(network, recipe)
@@ -147,7 +147,7 @@ def train(  # noqa: PLR0913  # a training has that many parts
                 losses.append(loss)
                 hits += (logits.argmax(1) == named[rows]).sum()
             curve.append([_mean_loss(losses, epoch), hits.item() / len(images)])
-            watch(Step(recipe.name, epoch + 1, epochs, "epochs", f"loss {curve[-1][0]:.3g}"))
+            progress(Step(recipe.name, epoch + 1, epochs, "epochs", f"loss {curve[-1][0]:.3g}"))
             if visit:
                 visit(Epoch(epoch + 1, *curve[-1]))
                 set_learning(network)
@@ -335,7 +335,7 @@ def _stepper(
             # On the device, where a recorded step sees it change. A checkpoint may be a CPU's.
             group["capturable"] = True
             group["lr"] = torch.tensor(float(group["lr"]), device=machine.device)
-    return Graphed(step)
+    return CapturedStep(step)
 
 
 def _set_rates(optimisers: Sequence[Optimizer], share: float) -> None:

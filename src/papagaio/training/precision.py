@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from papagaio import files
-from papagaio.progress import Watch, remark, unwatched
+from papagaio.progress import Progress, no_progress, remark
 from papagaio.training.loop import Batch, optimisers_for, placed, training_step
 from papagaio.training.machine import Machine, Precision, faster_precision
 from papagaio.training.recipe import Recipe
@@ -51,7 +51,7 @@ def settled_precision(
     build: Callable[[], nn.Module],
     images: NDArray[np.uint8],
     machine: Machine,
-    watch: Watch = unwatched,
+    progress: Progress = no_progress,
 ) -> Machine:
     """The machine in the precision that suits a network: measured once, then read from a file.
 
@@ -63,12 +63,12 @@ def settled_precision(
         build: makes one to measure with.
         images: uint8 (N, H, W, C), some of those it would learn from.
         machine: device and threads.
-        watch: told what was chosen, and why.
+        progress: told what was chosen, and why.
     """
     chosen: dict[str, Precision] = json.loads(kept.read_text()) if kept.exists() else {}
     key = f"{name} on {machine.device}"
     if key not in chosen:
         chosen[key], why = precision_for(build(), images, Recipe("a measurement"), machine)
-        watch(remark(f"precision {chosen[key]} for {name}: {why}"))
+        progress(remark(f"precision {chosen[key]} for {name}: {why}"))
         files.write(kept, json.dumps(chosen))
     return replace(machine, precision=chosen[key])

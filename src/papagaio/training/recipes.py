@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from papagaio.errors import BadSettings
+from papagaio.networks.own import SMALL_SIDE
 from papagaio.responses import Response
-from papagaio.students.own import SMALL_SIDE
 from papagaio.training.recipe import Recipe
 
 __all__ = ["default_recipe", "recipe_named", "recipe_names"]

@@ -7,10 +7,10 @@ from markupsafe import Markup
 
 from papagaio import files
 from papagaio.report.page import environment
-from papagaio.thesis.claims import claims
-from papagaio.thesis.figures import digits_figure, figure_5
-from papagaio.thesis.records import ThesisResult
-from papagaio.thesis.tables import cells, is_reduced, tables, to_csv, to_markdown
+from papagaio_thesis.claims import claims
+from papagaio_thesis.figures import digits_figure, figure_5
+from papagaio_thesis.records import ThesisResult
+from papagaio_thesis.tables import cells, is_reduced, tables, to_csv, to_markdown
 
 __all__ = ["render", "write_pages"]
 
@@ -32,7 +32,7 @@ def write_pages(result: ThesisResult, out: Path) -> None:
 
 def render(result: ThesisResult, template: str) -> str:
     """The result as one page: `thesis.html.j2` needs nothing from outside itself."""
-    made = environment("papagaio.thesis", "papagaio.report")
+    made = environment("papagaio_thesis", "papagaio.report")
     made.filters |= {"cells": cells, "markdown": to_markdown}
     return made.get_template(template).render(
         result=result,

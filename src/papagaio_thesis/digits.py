@@ -17,13 +17,13 @@ from papagaio.demo import digit_classifier
 from papagaio.images.letters import LETTERS, draw_letters
 from papagaio.images.named import open_source
 from papagaio.images.source import load
-from papagaio.progress import Step, Watch, unwatched
-from papagaio.students.named import build_student
-from papagaio.thesis.records import DigitRecord
+from papagaio.networks.named import build_student
+from papagaio.progress import Progress, Step, no_progress
 from papagaio.training.loop import predict, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
+from papagaio_thesis.records import DigitRecord
 
 __all__ = ["ANGULAR", "KINDS", "ROUND", "study_digits"]
 
@@ -35,14 +35,14 @@ _EACH = 250  # drawings of each letter to choose from
 _IMAGES = 500  # that a copy learns from
 
 
-def study_digits(seeds: int, folder: Path, watch: Watch = unwatched) -> list[DigitRecord]:
+def study_digits(seeds: int, folder: Path, progress: Progress = no_progress) -> list[DigitRecord]:
     """Copy the demo's digit classifier from three kinds of letters, equally many images of each.
 
     Args:
         seeds: so many copies of each kind and recipe. A seed decides which drawings are taken and
             how the copy is trained.
         folder: where it keeps what it found.
-        watch: told after every seed.
+        progress: told after every seed.
 
     Raises:
         BadImages: the packages of the demo are not installed.
@@ -53,7 +53,7 @@ def study_digits(seeds: int, folder: Path, watch: Watch = unwatched) -> list[Dig
         return [DigitRecord(**one) for one in json.loads(kept.read_text())]
     own = load(open_source("digits:train"), folder / "digits-train.npy")
     test = load(open_source("digits:test"), folder / "digits-test.npy")
-    box = digit_classifier(own, folder / "black-box.safetensors", watch)
+    box = digit_classifier(own, folder / "black-box.safetensors", progress)
     drawings, letter = draw_letters(_EACH * len(LETTERS), seed=1)
     found = []
     for seed in range(seeds):
@@ -64,7 +64,7 @@ def study_digits(seeds: int, folder: Path, watch: Watch = unwatched) -> list[Dig
             for recipe in _recipes():
                 probabilities = _copy(images, answers, recipe, seed, test.pixels)
                 found.append(_record(kind, recipe, seed, probabilities, test.truth))
-        watch(Step("digits from letters", seed + 1, seeds, "seeds"))
+        progress(Step("digits from letters", seed + 1, seeds, "seeds"))
     files.write(kept, json.dumps([record.model_dump() for record in found]))
     return found
 

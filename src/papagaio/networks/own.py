@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from papagaio.students.student import colours_of
+from papagaio.networks.classifier import channel_statistics
 
 __all__ = ["SMALL_SIDE", "residual_cnn", "small_cnn"]
 
@@ -78,7 +78,7 @@ def _normalised(width: int) -> tuple[nn.Module, nn.Module]:
 
 def _whitening(images: NDArray[np.uint8]) -> nn.Conv2d:
     """A fixed convolution to the principal components of 2 x 2 patches, and their negatives."""
-    means, deviations = (torch.tensor(part) * 255 for part in colours_of(images))
+    means, deviations = (torch.tensor(part) * 255 for part in channel_statistics(images))
     some = (torch.from_numpy(np.array(images[:_WHITENED_IMAGES])) - means) / deviations
     patches = some.unfold(1, 2, 1).unfold(2, 2, 1).reshape(-1, 4 * images.shape[3])
     spread, directions = torch.linalg.eigh(patches.T @ patches / len(patches))

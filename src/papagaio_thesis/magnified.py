@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from papagaio import files
-from papagaio.blackboxes.torch_module import load_weights
-from papagaio.students.headed import build_headed
-from papagaio.students.student import Student
-from papagaio.thesis.records import Magnified, MagnifiedRecord
-from papagaio.thesis.trials import Ground, Trial, measured
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.headed import build_headed
 from papagaio.training.loop import infer
 from papagaio.training.machine import Machine
+from papagaio.weights import load_weights
+from papagaio_thesis.records import Magnified, MagnifiedRecord
+from papagaio_thesis.trials import Ground, Trial, measured
 
 __all__ = ["FACTORS", "cut", "magnified"]
 
@@ -51,7 +51,7 @@ def magnified(ground: Ground, trial: Trial) -> MagnifiedRecord:
     machine = replace(trial.machine, precision="float32")
     learned = np.load(trial.material.images, mmap_mode="r")[: ground.probed]
 
-    def look(network: Student, factor: float) -> Magnified:
+    def look(network: Classifier, factor: float) -> Magnified:
         logits = infer(_Magnifying(network, factor), images, machine)
         found = measured(logits, labels, labels, "test", trial.recipe.epochs)
         return Magnified(factor=factor, accuracy=found.accuracy, loss=found.loss)
@@ -69,7 +69,7 @@ def magnified(ground: Ground, trial: Trial) -> MagnifiedRecord:
     return record
 
 
-def cut(student: Student, images: NDArray[np.uint8], machine: Machine) -> Student:
+def cut(student: Classifier, images: NDArray[np.uint8], machine: Machine) -> Classifier:
     """A student like this one whose ReLUs give nothing larger than they do on these images.
 
     Args:
@@ -101,7 +101,7 @@ def cut(student: Student, images: NDArray[np.uint8], machine: Machine) -> Studen
 class _Magnifying(nn.Module):
     """A student that sees images so many times as far from its mean colour."""
 
-    def __init__(self, student: Student, factor: float) -> None:
+    def __init__(self, student: Classifier, factor: float) -> None:
         super().__init__()
         self.student, self.factor = student, factor
 

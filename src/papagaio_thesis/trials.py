@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy.special import logsumexp
 
-from papagaio import __version__, files
-from papagaio.blackboxes.torch_module import save_weights
-from papagaio.progress import Watch, unwatched
-from papagaio.students.headed import Design, build_headed
-from papagaio.students.student import Student
-from papagaio.thesis.reach import reach
-from papagaio.thesis.records import EpochRecord, Measured, TrialRecord
+from papagaio import files
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.headed import Design, build_headed
+from papagaio.progress import Progress, no_progress
 from papagaio.training.loop import Checkpoints, Epoch, infer, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
+from papagaio.version import __version__
+from papagaio.weights import save_weights
+from papagaio_thesis.reach import reach
+from papagaio_thesis.records import EpochRecord, Measured, TrialRecord
 
 __all__ = ["Ground", "Material", "Part", "Trial", "measured", "run_trial"]
 
@@ -129,7 +130,7 @@ def _digest_of(weights: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else weights
 
 
-def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRecord:
+def run_trial(ground: Ground, trial: Trial, progress: Progress = no_progress) -> TrialRecord:
     """Train a student and measure it, or read what an earlier run of the same trial left.
 
     Leaves in the trial's folder `student.safetensors` and, last of all, `record.json`.
@@ -162,7 +163,7 @@ def run_trial(ground: Ground, trial: Trial, watch: Watch = unwatched) -> TrialRe
         machine=trial.machine,
         labels=np.load(material.truth),
         checkpoints=Checkpoints(folder / "checkpoint", ground.checkpoint_seconds),
-        watch=watch,
+        progress=progress,
         visit=visit,
     )
     looks = [
@@ -202,7 +203,7 @@ class _Look(BaseModel):
     measured: list[Measured]
 
 
-def _look(student: Student, ground: Ground, trial: Trial, epoch: Epoch, seconds: float) -> _Look:
+def _look(student: Classifier, ground: Ground, trial: Trial, epoch: Epoch, seconds: float) -> _Look:
     (test,) = (part for part in ground.parts if part.name == "test")
     probe = measure(student, replace(test, size=ground.probed), trial, epoch.number)
     marked = ground.parts if epoch.number in trial.marks else ()
@@ -221,7 +222,7 @@ def _look(student: Student, ground: Ground, trial: Trial, epoch: Epoch, seconds:
     )
 
 
-def measure(student: Student, part: Part, trial: Trial, epoch: int) -> Measured:
+def measure(student: Classifier, part: Part, trial: Trial, epoch: int) -> Measured:
     """Measure a student on a part of CIFAR-10, after an epoch."""
     images = np.load(part.images, mmap_mode="r")[: part.size]
     logits = infer(student, images, trial.machine, trial.recipe.augmentation)

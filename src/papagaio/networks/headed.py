@@ -10,9 +10,9 @@ import torch
 import torchvision.models
 from torch import Tensor, nn
 
-from papagaio.blackboxes.torch_module import load_weights
 from papagaio.errors import BadSettings
-from papagaio.students.student import COLOURS, Form, Student
+from papagaio.networks.classifier import NORMALISATIONS, Classifier, Normalisation
+from papagaio.weights import load_weights
 
 __all__ = ["Design", "Head", "build_headed", "fitting_weights"]
 
@@ -48,12 +48,12 @@ class Design:
     body: str
     head: Head = Head()
     side: int = 0
-    form: Form = "torch"
+    form: Normalisation = "torch"
 
 
 def build_headed(
     design: Design, initial: str, shape: tuple[int, int, int], classes: int, *, seed: int
-) -> Student:
+) -> Classifier:
     """Build a network.
 
     Args:
@@ -86,7 +86,7 @@ def build_headed(
     network = nn.Sequential(OrderedDict(links))
     if initial not in ("random", "library"):
         _start_from(network, Path(initial))
-    return Student(network, COLOURS[design.form])
+    return Classifier(network, NORMALISATIONS[design.form])
 
 
 class _BlueFirst(nn.Module):

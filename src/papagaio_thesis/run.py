@@ -8,25 +8,26 @@ from typing import Literal
 
 import numpy as np
 
-from papagaio import __version__, files
+from papagaio import files
 from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.record import machine_record
 from papagaio.errors import BadSettings, Diverged
 from papagaio.images.named import open_source
-from papagaio.progress import Step, Watch, remark, unwatched
-from papagaio.students.headed import Design, build_headed
-from papagaio.thesis.digits import study_digits
-from papagaio.thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
-from papagaio.thesis.kept import joined, name_of, read_earlier
-from papagaio.thesis.magnified import magnified
-from papagaio.thesis.options import Options, Scale, read_options
-from papagaio.thesis.page import write_pages
-from papagaio.thesis.plan import EXPERIMENTS, STUDIES, Planner, Study
-from papagaio.thesis.records import DigitRecord, MagnifiedRecord, ThesisResult, TrialRecord
-from papagaio.thesis.trials import Ground, Trial, run_trial
+from papagaio.networks.headed import Design, build_headed
+from papagaio.progress import Progress, Step, no_progress, remark
 from papagaio.training.machine import Machine, Precision, choose_device, cores
 from papagaio.training.precision import settled_precision
+from papagaio.version import __version__
 from papagaio.workers import side_by_side
+from papagaio_thesis.digits import study_digits
+from papagaio_thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
+from papagaio_thesis.kept import joined, name_of, read_earlier
+from papagaio_thesis.magnified import magnified
+from papagaio_thesis.options import Options, Scale, read_options
+from papagaio_thesis.page import write_pages
+from papagaio_thesis.plan import EXPERIMENTS, STUDIES, Planner, Study
+from papagaio_thesis.records import DigitRecord, MagnifiedRecord, ThesisResult, TrialRecord
+from papagaio_thesis.trials import Ground, Trial, run_trial
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -61,12 +62,12 @@ class Reproduction:
     workers: int = 1
 
 
-def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
+def reproduce(wanted: Reproduction, progress: Progress = no_progress) -> ThesisResult:
     """Reproduce the thesis, or parts of it: train what is missing, write the tables and the page.
 
     Args:
         wanted: what.
-        watch: told how far it is.
+        progress: told how far it is.
 
     Returns:
         what stands in `thesis.json`.
@@ -83,10 +84,10 @@ def reproduce(wanted: Reproduction, watch: Watch = unwatched) -> ThesisResult:
         earlier = read_earlier(wanted.out / "thesis.json", options, wanted.scale)
         digits = earlier.digits if earlier else []
         if "taxonomy" in wanted.studies:
-            digits = study_digits(options.studies.digit_seeds, wanted.out / "digits", watch)
+            digits = study_digits(options.studies.digit_seeds, wanted.out / "digits", progress)
         done = _Done(digits)
         try:
-            _work(wanted, options, done, log, watch)
+            _work(wanted, options, done, log, progress)
         finally:
             # An interrupted run, too, shows what it has; one that found nothing changes nothing.
             result = joined(earlier, _result(wanted, options, done, log))
@@ -114,15 +115,17 @@ class _Done:
     magnified: list[MagnifiedRecord] = field(default_factory=list)
 
 
-def _work(wanted: Reproduction, options: Options, done: _Done, log: Log, watch: Watch) -> None:
+def _work(
+    wanted: Reproduction, options: Options, done: _Done, log: Log, progress: Progress
+) -> None:
     """Do what is wanted; `done` fills as it goes, for the end may come at any moment."""
     if not wanted.experiments and not set(wanted.studies) - {"taxonomy"}:
         done.planned = 0
         return
-    done.inputs, trials = _planned(wanted, options, watch)
+    done.inputs, trials = _planned(wanted, options, progress)
     done.planned = len(trials)
     ground = Ground(wanted.out / "trials", done.inputs.parts, options.images.probed)
-    for trial, ended in _run(wanted, ground, trials, watch):
+    for trial, ended in _run(wanted, ground, trials, progress):
         if isinstance(ended, str):
             name = name_of(trial.study, trial.variant, trial.design.body, trial.seed)
             done.diverged.append(f"{name}: {ended}")
@@ -186,20 +189,22 @@ def _machine(wanted: Reproduction) -> Machine:
     return Machine(device, threads=wanted.threads or max(1, cores() // wanted.workers))
 
 
-def _planned(wanted: Reproduction, options: Options, watch: Watch) -> tuple[Inputs, list[Trial]]:
+def _planned(
+    wanted: Reproduction, options: Options, progress: Progress
+) -> tuple[Inputs, list[Trial]]:
     """What trials read, and the trials that are wanted."""
     device, why = choose_device(wanted.device)
-    watch(remark(f"device {device}: {why}"))
+    progress(remark(f"device {device}: {why}"))
 
     def machine_of(body: str) -> Machine:
         if wanted.precision != "auto":
             return replace(_machine(wanted), precision=wanted.precision)
         kept, nonsense = wanted.out / "precisions.json", np.zeros((32, 32, 32, 3), np.uint8)
         build = partial(build_headed, Design(body), "random", (32, 32, 3), 10, seed=0)
-        return settled_precision(kept, body, build, nonsense, _machine(wanted), watch)
+        return settled_precision(kept, body, build, nonsense, _machine(wanted), progress)
 
     inputs = prepare(
-        options, wanted.weights, wanted.data_dir, machine_of(BODIES["VGG16"]), wanted.out, watch
+        options, wanted.weights, wanted.data_dir, machine_of(BODIES["VGG16"]), wanted.out, progress
     )
     planner = Planner(options, inputs, wanted.weights, machine_of, wanted.experiments, wanted.seeds)
     experiments = [trial for number in wanted.experiments for trial in planner.experiment(number)]
@@ -208,31 +213,31 @@ def _planned(wanted: Reproduction, options: Options, watch: Watch) -> tuple[Inpu
 
 
 def _run(
-    wanted: Reproduction, ground: Ground, trials: Sequence[Trial], watch: Watch
+    wanted: Reproduction, ground: Ground, trials: Sequence[Trial], progress: Progress
 ) -> Iterator[tuple[Trial, TrialRecord | str]]:
     """Train what is missing, and give each record, or the words of why a training diverged."""
     longest_first = sorted(trials, key=_cost, reverse=True) if wanted.workers > 1 else trials
     once = {ground.id_of(trial): trial for trial in longest_first}
     jobs = [partial(_identified, ground, trial) for trial in once.values()]
     done = 0
-    for name, found in side_by_side(jobs, wanted.workers, watch):
+    for name, found in side_by_side(jobs, wanted.workers, progress):
         # Two studies may share a training.
         for trial in [trial for trial in trials if ground.id_of(trial) == name]:
             done += 1
             if isinstance(found, str):
-                watch(remark(f"{trial.study}, {trial.variant}: {found}"))
+                progress(remark(f"{trial.study}, {trial.variant}: {found}"))
                 yield trial, found
                 continue
             record = trial.of(found)
             note = f"{record.study}, {record.variant}: accuracy {record.at('test').accuracy:.3f}"
-            watch(Step("trials", done, len(trials), "trials", note))
+            progress(Step("trials", done, len(trials), "trials", note))
             yield trial, record
 
 
-def _identified(ground: Ground, trial: Trial, watch: Watch) -> tuple[str, TrialRecord | str]:
+def _identified(ground: Ground, trial: Trial, progress: Progress) -> tuple[str, TrialRecord | str]:
     """A trial's name, and its record or the words of why there is none."""
     try:
-        return ground.id_of(trial), run_trial(ground, trial, watch)
+        return ground.id_of(trial), run_trial(ground, trial, progress)
     except Diverged as error:
         return ground.id_of(trial), str(error)
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from papagaio.scores import Score
-from papagaio.thesis.plan import EXPERIMENTS
-from papagaio.thesis.records import Measured, ThesisResult, TrialRecord
-from papagaio.thesis.tables import accuracy_of, experiment_trials, mean_accuracy, number
-from papagaio.thesis.verdicts import Judged, ahead, judged, shown, signed
+from papagaio_thesis.plan import EXPERIMENTS
+from papagaio_thesis.records import Measured, ThesisResult, TrialRecord
+from papagaio_thesis.tables import accuracy_of, experiment_trials, mean_accuracy, number
+from papagaio_thesis.verdicts import Judged, ahead, judged, shown, signed
 
 __all__ = ["gap", "longer", "more_data", "transfer"]
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 from torchvision.models import get_model, get_model_weights
 
 from papagaio.errors import BadSettings
-from papagaio.students.headed import Design, build_headed
-from papagaio.students.named import OWN, build_student, check_student, default_student
-from papagaio.students.student import IMAGENET, colours_of
+from papagaio.networks.classifier import IMAGENET, channel_statistics
+from papagaio.networks.headed import Design, build_headed
+from papagaio.networks.named import OWN, build_student, check_student, default_student
 
 RANDOM = np.random.default_rng(0)
 SMALL = RANDOM.integers(0, 256, (20, 8, 8, 1), np.uint8)
@@ -69,13 +69,13 @@ def test_the_default_student_goes_by_the_images_size() -> None:
 
 
 def test_colours_are_numpys_mean_and_deviation() -> None:
-    means, deviations = colours_of(NATURAL)
+    means, deviations = channel_statistics(NATURAL)
     assert means == pytest.approx((NATURAL / 255).mean((0, 1, 2)))
     assert deviations == pytest.approx((NATURAL / 255).std((0, 1, 2)))
 
 
 def test_images_of_one_colour_are_not_divided_by_nought() -> None:
-    means, deviations = colours_of(np.full((2, 4, 4, 1), 51, np.uint8))
+    means, deviations = channel_statistics(np.full((2, 4, 4, 1), 51, np.uint8))
     assert means == pytest.approx([0.2])
     # One level: what could be told apart at all.
     assert deviations == [1 / 255]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from papagaio.thesis.options import Options, Scale
-from papagaio.thesis.records import MagnifiedRecord, ThesisResult, TrialRecord, read_thesis
+from papagaio_thesis.options import Options, Scale
+from papagaio_thesis.records import MagnifiedRecord, ThesisResult, TrialRecord, read_thesis
 
 __all__ = ["joined", "name_of", "read_earlier"]
 

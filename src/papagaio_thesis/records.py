@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from papagaio.errors import BadSettings
 from papagaio.result import MachineRecord
-from papagaio.thesis.options import Options, Scale
+from papagaio_thesis.options import Options, Scale
 
 __all__ = [
     "DigitRecord",

@@ -9,10 +9,10 @@ from papagaio.report import plot
 from papagaio.report.drawing import add, markup
 from papagaio.report.numbers import percent
 from papagaio.scores import Score, over_seeds
-from papagaio.thesis.digits import ANGULAR, ROUND
-from papagaio.thesis.plan import EXPERIMENTS, title_of
-from papagaio.thesis.records import DigitRecord, ThesisResult
-from papagaio.thesis.tables import experiment_trials
+from papagaio_thesis.digits import ANGULAR, ROUND
+from papagaio_thesis.plan import EXPERIMENTS, title_of
+from papagaio_thesis.records import DigitRecord, ThesisResult
+from papagaio_thesis.tables import experiment_trials
 
 __all__ = ["digits_figure", "figure_5"]
 

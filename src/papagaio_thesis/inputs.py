@@ -13,25 +13,25 @@ from scipy.special import softmax
 from papagaio import files
 from papagaio.asking import ask
 from papagaio.blackboxes.contract import Contract
-from papagaio.blackboxes.torch_module import digest_weights
 from papagaio.errors import BadSettings
 from papagaio.images.imageset import ImageSet, digest_of_set
 from papagaio.images.named import open_source
 from papagaio.images.source import load
 from papagaio.ledger import Ledger
-from papagaio.progress import Watch
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.headed import build_headed, fitting_weights
+from papagaio.progress import Progress
 from papagaio.responses import centred_log
-from papagaio.students.headed import build_headed, fitting_weights
-from papagaio.students.student import Student
 from papagaio.teaching import Phase, save_taught, taught_box, teach
-from papagaio.thesis.options import Options
-from papagaio.thesis.records import TeacherRecord
-from papagaio.thesis.superclasses import group_rows
-from papagaio.thesis.trials import Material, Part, measured
 from papagaio.training.loop import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
+from papagaio.weights import digest_weights
+from papagaio_thesis.options import Options
+from papagaio_thesis.records import TeacherRecord
+from papagaio_thesis.superclasses import group_rows
+from papagaio_thesis.trials import Material, Part, measured
 
 __all__ = ["BODIES", "IMAGE_SETS", "Inputs", "Weights", "prepare", "teacher_phases"]
 
@@ -109,7 +109,7 @@ def prepare(
     data_dir: Path | None,
     machine: Machine,
     out: Path,
-    watch: Watch,
+    progress: Progress,
 ) -> Inputs:
     """Read the images, teach the teacher or load its stand-in, and have its answers.
 
@@ -119,7 +119,7 @@ def prepare(
     folder = out / "inputs"
     sets = {name: _read(name, data_dir, folder) for name in IMAGE_SETS}
     own, test = sets["cifar10:train"], sets["cifar10:test"]
-    student = _teacher(options, weights, own, machine, out / "teacher", watch)
+    student = _teacher(options, weights, own, machine, out / "teacher", progress)
     contract = Contract(*_SHAPE, classes=_CLASSES, batch=500, class_names=own.classes)
     # Whatever students train in, the black box answers in full precision.
     exact = replace(machine, precision="float32")
@@ -132,7 +132,7 @@ def prepare(
     test_logits = _logits(student, test, evaluated, exact, kept)
     with Ledger(out / "ledger.sqlite") as ledger:
         materials = {
-            name: _material(name, images, rows, ask(box, images, rows, ledger, watch), folder)
+            name: _material(name, images, rows, ask(box, images, rows, ledger, progress), folder)
             for name, (images, rows) in _chosen(options, sets).items()
         }
     # The teacher's own data are not the attacker's: no query is spent on them.
@@ -151,7 +151,7 @@ def prepare(
 
 
 def _logits(
-    student: Student, images: ImageSet, size: int, machine: Machine, folder: Path
+    student: Classifier, images: ImageSet, size: int, machine: Machine, folder: Path
 ) -> NDArray[np.float32]:
     """The teacher's logits of the first images of a set, worked out once."""
     size = min(size, len(images))
@@ -178,7 +178,7 @@ def _chosen(
 def _described(
     options: Options,
     weights: Weights,
-    student: Student,
+    student: Classifier,
     logits: Mapping[str, NDArray[np.float32]],
     sets: Mapping[str, ImageSet],
 ) -> TeacherRecord:
@@ -206,8 +206,13 @@ def _read(name: str, data_dir: Path | None, folder: Path) -> ImageSet:
 
 
 def _teacher(
-    options: Options, weights: Weights, own: ImageSet, machine: Machine, out: Path, watch: Watch
-) -> Student:
+    options: Options,
+    weights: Weights,
+    own: ImageSet,
+    machine: Machine,
+    out: Path,
+    progress: Progress,
+) -> Classifier:
     """The teacher: its stand-in, or taught in two phases."""
     design = options.design
     if weights.stand_in is not None:
@@ -225,7 +230,7 @@ def _teacher(
     student = build_headed(design, initial, _SHAPE, _CLASSES, seed=0)
     pixels, truth = own.pixels[: options.images.owned], own.truth[: options.images.owned]
     phases = teacher_phases(options)
-    teach(student, pixels, truth, phases, seed=0, machine=machine, folder=out, watch=watch)
+    teach(student, pixels, truth, phases, seed=0, machine=machine, folder=out, progress=progress)
     save_taught(out, student, design, _SHAPE, own.classes)
     return student
 

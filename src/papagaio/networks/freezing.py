@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from papagaio.errors import BadSettings
-from papagaio.students.student import Student
+from papagaio.networks.classifier import Classifier
 
 __all__ = ["freeze", "set_learning", "split"]
 
@@ -57,7 +57,7 @@ def set_learning(network: nn.Module) -> None:
             module.eval()
 
 
-def split(student: Student) -> tuple[nn.Module | None, nn.Module]:
+def split(student: Classifier) -> tuple[nn.Module | None, nn.Module]:
     """A student in two parts that share its weights: what is frozen in front, and the rest.
 
     Args:
@@ -77,7 +77,7 @@ def split(student: Student) -> tuple[nn.Module | None, nn.Module]:
 
 
 class _Front(nn.Module):
-    def __init__(self, student: Student, links: list[nn.Module]) -> None:
+    def __init__(self, student: Classifier, links: list[nn.Module]) -> None:
         super().__init__()
         self.links = nn.Sequential(*links)
         self._normalised = student.normalised
@@ -88,7 +88,7 @@ class _Front(nn.Module):
 
 
 class _Rest(nn.Module):
-    def __init__(self, student: Student, links: list[nn.Module]) -> None:
+    def __init__(self, student: Classifier, links: list[nn.Module]) -> None:
         super().__init__()
         self.links = nn.Sequential(*links)
         self._scaled = student.scaled

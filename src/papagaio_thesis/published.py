@@ -34,5 +34,5 @@ class Published:
 
 def published() -> list[Published]:
     """Every number of Tables 1 to 5, in their order."""
-    text = (resources("papagaio.thesis") / "published.json").read_text(encoding="utf-8")
+    text = (resources("papagaio_thesis") / "published.json").read_text(encoding="utf-8")
     return [Published(*row) for row in json.loads(text)["values"]]

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from papagaio.blackboxes.torch_module import load_weights
 from papagaio.errors import BadSettings
-from papagaio.students.own import SMALL_SIDE, residual_cnn, small_cnn
-from papagaio.students.student import IMAGENET, Student, colours_of
+from papagaio.networks.classifier import IMAGENET, Classifier, channel_statistics
+from papagaio.networks.own import SMALL_SIDE, residual_cnn, small_cnn
+from papagaio.weights import load_weights
 
 __all__ = ["OWN", "build_student", "check_student", "default_student", "own_names"]
 
@@ -42,7 +42,7 @@ def own_names() -> list[str]:
 
 def build_student(
     name: str, initial: str, images: NDArray[np.uint8], classes: int, *, seed: int
-) -> Student:
+) -> Classifier:
     """Build a student.
 
     Args:
@@ -62,10 +62,10 @@ def build_student(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _network(name, images, classes, pretrained=initial == "library")
-    colours = colours_of(images)
+    colours = channel_statistics(images)
     if initial != "random" and images.shape[3] == 3:
         colours = IMAGENET
-    student = Student(network, colours)
+    student = Classifier(network, colours)
     if initial not in ("random", "library"):
         state = load_weights(Path(initial))
         _start_from(network, state, initial)
@@ -99,7 +99,7 @@ def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: 
     library, slash, rest = name.partition("/")
     if slash and library in ("timm", "torchvision"):
         # Two seconds of imports, which students of our own can do without.
-        from papagaio.students.library import (  # noqa: PLC0415
+        from papagaio.networks.library import (  # noqa: PLC0415
             build_timm,
             build_torchvision,
             library_names,
@@ -123,7 +123,7 @@ def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: 
 
 
 def _hint(name: str) -> str:
-    from papagaio.students.library import library_names  # noqa: PLC0415  # as above
+    from papagaio.networks.library import library_names  # noqa: PLC0415  # as above
 
     known = [*own_names(), *library_names()]
     by_last_part: dict[str, list[str]] = {}

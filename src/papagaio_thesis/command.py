@@ -89,12 +89,12 @@ def thesis(
     about three days on two cores without a GPU, about two hours with --scale small.
     OUT/thesis.html puts the thesis's numbers and the measured ones side by side.
     """
-    from papagaio.cli.progress import watching
+    from papagaio.cli.progress import show_progress
     from papagaio.errors import BadSettings
-    from papagaio.thesis.inputs import Weights
-    from papagaio.thesis.plan import EXPERIMENTS, STUDIES
-    from papagaio.thesis.run import Reproduction
-    from papagaio.thesis.run import reproduce as run
+    from papagaio_thesis.inputs import Weights
+    from papagaio_thesis.plan import EXPERIMENTS, STUDIES
+    from papagaio_thesis.run import Reproduction
+    from papagaio_thesis.run import reproduce as run
 
     numbers = [*map(str, EXPERIMENTS)] if experiments is None else _several(experiments)
     if unknown := [n for n in numbers if n not in map(str, EXPERIMENTS)]:
@@ -117,8 +117,8 @@ def thesis(
         threads=threads,
         workers=workers,
     )
-    with watching() as watch:
-        result = run(wanted, watch)
+    with show_progress() as progress:
+        result = run(wanted, progress)
     typer.echo(
         f"{len(result.trials)} trainings; {'complete' if result.complete else 'not complete'}"
     )

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from papagaio.errors import BadSettings
+from papagaio.networks.classifier import Normalisation
+from papagaio.networks.headed import Design, Head
 from papagaio.settings import read_toml
-from papagaio.students.headed import Design, Head
-from papagaio.students.student import Form
 
 __all__ = ["Options", "Scale", "read_options"]
 
@@ -30,7 +30,7 @@ class Images(_Table):
     """What is looked at, and how."""
 
     side: Count
-    normalisation: Form
+    normalisation: Normalisation
     large: Count
     small: Count
     owned: Count
@@ -130,7 +130,7 @@ def read_options(scale: Scale = "full", own: Path | None = None) -> Options:
     Raises:
         BadSettings: an option is unknown or out of range.
     """
-    folder = resources("papagaio.thesis")
+    folder = resources("papagaio_thesis")
     layers = ["study.toml"] + (["small.toml"] if scale == "small" else [])
     values: dict[str, Any] = {}
     for name in layers:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from papagaio.thesis.claims_of_experiments import gap, longer, more_data, transfer
-from papagaio.thesis.claims_of_studies import explosion, size, taxonomy, temperature
-from papagaio.thesis.records import ThesisResult
-from papagaio.thesis.verdicts import Verdict
+from papagaio_thesis.claims_of_experiments import gap, longer, more_data, transfer
+from papagaio_thesis.claims_of_studies import explosion, size, taxonomy, temperature
+from papagaio_thesis.records import ThesisResult
+from papagaio_thesis.verdicts import Verdict
 
 __all__ = ["Claim", "claims"]
 

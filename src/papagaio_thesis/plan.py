@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from papagaio.thesis.inputs import BODIES, Inputs, Weights
-from papagaio.thesis.options import Options
-from papagaio.thesis.trials import Material, Trial
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
+from papagaio_thesis.inputs import BODIES, Inputs, Weights
+from papagaio_thesis.options import Options
+from papagaio_thesis.trials import Material, Trial
 
 __all__ = ["EXPERIMENTS", "STUDIES", "Planner", "Study", "title_of"]
 

@@ -1,4 +1,4 @@
-"""`Student`: any network, with its own colour normalisation, from bytes to logits."""
+"""`Classifier`: any network, with its own colour normalisation, from bytes to logits."""
 
 from typing import Literal
 
@@ -7,31 +7,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["COLOURS", "IMAGENET", "Colours", "Form", "Student", "colours_of"]
+__all__ = [
+    "IMAGENET",
+    "NORMALISATIONS",
+    "ChannelStatistics",
+    "Classifier",
+    "Normalisation",
+    "channel_statistics",
+]
 
-Colours = tuple[list[float], list[float]]
+ChannelStatistics = tuple[list[float], list[float]]
 
 # Mean and standard deviation a channel of ImageNet, in parts of 255 (torchvision's figures).
-IMAGENET: Colours = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+IMAGENET: ChannelStatistics = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
-Form = Literal["torch", "caffe", "tf"]
+Normalisation = Literal["torch", "caffe", "tf"]
 
 # The three forms in which ImageNet's networks were published; see `headed.Design`.
-COLOURS: dict[Form, Colours] = {
+NORMALISATIONS: dict[Normalisation, ChannelStatistics] = {
     "torch": IMAGENET,
     "caffe": (IMAGENET[0], [1 / 255] * 3),
     "tf": ([0.5] * 3, [0.5] * 3),
 }
 
 
-class Student(nn.Module):
+class Classifier(nn.Module):
     """A network behind the normalisation that belongs to it; the two are saved as one."""
 
     mean: Tensor
     deviation: Tensor
     spread: Tensor
 
-    def __init__(self, network: nn.Module, colours: Colours) -> None:
+    def __init__(self, network: nn.Module, colours: ChannelStatistics) -> None:
         """Wrap a network from normalised float32 (N, C, H, W) to logits (N, K).
 
         Its logits are multiplied by `spread`, which training sets to how far those that it aims at
@@ -57,7 +64,7 @@ class Student(nn.Module):
         return logits * self.spread
 
 
-def colours_of(images: NDArray[np.uint8]) -> Colours:
+def channel_statistics(images: NDArray[np.uint8]) -> ChannelStatistics:
     """Mean and standard deviation a channel of images (uint8, N x H x W x C), in parts of 255."""
     levels = np.arange(256) / 255
     means, deviations = [], []

@@ -9,11 +9,11 @@ import numpy as np
 
 from papagaio.report.numbers import duration
 from papagaio.scores import Score, mean_over_seeds, rate
-from papagaio.thesis.inputs import BODIES
-from papagaio.thesis.options import Options, read_options
-from papagaio.thesis.plan import EXPERIMENTS, title_of
-from papagaio.thesis.published import EPOCHS, Published, published
-from papagaio.thesis.records import Measured, ThesisResult, TrialRecord
+from papagaio_thesis.inputs import BODIES
+from papagaio_thesis.options import Options, read_options
+from papagaio_thesis.plan import EXPERIMENTS, title_of
+from papagaio_thesis.published import EPOCHS, Published, published
+from papagaio_thesis.records import Measured, ThesisResult, TrialRecord
 
 __all__ = [
     "Row",

@@ -7,16 +7,16 @@ from math import log
 import numpy as np
 
 from papagaio.scores import Score, over_seeds
-from papagaio.thesis.digits import ANGULAR, ROUND
-from papagaio.thesis.records import (
+from papagaio_thesis.digits import ANGULAR, ROUND
+from papagaio_thesis.records import (
     DigitRecord,
     Magnified,
     MagnifiedRecord,
     ThesisResult,
     TrialRecord,
 )
-from papagaio.thesis.tables import accuracy_of, experiment_trials, number
-from papagaio.thesis.verdicts import Judged, ahead, judged, shown, signed
+from papagaio_thesis.tables import accuracy_of, experiment_trials, number
+from papagaio_thesis.verdicts import Judged, ahead, judged, shown, signed
 
 __all__ = ["crossing", "explosion", "size", "taxonomy", "temperature"]
 
@@ -186,7 +186,7 @@ def taxonomy(result: ThesisResult) -> Judged:
 def crossing(digits: Sequence[DigitRecord]) -> dict[str, tuple[Score, Score]]:
     """By recipe: how much better round letters teach round digits, and angular ones angular.
 
-    Each is the mean difference of accuracies over seeds, with Student's 95 % interval.
+    Each is the mean difference of accuracies over seeds, with Classifier's 95 % interval.
     """
     found = {}
     for recipe in dict.fromkeys(record.recipe for record in digits):
