@@ -21,4 +21,4 @@ def test_the_python_example_runs_as_it_stands(
     )
     monkeypatch.chdir(tmp_path)
     exec(compile(example, str(README), "exec"), {})  # noqa: S102  # our own documentation
-    assert capsys.readouterr().out.startswith("Score(value=0.")
+    assert capsys.readouterr().out.startswith("Figure(value=0.")

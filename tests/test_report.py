@@ -22,7 +22,8 @@ from papagaio.report.numbers import duration, money, nats, ratio, share
 from papagaio.report.page import render, write_report
 from papagaio.report.plot import spread
 from papagaio.report.series import series
-from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Result, Scores, read_result
+from papagaio.scores import Figure
+from papagaio.result import CellRecord, CurvePoint, Kind, Result, Scores, read_result
 from papagaio.summary import summarise
 
 EXAMPLE = Path(__file__).parent / "data" / "result-example.json"

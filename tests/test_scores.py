@@ -9,7 +9,7 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from papagaio import scores
-from papagaio.scores import Score
+from papagaio.scores import Figure
 
 Floats = NDArray[np.float32]
 
@@ -142,7 +142,7 @@ def test_the_interval_of_the_calibration_error_holds_it_and_narrows_with_images(
 
 
 def test_the_interval_over_seeds_is_students_t_where_images_leave_no_doubt() -> None:
-    one = [Score(value, value, value, 100) for value in (0.7, 0.8, 0.9)]
+    one = [Figure(value, value, value, 100) for value in (0.7, 0.8, 0.9)]
     found = scores.mean_over_seeds(one)
     expected = stats.t.interval(0.95, 2, loc=0.8, scale=0.1 / 3**0.5)
     assert found.value == pytest.approx(0.8)
@@ -151,12 +151,12 @@ def test_the_interval_over_seeds_is_students_t_where_images_leave_no_doubt() -> 
 
 
 def test_seeds_that_agree_leave_the_doubt_about_images() -> None:
-    found = scores.mean_over_seeds([Score(0.8, 0.7, 0.85, 100)] * 3)
+    found = scores.mean_over_seeds([Figure(0.8, 0.7, 0.85, 100)] * 3)
     assert (found.low, found.high) == pytest.approx((0.7, 0.85))
 
 
 def test_one_seed_keeps_the_interval_over_images() -> None:
-    score = Score(0.7, 0.6, 0.8, 100)
+    score = Figure(0.7, 0.6, 0.8, 100)
     assert scores.mean_over_seeds([score]) == score
 
 

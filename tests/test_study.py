@@ -18,7 +18,8 @@ from papagaio.errors import Diverged
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Step
-from papagaio.result import CellRecord, Figure
+from papagaio.scores import Figure
+from papagaio.result import CellRecord
 from papagaio.study import Cell, Material, Study, run_cell, run_cells
 from papagaio.training.augmentation import Augmentation
 from papagaio.training.loop import predict
@@ -329,7 +330,7 @@ def test_a_students_file_answers_as_its_scores_were_taken(
     labels = np.load(lab.study.labels)
     measured = scores.score_student(found, np.load(lab.study.test.answers), labels)
     for name, score in measured.items():
-        assert getattr(record.scores, name) == Figure.of(score)
+        assert getattr(record.scores, name) == (score)
 
 
 @pytest.mark.parametrize(("shape", "loss", "augmentation"), COPIES)

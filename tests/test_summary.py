@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from papagaio.result import CellRecord, Figure, Scores
+from papagaio.scores import Figure
+from papagaio.result import CellRecord, Scores
 from papagaio.summary import summarise
 
 SHARES = ("accuracy", "fidelity", "fidelity_where_wrong", "calibration_error")

@@ -13,7 +13,7 @@ from papagaio.blackboxes.contract import Contract
 from papagaio.errors import BadSettings
 from papagaio.networks.headed import Design, Head, build_headed
 from papagaio.progress import Progress
-from papagaio.scores import Score
+from papagaio.scores import Figure
 from papagaio.teaching import Lecture, Phase, open_taught, phases_from, save_taught
 from papagaio.training.loop import infer
 from papagaio.training.machine import Machine
@@ -113,7 +113,7 @@ def test_every_option_of_teach_reaches_the_teaching(
 ) -> None:
     given: list[Lecture] = []
 
-    def teach_from(lecture: Lecture, _: Progress) -> dict[str, Score]:
+    def teach_from(lecture: Lecture, _: Progress) -> dict[str, Figure]:
         given.append(lecture)
         return {}
 

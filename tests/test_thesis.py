@@ -27,7 +27,7 @@ from papagaio.errors import BadSettings
 from papagaio.networks.headed import Design, Head, build_headed
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, Step
-from papagaio.scores import Score
+from papagaio.scores import Figure
 from papagaio.training.loop import Batch, Epoch, infer, optimisers_for, training_step
 from papagaio.training.losses import targets_of
 from papagaio.training.machine import Machine
@@ -540,8 +540,8 @@ def test_what_cannot_be_told_neither_shows_nor_refutes(
 def test_one_is_ahead_of_another_where_intervals_part(
     low: float, high: float, *, expected: bool | None
 ) -> None:
-    other = Score(0.45, 0.4, 0.5, 100)
-    assert ahead(Score((low + high) / 2, low, high, 100), other) is expected
+    other = Figure(0.45, 0.4, 0.5, 100)
+    assert ahead(Figure((low + high) / 2, low, high, 100), other) is expected
 
 
 def test_what_was_not_run_says_so(stored: ThesisResult) -> None:
@@ -559,7 +559,7 @@ def test_several_seeds_give_a_mean_with_the_spread_of_seeds(stored: ThesisResult
         looks = [m.model_copy(update={"accuracy": accuracy}) for m in one.measured]
         trials.append(one.model_copy(update={"measured": looks}))
     mean = mean_accuracy(trials[1:])
-    assert isinstance(mean, Score)
+    assert isinstance(mean, Figure)
     assert mean.value == pytest.approx(0.45)
     # Student's t with one degree of freedom: the seeds alone reach 0.05 x 12.7.
     assert mean.high - mean.value > 0.6

@@ -1,18 +1,18 @@
-"""Papagaio's own errors, drawn once.
+"""Papagaio's own errors, in one tree.
 
-* PapagaioError: the user can mend it; the message says what, where and what to do.
-  The command line prints it as one line and exits with 2.
+* PapagaioError: the message says what is wrong, where, and how to fix it. The command line prints
+  it as one line and exits with `exit_code`.
 
   * BadImages: a source of images is missing, broken, or does not fit the contract.
   * BadAnswer: the black box raised, or returned what its contract does not allow.
   * BadSettings: an option, a name or a configuration file is wrong.
-  * BadLedger: a ledger file is not one, or its contents disagree with themselves.
+  * BadLedger: a file is not a ledger, or its contents contradict each other.
   * Busy: another process works on the same run directory or ledger.
   * NoSpace: the disk is full.
-
-* Diverged: a training's loss stopped being finite. Nothing the user typed is wrong, so the
-  command line exits with 1.
+  * Diverged: the loss of a training stopped being finite (exit code 1: no mistake of the user).
 """
+
+from collections.abc import Callable
 
 __all__ = [
     "BadAnswer",
@@ -27,7 +27,31 @@ __all__ = [
 
 
 class PapagaioError(Exception):
-    """Something the user can mend."""
+    """Something the user can fix.
+
+    Attributes:
+        exit_code: what the command line exits with.
+        field: the setting at fault, as `Settings` names it (`own_data`), or None.
+        value: its value, or None.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, field: str | None = None, value: object = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
+
+    def __str__(self) -> str:
+        return self.shown_as(lambda field: field.replace("_", "-"))
+
+    def shown_as(self, name_of: Callable[[str], str]) -> str:
+        """The message after the setting and its value, the setting named by `name_of`."""
+        message = str(self.args[0])
+        if self.field is None:
+            return message
+        value = "" if self.value is None else f" {self.value}"
+        return f"{name_of(self.field)}{value}: {message}"
 
 
 class BadImages(PapagaioError):
@@ -43,7 +67,7 @@ class BadSettings(PapagaioError):
 
 
 class BadLedger(PapagaioError):
-    """A ledger file is not one, or its contents disagree with themselves."""
+    """A file is not a ledger, or its contents contradict each other."""
 
 
 class Busy(PapagaioError):
@@ -54,5 +78,7 @@ class NoSpace(PapagaioError):
     """The disk is full."""
 
 
-class Diverged(RuntimeError):
-    """A training's loss stopped being finite."""
+class Diverged(PapagaioError):
+    """The loss of a training stopped being finite."""
+
+    exit_code = 1

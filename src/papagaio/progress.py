@@ -1,20 +1,23 @@
-"""How long work tells what it has done: plain values to a function that the caller passes in."""
+"""Progress: plain values passed to a function that the caller provides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["Progress", "Step", "no_progress", "remark"]
+__all__ = ["Message", "Progress", "Step", "no_progress", "tracked"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Step:
-    """So much of a task is done; or, of a total of 0, a remark.
+    """How far a task is.
 
     Attributes:
         task: what is being done, in words.
-        done, total: how far it is, in `unit`.
+        done, total: how far it is, in `unit`; `total` is at least 1.
         unit: what is counted, in the plural.
-        note: the latest figure worth a look, or nothing.
+        note: the latest figure worth showing, or nothing.
     """
 
     task: str
@@ -24,13 +27,25 @@ class Step:
     note: str = ""
 
 
-Progress = Callable[[Step], None]
+@dataclass(frozen=True)
+class Message:
+    """Something to tell the user that is not a step of a task."""
+
+    text: str
 
 
-def no_progress(_: Step) -> None:
-    """For callers who do not look."""
+Progress = Callable[[Step | Message], None]
 
 
-def remark(words: str) -> Step:
-    """Something worth saying that is no progress."""
-    return Step(words, 0, 0, "")
+def no_progress(_: Step | Message) -> None:
+    """Ignore all progress."""
+
+
+def tracked(
+    items: Iterable[T], total: int, task: str, unit: str, progress: Progress
+) -> Iterator[T]:
+    """Yield the items, and report a step before the first and after each of them."""
+    progress(Step(task, 0, total, unit))
+    for done, item in enumerate(items, 1):
+        yield item
+        progress(Step(task, done, total, unit))

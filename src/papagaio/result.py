@@ -1,63 +1,51 @@
-"""`result.json`: everything the report shows. The schema is versioned and published.
+"""`result.json`: everything that the report shows. The schema is versioned and published.
 
-Others may rely on every field here; a field is added without a new version, and changed or taken
-away only with one.
+Others may rely on every field. A new field keeps the version; a changed or removed one raises it.
 """
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from papagaio import files
 from papagaio.errors import BadSettings
-from papagaio.scores import Score
+from papagaio.scores import Figure
 
 __all__ = [
     "BlackBoxRecord",
+    "CandidateRecord",
     "CellRecord",
     "CurvePoint",
-    "Figure",
-    "Kind",
+    "DivergedRecord",
     "MachineRecord",
+    "NamedClass",
     "Picture",
     "Queries",
     "References",
     "Result",
+    "Revision",
     "Scores",
+    "SelectionRecord",
     "SetRecord",
     "SummaryRow",
     "TestRecord",
+    "TransferRecord",
     "json_schema",
     "read_result",
     "write_result",
 ]
 
-Kind = Literal["copy", "floor:shuffled", "floor:noise", "ceiling:labels", "ceiling:own-data"]
-
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Figure(_Record):
-    """A figure, its 95 % interval, and how many images (or seeds) it rests on."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @classmethod
-    def of(cls, score: Score) -> Self:
-        """A score as it stands in the result."""
-        return cls(**asdict(score))
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class Scores(_Record):
-    """What was measured of a network on the test set; absent where it could not be."""
+    """What was measured of a network on the test set; absent where it could not be measured."""
 
     accuracy: Figure | None = None
     relative_accuracy: Figure | None = None
@@ -69,21 +57,50 @@ class Scores(_Record):
 
 
 class CurvePoint(_Record):
-    """One epoch: mean loss, and distillation accuracy (agreement on the images learned from)."""
+    """One epoch: mean loss and distillation accuracy."""
 
     epoch: int
     loss: float
-    agreement: float
+    distillation_accuracy: float
+
+
+class CandidateRecord(_Record):
+    """A short training that was compared with others on held-out answers."""
+
+    augmentation: list[str]
+    fidelity: Figure
+    """On the held-out answers."""
+    loss: float
+    """On the held-out answers."""
+    epochs: int
+    seconds: float
+
+
+class SelectionRecord(_Record):
+    """How a copy's augmentation was chosen, on answers held out of its budget."""
+
+    chosen: list[str]
+    held_out: int
+    """The number of answers held out; all answers are learned from afterwards."""
+    share: float
+    """The steps of all short trainings together, divided by those of the copy's training."""
+    candidates: list[CandidateRecord]
 
 
 class CellRecord(_Record):
-    """One training and what came of it."""
+    """One training and its scores."""
 
     id: str
-    kind: Kind
+    kind: str
+    """`copy`, or a floor or ceiling, as `floor:shuffled`."""
     student: str
     initial: str
     recipe: str
+    augmentation: list[str]
+    selection: SelectionRecord | None = None
+    """None where the augmentation was given, or there were too few answers to choose."""
+    undertrained: bool
+    """Whether it had fewer epochs than its recipe, or still disagrees with its own answers."""
     response: str
     budget: int
     seed: int
@@ -92,22 +109,37 @@ class CellRecord(_Record):
     steps: int
     parameters: int
     scores: Scores
-    per_class: list[Figure | None] = Field(description="accuracy on each true class")
-    curve: list[CurvePoint] = Field(
-        description="at most 100 epochs, evenly spread, the last included"
-    )
+    per_class: list[Figure | None]
+    """Accuracy on each true class."""
+    curve: list[CurvePoint]
+    """At most 100 epochs, evenly spread, the last included."""
+
+    @property
+    def note(self) -> str:
+        """The copy and its fidelity, in a few words."""
+        name = self.id.rpartition("_")[0]
+        fidelity = self.scores.fidelity
+        return f"{name}: fidelity {fidelity.value:.3f}" if fidelity else name
+
+
+class DivergedRecord(_Record):
+    """A training whose loss stopped being finite."""
+
+    id: str
+    reason: str
 
 
 class SummaryRow(Scores):
-    """Cells that differ in nothing but their seed; each figure is the mean over seeds."""
+    """Cells that differ only in their seed; each figure is the mean over seeds."""
 
-    kind: Kind
+    kind: str
     student: str
     recipe: str
     response: str
     budget: int
     seeds: int
-    seconds: float = Field(description="mean of a training")
+    seconds: float
+    """Mean per training."""
 
 
 class BlackBoxRecord(_Record):
@@ -117,9 +149,12 @@ class BlackBoxRecord(_Record):
     identity: str
     classes: int
     class_names: list[str] | None
-    input: tuple[int, int, int] = Field(description="height, width, channels")
+    input: tuple[int, int, int]
+    """Height, width, channels."""
     response: str
     accuracy: Figure
+    better_than_majority: bool
+    """Whether its accuracy is above the share of the most frequent class, interval included."""
 
 
 class SetRecord(_Record):
@@ -129,22 +164,38 @@ class SetRecord(_Record):
     images: int
     distinct: int
     digest: str
+    entries: int
+    """Images that its source has; of a transfer set only the chosen ones are decoded."""
+    skipped: dict[str, int]
+    """Files that are no images, counted by suffix."""
+    rotated: int
+    """Images with an EXIF rotation."""
+
+
+class TransferRecord(SetRecord):
+    """The transfer set."""
+
+    broken: list[str]
+    """Files that could not be decoded and were replaced."""
+    repeated: int
+    """Images that repeat another one and were replaced."""
 
 
 class TestRecord(SetRecord):
-    """The test set, and how many of its images stand nearly the same in the transfer set."""
+    """The test set."""
 
     near_duplicates: int
+    """Images with a near-duplicate in the transfer set."""
 
 
 class Queries(_Record):
     """Images sent to the black box, each counted once.
 
-    `budget` and `spent` are the copies': what somebody would have to send. `scoring` (the test
-    set) and `controls` (noise, the owner's own data) are the audit's own; in `total` an image of
-    two purposes counts once. `ledger` is all that the ledger holds of this black box: the total,
+    `budget` and `spent` are what a copier would have to send. `scoring` (the test set) and
+    `controls` (noise, the owner's own data) are the audit's own. In `total`, an image of two
+    purposes counts once. `ledger` is everything that the ledger holds of this black box: the total,
     and what other audits asked. `interrupted` images were sent in requests that never returned:
-    possibly paid besides.
+    they may have been paid for as well.
     """
 
     budget: int
@@ -154,7 +205,17 @@ class Queries(_Record):
     total: int
     ledger: int
     interrupted: int
-    price: float | None = Field(description="of `spent`, in the currency of --price-per-1000")
+    price: float | None
+    """Of `spent`: what a copier pays."""
+    price_total: float | None
+    """Of `total`: what the audit costs its owner."""
+
+
+class NamedClass(_Record):
+    """How often the black box named a class on the transfer set."""
+
+    name: str
+    images: int
 
 
 class References(_Record):
@@ -164,6 +225,13 @@ class References(_Record):
     majority: Figure
 
 
+class Revision(_Record):
+    """The commit of the source checkout that ran, and whether it had uncommitted changes."""
+
+    commit: str
+    dirty: bool
+
+
 class MachineRecord(_Record):
     """Where it ran."""
 
@@ -171,17 +239,18 @@ class MachineRecord(_Record):
     cores: int
     device: str
     precision: str
+    precision_reason: str
     threads: int
     workers: int
-    torch: str
     python: str
     system: str
 
 
 class Picture(_Record):
-    """A transfer image and what the black box said of it."""
+    """A transfer image and the black box's answer."""
 
-    png: str = Field(description="base64")
+    png: str
+    """Base64."""
     named: str
     share: float
 
@@ -189,25 +258,37 @@ class Picture(_Record):
 class Result(_Record):
     """One audit."""
 
-    schema_: Literal[1] = Field(1, alias="schema")
+    schema_: Literal[2] = Field(2, alias="schema")
     papagaio: str
+    packages: dict[str, str]
+    """Versions of the libraries that decide results."""
+    revision: Revision | None
+    """None where Papagaio does not run from a source checkout."""
     command: str
-    started: str = Field(description="UTC, ISO 8601")
+    started: str
+    """UTC, ISO 8601."""
     seconds: float
-    complete: bool = Field(description="whether every cell is there")
+    complete: bool
+    """Whether every training ended with scores."""
     authorised_by: str | None
+    unchecked: bool
+    """Whether the audit went on although the black box failed the check on the test set."""
     machine: MachineRecord
     black_box: BlackBoxRecord
-    transfer: SetRecord
+    transfer: TransferRecord
     test: TestRecord
     queries: Queries
+    named: list[NamedClass]
+    """Every class, in the black box's order."""
     references: References
     cells: list[CellRecord]
+    diverged: list[DivergedRecord]
     summary: list[SummaryRow]
     pictures: list[Picture]
     settings: dict[str, Any]
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    """Every setting, resolved."""
+    settings_given: dict[str, Any]
+    """The settings as they were passed."""
 
 
 def json_schema() -> str:
@@ -229,7 +310,7 @@ def read_result(path: Path) -> Result:
     try:
         return Result.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise BadSettings(f"{path}: no result there; name the folder of a run") from error
+        raise BadSettings(f"{path}: there is no result; name the folder of a run") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

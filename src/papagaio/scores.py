@@ -5,20 +5,22 @@ N images in the same order; `labels` are the true classes, int64 (N,).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from scipy import stats
 
 __all__ = [
-    "Score",
+    "Figure",
     "accuracy",
     "accuracy_per_class",
     "calibration_error",
     "cross_entropy",
     "fidelity",
     "fidelity_where_wrong",
+    "is_better_than_majority",
     "kl_divergence",
     "mean_over_seeds",
     "over_seeds",
@@ -37,9 +39,9 @@ _BINS = 15
 _SMALLEST = 1e-12
 
 
-@dataclass(frozen=True)
-class Score:
-    """A figure, its 95 % interval, and how many images (or seeds) it rests on."""
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Figure:
+    """A figure, its 95 % interval, and the number of images (or seeds) it rests on."""
 
     value: float
     low: float
@@ -49,7 +51,7 @@ class Score:
 
 def score_student(
     student: Probabilities, black_box: Probabilities, labels: Labels
-) -> dict[str, Score]:
+) -> dict[str, Figure]:
     """Every score of a copy on the test set, by name.
 
     A score that has nothing to be measured on (fidelity where the black box is wrong, and it never
@@ -67,19 +69,19 @@ def score_student(
     return {name: score for name, score in scores.items() if score is not None}
 
 
-def accuracy(student: Probabilities, labels: Labels) -> Score:
+def accuracy(student: Probabilities, labels: Labels) -> Figure:
     """Share of images whose true class is named; Wilson interval."""
     return rate(student.argmax(1) == labels)
 
 
-def fidelity(student: Probabilities, black_box: Probabilities) -> Score:
+def fidelity(student: Probabilities, black_box: Probabilities) -> Figure:
     """Share of images on which both name the same class; Wilson interval."""
     return rate(student.argmax(1) == black_box.argmax(1))
 
 
 def fidelity_where_wrong(
     student: Probabilities, black_box: Probabilities, labels: Labels
-) -> Score | None:
+) -> Figure | None:
     """Fidelity on the images that the black box gets wrong; None where there are none.
 
     What no honest classifier would share by chance: the black box's own mistakes.
@@ -90,32 +92,41 @@ def fidelity_where_wrong(
 
 def relative_accuracy(
     student: Probabilities, black_box: Probabilities, labels: Labels
-) -> Score | None:
-    """The student's accuracy divided by the black box's; None where the latter is 0.
+) -> Figure | None:
+    """The student's accuracy divided by the black box's.
 
     The interval is the delta method's for a ratio of paired means.
+
+    Returns:
+        None where the black box is not better than the most frequent class: a ratio to a black box
+        that is no better than guessing means nothing.
     """
     right, reference = student.argmax(1) == labels, black_box.argmax(1) == labels
-    if not reference.any():
+    if not is_better_than_majority(rate(reference), labels):
         return None
     ratio = right.mean() / reference.mean()
     spread = (right - ratio * reference) / reference.mean()
     return _around(float(ratio), spread)
 
 
-def kl_divergence(student: Probabilities, black_box: Probabilities) -> Score:
+def is_better_than_majority(accuracy: Figure, labels: Labels) -> bool:
+    """Whether the whole interval of an accuracy lies above the share of the most frequent class."""
+    return accuracy.low > np.bincount(labels).max() / len(labels)
+
+
+def kl_divergence(student: Probabilities, black_box: Probabilities) -> Figure:
     """Mean Kullback-Leibler divergence of the student from the black box, in nats."""
     answers = black_box.astype(np.float64)
     ratio = _log(answers) - _log(student)
     return _mean((answers * ratio).sum(1))
 
 
-def cross_entropy(student: Probabilities, labels: Labels) -> Score:
+def cross_entropy(student: Probabilities, labels: Labels) -> Figure:
     """Mean negative log-probability of the true class, in nats."""
     return _mean(-_log(student)[np.arange(len(labels)), labels])
 
 
-def calibration_error(student: Probabilities, labels: Labels) -> Score:
+def calibration_error(student: Probabilities, labels: Labels) -> Figure:
     """Expected calibration error over 15 equal bins of confidence (Guo et al., ICML 2017, eq. 3).
 
     The interval is the percentiles of 200 bootstrap draws, widened where need be to hold the
@@ -132,10 +143,10 @@ def calibration_error(student: Probabilities, labels: Labels) -> Score:
     draws = np.random.default_rng(0).integers(0, len(gap), (200, len(gap)))
     low, high = np.percentile([error(rows) for rows in draws], (2.5, 97.5))
     value = error(np.arange(len(gap)))
-    return Score(value, min(float(low), value), max(float(high), value), len(gap))
+    return Figure(value, min(float(low), value), max(float(high), value), len(gap))
 
 
-def accuracy_per_class(student: Probabilities, labels: Labels) -> list[Score | None]:
+def accuracy_per_class(student: Probabilities, labels: Labels) -> list[Figure | None]:
     """Accuracy on the images of each true class; None for a class without images."""
     right = student.argmax(1) == labels
     return [
@@ -143,15 +154,15 @@ def accuracy_per_class(student: Probabilities, labels: Labels) -> list[Score | N
     ]
 
 
-def rate(hits: NDArray[np.bool_]) -> Score:
+def rate(hits: NDArray[np.bool_]) -> Figure:
     """The share of hits, with Wilson's interval (Wilson, JASA 1927)."""
     n = len(hits)
     result = stats.binomtest(int(hits.sum()), n)
     interval = result.proportion_ci(_CONFIDENCE, method="wilson")
-    return Score(float(hits.mean()), float(interval.low), float(interval.high), n)
+    return Figure(float(hits.mean()), float(interval.low), float(interval.high), n)
 
 
-def mean_over_seeds(scores: Sequence[Score]) -> Score:
+def mean_over_seeds(scores: Sequence[Figure]) -> Figure:
     """The mean of one score over several seeds, and its interval.
 
     Two things make it uncertain: the seeds, by Student's t over them, and the images, by the mean
@@ -165,25 +176,25 @@ def mean_over_seeds(scores: Sequence[Score]) -> Score:
     seeds = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
     below = np.hypot(seeds, np.mean([score.value - score.low for score in scores]))
     above = np.hypot(seeds, np.mean([score.high - score.value for score in scores]))
-    return Score(mean, mean - float(below), mean + float(above), len(values))
+    return Figure(mean, mean - float(below), mean + float(above), len(values))
 
 
-def over_seeds(values: Sequence[float]) -> Score:
+def over_seeds(values: Sequence[float]) -> Figure:
     """The mean of figures without an interval of their own, one a seed; Student's t over them."""
-    return mean_over_seeds([Score(value, value, value, 1) for value in values])
+    return mean_over_seeds([Figure(value, value, value, 1) for value in values])
 
 
-def _mean(values: NDArray[np.float64]) -> Score:
+def _mean(values: NDArray[np.float64]) -> Figure:
     return _around(float(values.mean()), values)
 
 
-def _around(value: float, terms: NDArray[np.float64]) -> Score:
+def _around(value: float, terms: NDArray[np.float64]) -> Figure:
     """The normal interval around a mean of independent terms."""
     n = len(terms)
     reach = float(
         stats.norm.ppf((1 + _CONFIDENCE) / 2) * np.std(terms, ddof=min(1, n - 1)) / n**0.5
     )
-    return Score(value, value - reach, value + reach, n)
+    return Figure(value, value - reach, value + reach, n)
 
 
 def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

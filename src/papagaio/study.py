@@ -21,7 +21,8 @@ from papagaio import files, scores
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, Step, no_progress
 from papagaio.responses import Response, complete, derive
-from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
+from papagaio.scores import Figure
+from papagaio.result import CellRecord, CurvePoint, Kind, Scores
 from papagaio.training.loop import Checkpoints, Epoch, predict, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -175,7 +176,7 @@ def run_cell(study: Study, cell: Cell, progress: Progress = no_progress) -> Cell
 def _record(
     study: Study, cell: Cell, student: nn.Module, epochs: Sequence[Epoch], start: float
 ) -> CellRecord:
-    """Score a trained student on the test set."""
+    """Figure a trained student on the test set."""
     images = np.load(study.test.images, mmap_mode="r")
     probabilities = predict(student, images, study.machine, cell.recipe.augmentation)
     labels = np.load(study.labels)
@@ -194,8 +195,8 @@ def _record(
         epochs=len(epochs),
         steps=len(epochs) * cell.recipe.steps_an_epoch(min(cell.budget, cell.material.size)),
         parameters=sum(p.numel() for p in student.parameters()),
-        scores=Scores(**{name: Figure.of(score) for name, score in measured.items()}),
-        per_class=[score and Figure.of(score) for score in classes],
+        scores=Scores(**{name: (score) for name, score in measured.items()}),
+        per_class=[score and (score) for score in classes],
         curve=_thinned(epochs),
     )
 

@@ -1,13 +1,14 @@
-"""Cells -> summary rows: what differs in nothing but its seed becomes one row."""
+"""Cells -> summary rows: cells that differ only in their seed become one row."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from papagaio.result import CellRecord, Figure, Scores, SummaryRow
-from papagaio.scores import Score, mean_over_seeds
+from papagaio.result import CellRecord, Scores, SummaryRow
+from papagaio.scores import Figure, mean_over_seeds
 
-__all__ = ["mean_figure", "summarise"]
+__all__ = ["mean_figure", "mean_share", "summarise"]
 
-# An interval over seeds may reach beyond what a share can be.
+# Figures between 0 and 1; an interval over seeds may reach beyond.
 _SHARES = {"accuracy", "fidelity", "fidelity_where_wrong", "calibration_error"}
 
 
@@ -22,8 +23,10 @@ def summarise(cells: Sequence[CellRecord]) -> list[SummaryRow]:
 
 def _row(cells: Sequence[CellRecord]) -> SummaryRow:
     first = cells[0]
-    figures = {
-        name: mean_figure([getattr(c.scores, name) for c in cells], is_share=name in _SHARES)
+    means = {
+        name: (mean_share if name in _SHARES else mean_figure)(
+            [getattr(cell.scores, name) for cell in cells]
+        )
         for name in Scores.model_fields
     }
     return SummaryRow(
@@ -34,20 +37,19 @@ def _row(cells: Sequence[CellRecord]) -> SummaryRow:
         budget=first.budget,
         seeds=len(cells),
         seconds=round(sum(cell.seconds for cell in cells) / len(cells), 3),
-        **figures,
+        **means,
     )
 
 
-def mean_figure(figures: Sequence[Figure | None], *, is_share: bool) -> Figure | None:
-    """The mean over seeds and its interval; None where a seed has no figure.
-
-    Args:
-        figures: one a seed.
-        is_share: it lies between 0 and 1, and so does the interval.
-    """
-    present = [Score(**figure.model_dump()) for figure in figures if figure is not None]
+def mean_figure(figures: Sequence[Figure | None]) -> Figure | None:
+    """The mean over seeds and its interval; None where a seed has no figure."""
+    present = [figure for figure in figures if figure is not None]
     if not present or len(present) < len(figures):
         return None
-    mean = mean_over_seeds(present)
-    low, high = (max(mean.low, 0), min(mean.high, 1)) if is_share else (mean.low, mean.high)
-    return Figure(value=mean.value, low=low, high=high, n=mean.n)
+    return mean_over_seeds(present)
+
+
+def mean_share(figures: Sequence[Figure | None]) -> Figure | None:
+    """As `mean_figure`, with an interval that stays between 0 and 1."""
+    mean = mean_figure(figures)
+    return mean and replace(mean, low=max(mean.low, 0), high=min(mean.high, 1))

@@ -23,7 +23,7 @@ from papagaio.networks.classifier import Classifier
 from papagaio.networks.freezing import freeze, split
 from papagaio.networks.headed import Design, build_headed
 from papagaio.progress import Progress, no_progress, remark
-from papagaio.scores import Score, accuracy
+from papagaio.scores import Figure, accuracy
 from papagaio.training.loop import Checkpoints, predict, train
 from papagaio.training.machine import Machine, choose_device, cores
 from papagaio.training.precision import settled_precision
@@ -181,7 +181,7 @@ class Lecture:
     out: Path
 
 
-def teach_from(lecture: Lecture, progress: Progress = no_progress) -> dict[str, Score]:
+def teach_from(lecture: Lecture, progress: Progress = no_progress) -> dict[str, Figure]:
     """Teach a network from named images, and leave the black box in its folder.
 
     Returns:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from papagaio.scores import Score
+from papagaio.scores import Figure
 from papagaio_thesis.plan import EXPERIMENTS
 from papagaio_thesis.records import Measured, ThesisResult, TrialRecord
 from papagaio_thesis.tables import accuracy_of, experiment_trials, mean_accuracy, number
@@ -12,7 +12,7 @@ from papagaio_thesis.verdicts import Judged, ahead, judged, shown, signed
 
 __all__ = ["gap", "longer", "more_data", "transfer"]
 
-_CHANCE = Score(0.1, 0.1, 0.1, 0)
+_CHANCE = Figure(0.1, 0.1, 0.1, 0)
 
 
 def transfer(result: ThesisResult) -> Judged:
@@ -95,12 +95,12 @@ def gap(result: ThesisResult) -> Judged:
     return "holds in part", text
 
 
-def _gap(train: Measured, test: Measured) -> Score:
+def _gap(train: Measured, test: Measured) -> Figure:
     """One accuracy minus another, of two sets of images."""
     a, b = accuracy_of(train), accuracy_of(test)
     reach = float(np.hypot(a.high - a.low, b.high - b.low)) / 2
     value = a.value - b.value
-    return Score(value, value - reach, value + reach, a.n + b.n)
+    return Figure(value, value - reach, value + reach, a.n + b.n)
 
 
 def _agreement(trials: Sequence[TrialRecord]) -> float:

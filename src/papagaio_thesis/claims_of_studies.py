@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 
-from papagaio.scores import Score, over_seeds
+from papagaio.scores import Figure, over_seeds
 from papagaio_thesis.digits import ANGULAR, ROUND
 from papagaio_thesis.records import (
     DigitRecord,
@@ -26,7 +26,7 @@ _EXPLODED = 5 * log(10)
 # Float32 probabilities give others at any temperature within this.
 _ROUNDING = 1e-4
 
-_NONE = Score(0, 0, 0, 0)
+_NONE = Figure(0, 0, 0, 0)
 
 # CIFAR-10's own classes.
 _VEHICLES, _ANIMALS = [0, 1, 8, 9], [2, 3, 4, 5, 6, 7]
@@ -183,7 +183,7 @@ def taxonomy(result: ThesisResult) -> Judged:
     return (judged(leads) if leads else "not decided here"), ". ".join(words) + "."
 
 
-def crossing(digits: Sequence[DigitRecord]) -> dict[str, tuple[Score, Score]]:
+def crossing(digits: Sequence[DigitRecord]) -> dict[str, tuple[Figure, Figure]]:
     """By recipe: how much better round letters teach round digits, and angular ones angular.
 
     Each is the mean difference of accuracies over seeds, with Classifier's 95 % interval.

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from papagaio.report import plot
 from papagaio.report.drawing import add, markup
 from papagaio.report.numbers import percent
-from papagaio.scores import Score, over_seeds
+from papagaio.scores import Figure, over_seeds
 from papagaio_thesis.digits import ANGULAR, ROUND
 from papagaio_thesis.plan import EXPERIMENTS, title_of
 from papagaio_thesis.records import DigitRecord, ThesisResult
@@ -83,5 +83,5 @@ def digits_figure(digits: Sequence[DigitRecord], recipe: str) -> Markup | None:
     return markup(svg)
 
 
-def _on_digit(records: Sequence[DigitRecord], digit: int) -> Score:
+def _on_digit(records: Sequence[DigitRecord], digit: int) -> Figure:
     return over_seeds([record.per_digit[digit] for record in records])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from papagaio.report.numbers import duration
-from papagaio.scores import Score, mean_over_seeds, rate
+from papagaio.scores import Figure, mean_over_seeds, rate
 from papagaio_thesis.inputs import BODIES
 from papagaio_thesis.options import Options, read_options
 from papagaio_thesis.plan import EXPERIMENTS, title_of
@@ -49,9 +49,9 @@ class Row:
 
     thesis: Published
     epoch: int | None
-    measured: Score | None
-    beyond: Score | None
-    in_scope: Score | None
+    measured: Figure | None
+    beyond: Figure | None
+    in_scope: Figure | None
 
     @property
     def difference(self) -> float | None:
@@ -93,7 +93,7 @@ def experiment_trials(
     return [t for t in result.trials if (t.study, t.variant) == (study, variant)]
 
 
-def mean_accuracy(trials: Sequence[TrialRecord]) -> Score | None:
+def mean_accuracy(trials: Sequence[TrialRecord]) -> Figure | None:
     """Accuracy on the test part at the end, over seeds; None without trials."""
     return _mean([t.at("test") for t in trials], "accuracy") if trials else None
 
@@ -149,7 +149,7 @@ def _signed(difference: float) -> str:
     return f"{difference:+.2f}" if abs(difference) < 1000 else f"{difference:+.1e}"
 
 
-def interval(score: Score | None) -> str:
+def interval(score: Figure | None) -> str:
     """From where to where, or nothing where one seed of a loss says nothing."""
     if score is None or score.low == score.high:
         return ""
@@ -171,7 +171,7 @@ def _row(result: ThesisResult, one: Published) -> Row:
     # At another scale, what was measured after the same part of the training.
     epoch = round(one.epoch * result.options.students.epochs / EPOCHS)
 
-    def at_epoch(trials: Sequence[TrialRecord]) -> Score | None:
+    def at_epoch(trials: Sequence[TrialRecord]) -> Figure | None:
         found = [m for t in trials for m in t.measured if (m.part, m.epoch) == (one.part, epoch)]
         return _mean(found, one.metric) if found else None
 
@@ -187,14 +187,14 @@ def _row(result: ThesisResult, one: Published) -> Row:
     )
 
 
-def _mean(found: Sequence[Measured], metric: str) -> Score:
+def _mean(found: Sequence[Measured], metric: str) -> Figure:
     """Over seeds; the interval of a loss knows the seeds alone, so one seed has none."""
     if metric == "loss":
-        return mean_over_seeds([Score(m.loss, m.loss, m.loss, m.images) for m in found])
+        return mean_over_seeds([Figure(m.loss, m.loss, m.loss, m.images) for m in found])
     return mean_over_seeds([accuracy_of(m) for m in found])
 
 
-def accuracy_of(one: Measured) -> Score:
+def accuracy_of(one: Measured) -> Figure:
     """An accuracy with its interval over images."""
     # Wilson's interval needs the number of hits, and not which they are.
     return rate(np.arange(one.images) < round(one.accuracy * one.images))

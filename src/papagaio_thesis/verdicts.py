@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from papagaio.scores import Score
+from papagaio.scores import Figure
 
 __all__ = ["Judged", "Verdict", "ahead", "judged", "shown", "signed"]
 
@@ -13,7 +13,7 @@ Verdict = Literal["holds", "holds in part", "does not hold", "not decided here"]
 Judged = tuple[Verdict, str]
 
 
-def ahead(one: Score, other: Score) -> bool | None:
+def ahead(one: Figure, other: Figure) -> bool | None:
     """Whether one lies above the other, intervals apart; None where they cannot be told apart."""
     if one.low > other.high:
         return True
@@ -29,11 +29,11 @@ def judged(verdicts: Sequence[bool | None]) -> Verdict:
     return "does not hold" if False in verdicts else "not decided here"
 
 
-def shown(score: Score) -> str:
+def shown(score: Figure) -> str:
     """A share with its interval."""
     return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
 
 
-def signed(score: Score) -> str:
+def signed(score: Figure) -> str:
     """A difference with its interval."""
     return f"{score.value:+.3f} ({score.low:+.3f} to {score.high:+.3f})"

@@ -14,15 +14,8 @@ from papagaio import scores
 from papagaio.auditing.inputs import Inputs, Purchase
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.images.imageset import ImageSet
-from papagaio.result import (
-    BlackBoxRecord,
-    Figure,
-    MachineRecord,
-    Picture,
-    Queries,
-    References,
-    SetRecord,
-)
+from papagaio.scores import Figure
+from papagaio.result import BlackBoxRecord, MachineRecord, Picture, Queries, References, SetRecord
 from papagaio.settings import Settings
 from papagaio.training.machine import Machine, cores, processor
 
@@ -48,7 +41,7 @@ def black_box_record(box: BlackBox, inputs: Inputs, labels: NDArray[np.int64]) -
         class_names=None if names is None else list(names),
         input=box.contract.shape,
         response=box.contract.response,
-        accuracy=Figure.of(scores.accuracy(inputs.answers["test"], labels)),
+        accuracy=(scores.accuracy(inputs.answers["test"], labels)),
     )
 
 
@@ -83,8 +76,8 @@ def references_record(labels: NDArray[np.int64], classes: int) -> References:
     chance = 1 / classes
     most = np.bincount(labels).argmax()
     return References(
-        chance=Figure.of(scores.Score(chance, chance, chance, len(labels))),
-        majority=Figure.of(scores.rate(labels == most)),
+        chance=(scores.Figure(chance, chance, chance, len(labels))),
+        majority=(scores.rate(labels == most)),
     )
 
 

@@ -2,7 +2,8 @@
 
 from papagaio.report.numbers import count, money, percent, plural, share
 from papagaio.report.series import series
-from papagaio.result import Figure, Kind, Result, SummaryRow
+from papagaio.scores import Figure
+from papagaio.result import Kind, Result, SummaryRow
 
 __all__ = ["answer", "at_the_floor", "floor_row", "headline", "headline_row", "row_of"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from papagaio.result import Figure
+from papagaio.scores import Figure
 
 __all__ = ["Shown", "count", "duration", "money", "nats", "percent", "plural", "ratio", "share"]
 

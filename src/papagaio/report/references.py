@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from papagaio.report.headline import row_of
-from papagaio.result import Figure, Kind, Result
+from papagaio.scores import Figure
+from papagaio.result import Kind, Result
 
 __all__ = ["Reference", "references"]
 
