@@ -4,41 +4,39 @@ The thesis's own thought experiment (its section 4.4 and Figure 3): the digit 6,
 the digit 0 look alike, so letters could teach digits.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from papagaio import files
-from papagaio.auditing.cells import Lesson
-from papagaio.auditing.opening import Sets
-from papagaio.auditing.run import run_audit
+from papagaio.auditing.plan import AttackConfig, AuditImages
+from papagaio.auditing.run import audit
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.images.source import load
+from papagaio.images.source import choose, load
 from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.progress import Progress, no_progress
+from papagaio.responses import Answers
 from papagaio.result import Result
-from papagaio.settings import Settings
-from papagaio.training.loop import predict, train
+from papagaio.settings import AuditOptions
+from papagaio.teaching.folder import network_box
+from papagaio.training.loop import train
 from papagaio.training.machine import Machine, cores
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
-from papagaio.weights import digest_weights, load_weights, save_weights
+from papagaio.weights import load_weights, save_weights
 
-__all__ = ["BUDGETS", "demo", "digit_classifier", "lessons"]
+__all__ = ["BUDGETS", "attacks", "demo", "digit_classifier"]
 
 BUDGETS = (100, 200, 500, 1000, 2000, 4000)
 
-# An ordinary honest training; nothing in it knows that it will be copied.
+# An ordinary training; nothing in it knows that it will be copied.
 _CLASSIFIER = Recipe(
-    "the digit classifier",
+    "digit classifier",
     optimiser="adamw",
     rate=3e-3,
     decay=1e-3,
@@ -53,51 +51,52 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
     """Train the digit classifier, audit it with letters, and write the run directory.
 
     Args:
-        out: the run directory; an interrupted demo goes on.
-        workers: how many trainings run side by side; None takes one a processor core.
+        out: the run directory; an interrupted demo is resumed.
+        workers: trainings at the same time; None is one per processor core.
         progress: told how far it is.
 
     Returns:
-        what stands in `result.json`.
+        what `result.json` holds.
 
     Raises:
+        BadImages: the packages of the demo are not installed.
         Busy: another process works in `out`.
         NoSpace: the disk is full.
     """
-    settings = Settings(
-        black_box="digit classifier",
-        transfer="letters",
-        test="digits",
-        own_data="digits",
+    options = AuditOptions(
         budget=max(BUDGETS),
         budgets=BUDGETS,
         responses=("probabilities", "label"),
         seeds=(0, 1, 2),
-        # Networks this small are all overhead: one thread each, side by side.
+        # Networks this small are mostly overhead: one thread each, several at the same time.
         device="cpu",
         precision="float32",
         threads=1,
         workers=workers or cores(),
         out=out,
     )
-    with files.lock(out / ".lock"):
-        own = _read("digits:train", out)
-        sets = Sets(transfer=_read("letters", out), test=_read("digits:test", out), own=own)
-        box = digit_classifier(own, out / "black-box.safetensors", progress)
-        return run_audit(settings, box, sets, lessons(box.contract.shape), progress)
+    letters, own = open_source("letters"), open_source("digits:train")
+    images = AuditImages(
+        transfer=choose(letters, max(BUDGETS)),
+        test=load(open_source("digits:test")),
+        own=choose(own, own.size),
+    )
+    box = digit_classifier(load(own), out / "black-box.safetensors", progress)
+    return audit(box, images, options, progress, attacks=attacks(box.contract.shape))
 
 
-def lessons(shape: tuple[int, int, int]) -> Sequence[Lesson]:
-    """What copies are made from: probabilities by two recipes, and labels.
+def attacks(shape: tuple[int, int, int]) -> list[AttackConfig]:
+    """How the copies are made: from probabilities by two recipes, and from labels.
 
     The thesis's recipe is cut from 100 epochs to 10 (and at least 1,000 steps), and named so.
     """
     thesis = recipe_named("thesis", shape)
-    return (
-        ("probabilities", recipe_named("recovered-logits", shape)),
-        ("probabilities", replace(thesis, name="thesis-10-epochs", epochs=10, least_steps=1000)),
-        ("label", recipe_named("labels", shape)),
-    )
+    cut = replace(thesis, name="thesis-10-epochs", epochs=10, least_steps=1000)
+    return [
+        AttackConfig("probabilities", recipe_named("recovered-logits", shape)),
+        AttackConfig("probabilities", cut),
+        AttackConfig("label", recipe_named("labels", shape)),
+    ]
 
 
 def digit_classifier(
@@ -117,17 +116,14 @@ def digit_classifier(
     if weights.exists():
         network.load_state_dict(load_weights(weights))
     else:
-        one_hot = np.eye(10, dtype=np.float32)[digits.truth]
+        one_hot = np.eye(10, dtype=np.float32)[digits.required_labels]
+        answers = Answers.of(one_hot)
         train(
-            network, digits.pixels, one_hot, _CLASSIFIER, seed=0, machine=machine, progress=progress
+            network, digits.pixels, answers, _CLASSIFIER, seed=0, machine=machine, progress=progress
         )
         save_weights(weights, network)
-    return FunctionBox(
-        name="the digit classifier",
-        identity=digest_weights(network.state_dict()),
-        contract=Contract(*digits.shape, classes=10, class_names=digits.classes),
-        function=partial(predict, network, machine=machine),
-    )
+    contract = Contract(*digits.shape, classes=10, class_names=digits.classes)
+    return network_box("the digit classifier", network, contract, machine)
 
 
 def _network() -> nn.Module:
@@ -142,7 +138,3 @@ def _network() -> nn.Module:
         nn.Flatten(),
         nn.Linear(64 * 16, 10),
     )
-
-
-def _read(name: str, out: Path) -> ImageSet:
-    return load(open_source(name), out / "images" / f"{name.replace(':', '-')}.npy")

@@ -30,7 +30,7 @@ def write(path: Path, content: str | bytes) -> None:
     """Write a whole file, or nothing.
 
     Args:
-        path: the file; its folder is made if missing.
+        path: the file; its folder is created if needed.
         content: text (stored as UTF-8) or bytes.
 
     Raises:
@@ -71,14 +71,14 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a kill left of files that were being written in a folder."""
+    """Remove partly written files that a kill left in a folder."""
     for cut_short in folder.glob(".*.part"):
         cut_short.unlink()
 
 
 @contextmanager
 def disk_full_is_no_space(path: Path) -> Iterator[None]:
-    """Turn the system's `no space left` into one line that names the file."""
+    """Turn the system's `no space left` error into one that names the file."""
     try:
         yield
     except OSError as error:
@@ -90,25 +90,25 @@ def disk_full_is_no_space(path: Path) -> Iterator[None]:
 
 
 def need_space(path: Path, size: int) -> None:
-    """Refuse before a large file of `size` bytes is begun, rather than in its middle.
+    """Refuse a large file of `size` bytes before it is begun, rather than in its middle.
 
     A memory-mapped file on a full disk ends the process without an error to catch.
 
     Raises:
-        NoSpace: fewer than `size` bytes are free where `path` would lie.
+        NoSpace: fewer than `size` bytes are free there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise NoSpace(
             f"{path} needs {size / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
-            "free some space or choose another --out"
+            "free some space, or choose another folder"
         )
 
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold `path` for this process alone; the system lets go of it even after a kill.
+    """Hold `path` for this process alone; the system releases it even after a kill.
 
     Raises:
         Busy: another process holds it.
@@ -119,8 +119,8 @@ def lock(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Busy(
-                f"{path.parent}: another process is at work here (it holds {path.name}); "
-                "wait for it to end, or choose another --out or --ledger"
+                f"{path.parent}: another process works here (it holds {path.name}); "
+                "wait for it to end, or choose another folder or ledger"
             ) from error
         yield
 
@@ -129,7 +129,7 @@ def lock(path: Path) -> Iterator[None]:
 def locked_run(folder: Path, begun: str) -> Iterator[None]:
     """Hold a run's folder for this process alone.
 
-    A mistake that is found before a file is there that `begun` matches leaves nothing behind.
+    A mistake that is found before any file matches `begun` leaves no folder.
 
     Raises:
         Busy: another process holds it.

@@ -1,7 +1,7 @@
-"""The ledger: every answer paid for, in SQLite; paid once, kept for ever.
+"""The ledger: every answer paid for, in SQLite.
 
-The schema is prose: read `MIGRATIONS`. WAL is for one host, so a ledger lies on a local disk and
-one process at a time writes it.
+`MIGRATIONS` documents the schema. WAL works on one host only, so a ledger belongs on a local disk,
+and one process at a time writes it.
 """
 
 import hashlib
@@ -22,26 +22,26 @@ from papagaio.images.imageset import as_keys
 
 __all__ = ["MIGRATIONS", "Ledger", "Question", "Totals"]
 
-# Appended to, never edited: a ledger of any age is brought up to date when it is opened.
+# Appended to, never edited: a ledger of any age is migrated when it is opened.
 MIGRATIONS = (
     """
-    -- 1, 2026-11: one row a request, written before the request is sent.
+    -- 1, 2026-11: one row per request, written before the request is sent.
     CREATE TABLE requests (
         number    INTEGER PRIMARY KEY,
         box       TEXT NOT NULL,     -- identity of the black box
         response  TEXT NOT NULL,     -- response form asked for
         draw      INTEGER NOT NULL,  -- 0; asking an image again on purpose takes the next one
-        images    INTEGER NOT NULL,  -- how many images it holds
+        images    INTEGER NOT NULL,  -- the number of its images
         sent      TEXT NOT NULL,     -- UTC, ISO 8601
-        answered  TEXT               -- UTC; NULL: interrupted, so possibly paid and never seen
+        answered  TEXT               -- UTC; NULL: interrupted, so possibly paid for
     ) STRICT;
-    -- One row an answer, written in one transaction with its request's `answered`.
+    -- One row per answer, written in one transaction with its request's `answered`.
     CREATE TABLE answers (
         box       TEXT NOT NULL,
         response  TEXT NOT NULL,
         draw      INTEGER NOT NULL,
         image     BLOB NOT NULL,     -- SHA-256 of the image
-        scores    BLOB NOT NULL,     -- float32, little-endian, one a class
+        scores    BLOB NOT NULL,     -- float32, little-endian, one per class
         request   INTEGER NOT NULL REFERENCES requests,
         seal      BLOB NOT NULL,     -- SHA-256 over the columns before `request`
         PRIMARY KEY (box, response, draw, image)
@@ -54,7 +54,7 @@ _SEAL_TAG = b"papagaio-answer-1"
 
 @dataclass(frozen=True)
 class Question:
-    """Which answers are meant: whose, in which response form, at which draw."""
+    """Identifies answers: whose, in which response form, and which draw."""
 
     box: str
     response: str
@@ -84,10 +84,10 @@ class Ledger:
     """An open ledger. Use it as a context manager; it holds the file for this process alone."""
 
     def __init__(self, path: Path) -> None:
-        """Open a ledger, or begin one.
+        """Open a ledger, or create one.
 
         Raises:
-            BadLedger: the file is no ledger, or a newer Papagaio's.
+            BadLedger: the file is not a ledger, or one of a newer version.
             Busy: another process works on it.
         """
         self.path = path
@@ -104,7 +104,7 @@ class Ledger:
         self._opened.close()
 
     def note_request(self, question: Question, images: int) -> int:
-        """Write down that a request of so many images is about to be sent; returns its number."""
+        """Record that a request with this many images is about to be sent; returns its number."""
         with self._transaction():
             cursor = self._db.execute(
                 "INSERT INTO requests (box, response, draw, images, sent) VALUES (?, ?, ?, ?, ?)",
@@ -121,7 +121,7 @@ class Ledger:
         digests: NDArray[np.uint8],
         scores: NDArray[np.float32],
     ) -> None:
-        """Write down a request's answers, all or none.
+        """Record a request's answers, all or none.
 
         Args:
             question: whose answers, as in `note_request`.
@@ -144,8 +144,8 @@ class Ledger:
 
     def missing(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Rows (int64) of `digests` (uint8, N x 32) that have no answer yet."""
-        _, found = self._find(question, digests)
-        return np.flatnonzero(found < 0).astype(np.int64)
+        _, places = self._find(question, digests)
+        return np.flatnonzero(places < 0).astype(np.int64)
 
     def read(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The answers to the images of `digests` (uint8, N x 32), as float32 (N, K), in order.
@@ -153,11 +153,11 @@ class Ledger:
         Raises:
             BadLedger: one of them was never answered.
         """
-        scores, found = self._find(question, digests)
-        if (found < 0).any():
-            count = int((found < 0).sum())
+        scores, places = self._find(question, digests)
+        if (places < 0).any():
+            count = int((places < 0).sum())
             raise BadLedger(f"{self.path}: {count} of {len(digests)} images have no answer yet")
-        return scores[found]
+        return scores[places]
 
     def classes(self, question: Question) -> int | None:
         """How many scores the answers to the question have; None where there is none yet."""
@@ -169,7 +169,7 @@ class Ledger:
         return int(rows[0][0]) if rows else None
 
     def totals(self) -> list[Totals]:
-        """What the ledger holds, a row a question, oldest first."""
+        """What the ledger holds, one row per question, oldest first."""
         rows = self._rows(
             """
             SELECT box, response, draw,
@@ -183,20 +183,20 @@ class Ledger:
         return [Totals(Question(*row[:3]), *row[3:]) for row in rows]
 
     def problems(self) -> Iterator[str]:
-        """Everything that disagrees with itself, in words; nothing where the ledger is sound."""
+        """Every contradiction, in words; nothing if the ledger is sound."""
         try:
             yield from self._damages()
             yield from self._broken_answers()
             yield from self._miscounts()
         except sqlite3.DatabaseError as error:
-            yield f"it cannot be read to its end ({error})"
+            yield f"it cannot be read completely ({error})"
 
     def _damages(self) -> Iterator[str]:
         for (line,) in self._db.execute("PRAGMA integrity_check"):
             if line != "ok":
                 yield str(line)
         for line, *_ in self._db.execute("PRAGMA foreign_key_check"):
-            yield f"{line}: a row refers to a request that is not there"
+            yield f"{line}: a row refers to a missing request"
 
     def _miscounts(self) -> Iterator[str]:
         counts = self._db.execute(
@@ -214,14 +214,14 @@ class Ledger:
         rows = self._db.execute("SELECT box, response, draw, image, scores, seal FROM answers")
         for box, response, draw, image, scores, seal in rows:
             if _seal(box, response, draw, image, scores) != seal:
-                yield f"answer to image {image.hex()[:16]}: its seal does not fit, it was changed"
+                yield f"answer to image {image.hex()[:16]}: its seal does not match; it was changed"
             elif not np.isfinite(np.frombuffer(scores, "<f4")).all():
                 yield f"answer to image {image.hex()[:16]}: a score is not finite"
 
     def _find(
         self, question: Question, digests: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """All answers to the question, and for each digest its row among them, or -1."""
+        """All answers to the question, and each digest's row among them, or -1."""
         rows = self._rows(
             "SELECT image, scores FROM answers WHERE box = ? AND response = ? AND draw = ? "
             "ORDER BY image",

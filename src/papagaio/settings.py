@@ -1,97 +1,116 @@
-"""Every setting of an audit, its default written once; read from TOML and written back resolved."""
+"""The settings of an audit. Each is defined once, here; see `options`."""
 
-import json
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from papagaio import files
-from papagaio.errors import BadSettings
-from papagaio.images.fit import Colour, Resize
-from papagaio.responses import Response
-from papagaio.training.augmentation import Augmentation
-from papagaio.training.machine import Precision
+from papagaio.controls import CONTROLS, control_named
+from papagaio.options import Many, Option, OptionSet
+from papagaio.vocabulary import Augmentation, Colour, Exif, Precision, Resize, Response
 
-__all__ = [
-    "CONTROLS",
-    "Control",
-    "Settings",
-    "read_toml",
-    "settings_from",
-    "to_toml",
-    "write_config",
-]
+__all__ = ["AuditOptions", "Settings"]
 
-Control = Literal["shuffled", "noise", "labels", "own-data"]
-CONTROLS: tuple[Control, ...] = get_args(Control)
+_BOX, _IMAGES, _BUDGET = "Black box", "Images", "Budget"
+_COPIES, _MACHINE, _OUTPUT = "Copies", "Machine", "Output"
 
 
-def _each_once(value: object) -> object:
-    """One value where several may stand, and none of them twice."""
-    if isinstance(value, list | tuple):
-        return tuple(one for i, one in enumerate(value) if one not in value[:i])
-    return (value,) if isinstance(value, str | int) else value
+def _is_control(name: str) -> str:
+    return control_named(name).name
 
 
-class Settings(BaseModel):
-    """An audit's settings; the options of `papagaio audit` and the keys of its TOML file.
+class AuditOptions(OptionSet):
+    """How a black box that is open already is audited."""
 
-    Attributes are described by `papagaio audit --help`.
-    """
+    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1)
+    """The most transfer images to query: what a copier would pay for. The test set and the controls
+    are queried as well; --dry-run shows how many images that is."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        alias_generator=lambda name: name.replace("_", "-"),
+    budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
+    """Smaller budgets, for a curve: 100,500,1000."""
+
+    price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
+        None, ge=0, allow_inf_nan=False
     )
+    """The price of 1,000 queries, for the report."""
 
-    black_box: str
-    weights: Path | None = None
-    identity: str | None = None
-    input: str | None = Field(None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$")
-    classes: int | None = Field(None, ge=2)
-    batch: int = Field(64, ge=1)
-    transfer: str
-    test: str
-    own_data: str | None = None
-    data_dir: Path | None = None
-    resize: Resize = "exact"
-    colour: Colour = "exact"
-    budget: int
-    budgets: Annotated[tuple[int, ...], BeforeValidator(_each_once)] = ()
-    responses: Annotated[tuple[Response, ...], BeforeValidator(_each_once)] = Field(
-        ("probabilities",), min_length=1
+    unchecked: Annotated[bool, Option(_BUDGET)] = False
+    """Go on although the black box fails the check on the test set."""
+
+    responses: Annotated[
+        Many[Response], Option(_COPIES, "RESPONSE,...", "what the black box shows", also="response")
+    ] = ()
+    """How much of an answer a copier sees: probabilities, rounded-3, rounded-2, rounded-1, top-5,
+    top-3, top-1, label. What shows less is derived from stored answers, without a query."""
+
+    recipes: Annotated[
+        Many[str], Option(_COPIES, "RECIPE,...", "the best for each response", also="recipe")
+    ] = ()
+    """How copies are trained: recovered-logits, censored-logits, labels, thesis."""
+
+    students: Annotated[
+        Many[str], Option(_COPIES, "STUDENT,...", "by image size", also="student")
+    ] = ()
+    """Architectures of copies: small-cnn, residual-cnn, timm/NAME, torchvision/NAME."""
+
+    initial: Annotated[str, Option(_COPIES, "random|library|FILE")] = "random"
+    """Initial weights of copies: random, the library's pre-trained ones (downloaded), or a
+    safetensors file."""
+
+    augmentation: Annotated[
+        Many[Augmentation] | None, Option(_COPIES, "crop,flip,affine|none", "the recipe decides")
+    ] = None
+    """Augmentation of every recipe. By default natural-image recipes choose between none, crop,
+    flip and both, on answers held out of the budget."""
+
+    epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(None, ge=1)
+    """Epochs of every training."""
+
+    seeds: Annotated[Many[int], Option(_COPIES, "N,N,...", also="seed")] = Field((0,), min_length=1)
+    """One copy for each seed: 0,1,2. Several give intervals over seeds."""
+
+    controls: Annotated[
+        Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")
+    ] = tuple(control.name for control in CONTROLS)
+    """Floors (shuffled, noise) and ceilings (labels, own-data) to train. noise and own-data query
+    images beyond the budget."""
+
+    device: Annotated[str, Option(_MACHINE, "auto|cpu|cuda|mps")] = "auto"
+    """Where copies are trained."""
+
+    precision: Annotated[Precision | Literal["auto"], Option(_MACHINE)] = "auto"
+    """Precision of training; auto measures once per machine and network which is faster."""
+
+    threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(None, ge=1)
+    """CPU threads of each training."""
+
+    workers: Annotated[int, Option(_MACHINE, "N")] = Field(1, ge=1)
+    """Trainings at the same time."""
+
+    checkpoint_seconds: Annotated[float, Option(_MACHINE, "SECONDS")] = Field(
+        10.0, ge=0, allow_inf_nan=False
     )
-    recipes: Annotated[tuple[str, ...], BeforeValidator(_each_once)] = ()
-    students: Annotated[tuple[str, ...], BeforeValidator(_each_once)] = ()
-    initial: str = "random"
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_each_once)] = Field((0,), min_length=1)
-    controls: Annotated[tuple[Control, ...], BeforeValidator(_each_once)] = CONTROLS
-    epochs: int | None = Field(None, ge=1)
-    augmentation: Annotated[tuple[Augmentation, ...], BeforeValidator(_each_once)] | None = None
-    device: str = "auto"
-    precision: Precision | Literal["auto"] = "auto"
-    threads: int | None = Field(None, ge=1)
-    workers: int = Field(1, ge=1)
-    checkpoint_seconds: float = Field(10.0, ge=0, allow_inf_nan=False)
-    price_per_1000: float | None = Field(None, ge=0, allow_inf_nan=False)
-    authorised_by: str | None = None
-    ledger: Path | None = None
-    out: Path = Path("runs/audit")
+    """Minimum seconds between two checkpoints of a training."""
+
+    ledger: Annotated[Path | None, Option(_OUTPUT, "FILE", "OUT/ledger.sqlite")] = None
+    """Where answers are kept. Audits that share a ledger pay for no image twice."""
+
+    out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/audit")
+    """The run directory. The same command resumes an interrupted run."""
+
+    authorised_by: Annotated[str | None, Option(_OUTPUT, '"WHO, REFERENCE"')] = None
+    """Who allowed this audit, if the model is not yours; recorded in the result."""
 
     @model_validator(mode="after")
     def _budgets_fit(self) -> Self:
         over = [budget for budget in self.budgets if not 1 <= budget <= self.budget]
         if over:
-            raise ValueError(f"budgets {over[0]:,} is not between 1 and the budget {self.budget:,}")
+            raise ValueError(f"budgets {over[0]:,}: not between 1 and the budget {self.budget:,}")
         return self
 
     @property
     def curve(self) -> tuple[int, ...]:
-        """The budgets at which a copy is made, smallest first; the whole budget is one of them."""
+        """The budgets at which copies are made, smallest first, the whole budget included."""
         return tuple(sorted({*self.budgets, self.budget}))
 
     @property
@@ -99,53 +118,78 @@ class Settings(BaseModel):
         """Where answers are kept."""
         return self.ledger or self.out / "ledger.sqlite"
 
-
-def settings_from(values: dict[str, Any], where: str) -> Settings:
-    """Check settings.
-
-    Args:
-        values: by option name, as in `{"own-data": "photos"}`.
-        where: names their source in an error.
-
-    Raises:
-        BadSettings: one is unknown, missing or out of range.
-    """
-    try:
-        return Settings.model_validate({k.replace("_", "-"): v for k, v in values.items()})
-    except ValidationError as error:
-        lines = [
-            ": ".join(
-                filter(
-                    None,
-                    (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ").lower()),
-                )
-            )
-            for e in error.errors()
-        ]
-        raise BadSettings(f"{where}: {'; '.join(lines)}") from error
+    def price_of(self, queries: int) -> float | None:
+        """The price of a number of queries, if a price is given."""
+        if self.price_per_1000 is None:
+            return None
+        return round(queries * self.price_per_1000 / 1000, 6)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The settings of a TOML file, by option name.
+class Settings(AuditOptions):
+    """All settings of `papagaio audit`: black box, images, and how they are audited."""
 
-    Raises:
-        BadSettings: it is missing, or no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path}: not a readable TOML file ({error})") from error
+    black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)]
+    """A Python function, FILE.py:NAME or PACKAGE.MODULE:NAME: uint8 images (N, H, W, C) to float32
+    probabilities (N, K). With --weights, a function that builds a torch module. Or taught=FOLDER,
+    from papagaio teach."""
 
+    weights: Annotated[Path | None, Option(_BOX, "FILE")] = None
+    """Safetensors file of the torch module: float32 (N, C, H, W) in [0, 1] to logits (N, K)."""
 
-def to_toml(settings: Settings) -> str:
-    """All settings that have a value, as TOML: enough to run the audit again."""
-    values = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
-    # JSON's strings, numbers, booleans and flat lists are TOML's too.
-    return "".join(
-        f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()
+    identity: Annotated[str | None, Option(_BOX, "NAME", "a digest of weights and code")] = None
+    """A stable name of this very model; its answers are kept under it. Give one if the function's
+    weights lie in another file: by default only the function's own file is digested."""
+
+    input: Annotated[str | None, Option(_BOX, "HxWxC", "what the black box declares")] = Field(
+        None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
     )
+    """The images that the black box takes: 224x224x3. Required for a Python function."""
 
+    classes: Annotated[int | None, Option(_BOX, "N", "what the black box declares")] = Field(
+        None, ge=2
+    )
+    """The number of classes. Required for a Python function."""
 
-def write_config(settings: Settings) -> None:
-    """Write `config.toml` into the run directory."""
-    files.write(settings.out / "config.toml", to_toml(settings))
+    shows: Annotated[Response | None, Option(_BOX, "RESPONSE", "what the black box declares")] = (
+        None
+    )
+    """What an answer of the black box shows, if that is less than probabilities: label is one-hot
+    rows, top-k has zeros beyond the k largest scores, rounded-k has k decimals."""
+
+    batch: Annotated[int, Option(_BOX, "N")] = Field(64, ge=1)
+    """The most images in a request."""
+
+    transfer: Annotated[str, Option(_IMAGES, "IMAGES")]
+    """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
+    recursively), a Parquet file or folder, an .npz file, cifar10, cifar100, digits or letters
+    (NAME:test for the other part). Their labels are never used."""
+
+    test: Annotated[str, Option(_IMAGES, "IMAGES")]
+    """Your own labelled images, for scores only: like --transfer, a folder with a subfolder per
+    class."""
+
+    own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
+    """More labelled images of the black box's own kind, for the ceilings."""
+
+    classes_from: Annotated[Path | None, Option(_IMAGES, "FILE")] = None
+    """Class names in the black box's order, one per line, if folder names sort differently."""
+
+    resize: Annotated[Resize, Option(_IMAGES)] = "exact"
+    """What to do with images of another size; exact refuses them."""
+
+    colour: Annotated[Colour, Option(_IMAGES)] = "exact"
+    """What to do with grey images where colour is needed, or the reverse; exact refuses them."""
+
+    exif: Annotated[Exif, Option(_IMAGES)] = "ignore"
+    """Whether EXIF rotations are applied."""
+
+    data_dir: Annotated[Path | None, Option(_IMAGES, "FOLDER", "download")] = None
+    """The folder that holds cifar10/ and cifar100/ as Parquet files."""
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of `input`, if it is given."""
+        if self.input is None:
+            return None
+        height, width, channels = map(int, self.input.split("x"))
+        return height, width, channels

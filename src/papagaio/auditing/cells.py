@@ -1,101 +1,268 @@
-"""Which cells an audit is made of: copies over budgets, and their floors and ceilings."""
+"""Cells: the trainings of a plan with their data, as jobs; each leaves a folder.
 
+Asking is over before the first cell runs: a cell reads files of images and answers, and writes
+weights and scores. It never opens the ledger.
+"""
+
+import csv
 import hashlib
+import io
+import json
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
-from papagaio.auditing.inputs import Inputs
-from papagaio.responses import Response
-from papagaio.result import Kind
-from papagaio.settings import Control, Settings
-from papagaio.study import Cell, Material
+import numpy as np
+
+from papagaio import files, scores
+from papagaio.auditing.plan import Training
+from papagaio.jobs import Job
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.named import build_student
+from papagaio.progress import Progress, no_progress
+from papagaio.responses import derive
+from papagaio.result import CellRecord, CurvePoint, Scores, SelectionRecord
+from papagaio.training.checkpoint import Checkpoints
+from papagaio.training.inference import predict
+from papagaio.training.loop import Epoch, train
+from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import default_recipe, recipe_named
+from papagaio.training.recipes import recipes_for
+from papagaio.training.selection import Selection, select_augmentation
+from papagaio.version import __version__
+from papagaio.vocabulary import Augmentation, Response
+from papagaio.weights import save_weights
 
-__all__ = ["Lesson", "cells_of", "lessons_of"]
+__all__ = ["Cell", "CellContext", "TestSet", "TrainingSet", "cell_job", "run_cell"]
 
-# A response, and the recipe by which a copy is made from it.
-Lesson = tuple[Response, Recipe]
-Shape = tuple[int, int, int]
+_CURVE_POINTS = 100
+# A copy that names the class of fewer of its own training answers has not learned them yet.
+_LEARNED = 0.6
 
 
-def lessons_of(settings: Settings, shape: Shape) -> list[Lesson]:
-    """Every response with every recipe; where none is named, with the one that suits it best.
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images and the answers to them, as two `.npy` files.
 
-    Args:
-        settings: responses, recipes, and what is changed in them.
-        shape: height, width and channels of the images.
+    Attributes:
+        images: uint8 (N, H, W, C).
+        answers: float32 (N, K), as the black box gave them; of true labels, one-hot rows.
+        shown: the response form of the answers.
+        size: the number of images.
+        digest: of both files' contents.
+    """
+
+    images: Path
+    answers: Path
+    shown: Response
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The test set: images with the black box's answers, and an `.npy` file of labels, int64 (N,).
+
+    The digest of `answered` covers the labels.
+    """
+
+    answered: TrainingSet
+    labels: Path
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training and its data. `initial_digest` is that of a file of initial weights, or empty."""
+
+    training: Training
+    data: TrainingSet
+    initial_digest: str = ""
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """What the cells of an audit share.
+
+    Attributes:
+        folder: each cell gets a subfolder here.
+        test: what copies are scored on.
+        machine: where they are trained.
+        checkpoint_seconds: minimum seconds between two checkpoints of a training.
+    """
+
+    folder: Path
+    test: TestSet
+    machine: Machine
+    checkpoint_seconds: float
+
+    def id_of(self, cell: Cell) -> str:
+        """A readable name, which differs where anything differs that decides the result."""
+        training = cell.training
+        decisive = asdict(training) | {
+            "data": cell.data.digest,
+            "initial_digest": cell.initial_digest,
+            "test": self.test.answered.digest,
+            "machine": asdict(self.machine),
+            "papagaio": __version__,
+        }
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        kind, attack = training.kind.replace(":", "-"), training.attack
+        words = (kind, attack.recipe.name, attack.response, training.budget, training.seed)
+        return "_".join(map(str, (*words, digest[:8])))
+
+
+def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
+    """A cell as a job: its cost is the number of images that its training passes."""
+    recipe, budget = cell.training.attack.recipe, cell.training.budget
+    cost = recipe.epochs_for(budget) * recipe.steps_per_epoch(budget) * recipe.batch
+    return Job(
+        id=context.id_of(cell),
+        cost=cost,
+        run=partial(run_cell, context, cell),
+        finished=partial(_finished, context, cell),
+    )
+
+
+def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress) -> CellRecord:
+    """Train one student and score it, resuming an earlier attempt that was interrupted.
+
+    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors` and, last of all,
+    `scores.json`.
 
     Raises:
-        BadSettings: a recipe is unknown.
+        Diverged: the loss stopped being finite.
     """
-    return [
-        (response, _changed(recipe_named(name, shape), settings))
-        for response in settings.responses
-        for name in settings.recipes or (default_recipe(response),)
-    ]
+    started = time.monotonic()
+    folder = context.folder / context.id_of(cell)
+    trained = _train(context, cell, folder, progress)
+    record = _record(context, cell, trained, progress)
+    record = record.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
+    files.write(folder / "curve.csv", _curve_csv(trained.epochs))
+    save_weights(folder / "student.safetensors", trained.student)
+    # Last of all: a cell with scores is finished.
+    files.write(folder / "scores.json", record.model_dump_json(indent=1))
+    (folder / "checkpoint").unlink(missing_ok=True)
+    files.sweep(folder)
+    return record
 
 
-def cells_of(
-    settings: Settings, lessons: Sequence[Lesson], students: Sequence[str], inputs: Inputs
-) -> list[Cell]:
-    """The cells, in the order in which they are worth having: copies, floors, ceilings.
-
-    Floors and ceilings are made with the first student and lesson, at the whole budget (or all of
-    the owner's data, where there is less).
-    """
-    start = _start(settings.initial)
-    # Of a set with repeated images there may be fewer than a budget allows.
-    budgets = {min(budget, inputs.transfer.size) for budget in settings.curve}
-    rows: list[tuple[Kind, str, Lesson, int, Material]] = [
-        ("copy", student, lesson, budget, inputs.transfer)
-        for budget in sorted(budgets, reverse=True)
-        for student in students
-        for lesson in lessons
-    ]
-    rows += [
-        (kind, students[0], lesson, material.size, material)
-        for kind, material, lesson in _controls(settings, lessons, inputs)
-    ]
-    return [
-        Cell(kind, student, settings.initial, start, recipe, response, budget, seed, material)
-        for kind, student, (response, recipe), budget, material in rows
-        for seed in settings.seeds
-    ]
+@dataclass(frozen=True)
+class _Trained:
+    student: Classifier
+    recipe: Recipe
+    selection: SelectionRecord | None
+    epochs: list[Epoch]
 
 
-def _controls(
-    settings: Settings, lessons: Sequence[Lesson], inputs: Inputs
-) -> list[tuple[Kind, Material, Lesson]]:
-    first = lessons[0]
-    shape = inputs.shape
-    # True labels are labels, whatever the copies are shown.
-    from_labels = next(
-        (lesson for lesson in lessons if lesson[0] == "label"),
-        ("label", _changed(recipe_named(default_recipe("label"), shape), settings)),
+def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> _Trained:
+    training, data = cell.training, cell.data
+    images = np.load(data.images, mmap_mode="r")[: training.budget]
+    full = np.asarray(np.load(data.answers, mmap_mode="r")[: training.budget])
+    answers = derive(full, data.shown, training.attack.response)
+    build = partial(
+        build_student, training.student, training.initial, images, full.shape[1], seed=training.seed
     )
-    every: dict[Control, tuple[Kind, Material | None, Lesson]] = {
-        "shuffled": ("floor:shuffled", inputs.shuffled, first),
-        "noise": ("floor:noise", inputs.noise, first),
-        "labels": ("ceiling:labels", inputs.labelled, from_labels),
-        "own-data": ("ceiling:own-data", inputs.own, first),
-    }
+    recipe, selection = training.attack.recipe, None
+    if recipe.augmentation_choices:
+        kept = folder / "selection.json"
+        if kept.exists():
+            selection = SelectionRecord.model_validate_json(kept.read_bytes())
+        else:
+            chosen = select_augmentation(
+                build,
+                images,
+                answers,
+                recipe,
+                seed=training.seed,
+                machine=context.machine,
+                progress=progress,
+            )
+            selection = _selection_record(chosen)
+            files.write(kept, selection.model_dump_json(indent=1))
+        augmentation = cast("tuple[Augmentation, ...]", tuple(selection.chosen))
+        recipe = replace(recipe, augmentation=augmentation, augmentation_choices=())
+    files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
+    student = build()
+    epochs = train(
+        student,
+        images,
+        answers,
+        recipe,
+        seed=training.seed,
+        machine=context.machine,
+        checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
+        progress=progress,
+    )
+    return _Trained(student, recipe, selection, epochs)
+
+
+def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progress) -> CellRecord:
+    """Score a trained student on the test set."""
+    training, recipe = cell.training, trained.recipe
+    answered = context.test.answered
+    images = np.load(answered.images, mmap_mode="r")
+    probabilities = predict(
+        trained.student, images, context.machine, recipe.augmentation, progress=progress
+    )
+    labels = np.load(context.test.labels)
+    return CellRecord(
+        id=context.id_of(cell),
+        kind=training.kind,
+        student=training.student,
+        initial=training.initial,
+        recipe=recipe.name,
+        augmentation=list(recipe.augmentation),
+        selection=trained.selection,
+        undertrained=_is_undertrained(recipe, images.shape[1:], training.budget, trained.epochs),
+        response=training.attack.response,
+        budget=training.budget,
+        seed=training.seed,
+        seconds=0,
+        epochs=len(trained.epochs),
+        steps=len(trained.epochs) * recipe.steps_per_epoch(training.budget),
+        parameters=sum(p.numel() for p in trained.student.parameters()),
+        scores=Scores(**scores.score_student(probabilities, np.load(answered.answers), labels)),
+        per_class=scores.accuracy_per_class(probabilities, labels),
+        curve=_thinned(trained.epochs),
+    )
+
+
+def _selection_record(selection: Selection) -> SelectionRecord:
+    raise NotImplementedError(selection)
+
+
+def _is_undertrained(
+    recipe: Recipe, shape: tuple[int, int, int], budget: int, epochs: Sequence[Epoch]
+) -> bool:
+    """Whether it had fewer epochs than its recipe has, or has not learned its own answers."""
+    named = [known for known in recipes_for(shape) if known.name == recipe.name]
+    is_cut = any(len(epochs) < known.epochs_for(budget) for known in named)
+    return is_cut or epochs[-1].distillation_accuracy < _LEARNED
+
+
+def _finished(context: CellContext, cell: Cell) -> CellRecord | None:
+    path = context.folder / context.id_of(cell) / "scores.json"
+    return CellRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def _curve_csv(epochs: Sequence[Epoch]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("epoch", "loss", "distillation_accuracy"))
+    writer.writerows((e.number, repr(e.loss), repr(e.distillation_accuracy)) for e in epochs)
+    return text.getvalue()
+
+
+def _thinned(epochs: Sequence[Epoch]) -> list[CurvePoint]:
+    rows = np.unique(np.linspace(0, len(epochs) - 1, _CURVE_POINTS).round().astype(int))
     return [
-        (kind, material, lesson)
-        for control, (kind, material, lesson) in every.items()
-        if control in settings.controls and material is not None
+        CurvePoint(
+            epoch=epochs[row].number,
+            loss=epochs[row].loss,
+            distillation_accuracy=epochs[row].distillation_accuracy,
+        )
+        for row in rows
     ]
-
-
-def _start(initial: str) -> str:
-    path = Path(initial)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _changed(recipe: Recipe, settings: Settings) -> Recipe:
-    if settings.epochs is not None:
-        recipe = replace(recipe, epochs=settings.epochs, least_steps=0)
-    if settings.augmentation is not None:
-        recipe = replace(recipe, augmentation=settings.augmentation)
-    return recipe

@@ -1,78 +1,61 @@
-"""Opening what an audit names: its sets of images and its black box."""
+"""Opening what settings name: the black box and the images."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from papagaio.blackboxes.contract import BlackBox, Contract
+from papagaio.auditing.plan import AuditImages
+from papagaio.blackboxes.contract import BlackBox, Contract, Declaration
 from papagaio.blackboxes.named import open_black_box
-from papagaio.errors import BadImages
 from papagaio.images.fit import Fit
-from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
-from papagaio.images.source import Part, load
+from papagaio.images.source import Source, choose, load
+from papagaio.progress import Progress, no_progress
 from papagaio.settings import Settings
+from papagaio.vocabulary import Part
 
-__all__ = ["Sets", "open_all"]
-
-
-@dataclass(frozen=True)
-class Sets:
-    """The images of an audit, all of the shape that the black box takes.
-
-    Attributes:
-        transfer: images from elsewhere; their labels are never used.
-        test: the owner's labelled images; scores are taken on them and nothing else is.
-        own: more labelled images of the black box's own kind, for the ceilings; or None.
-    """
-
-    transfer: ImageSet
-    test: ImageSet
-    own: ImageSet | None = None
+__all__ = ["open_black_box_of", "open_images"]
 
 
-def open_all(settings: Settings, folder: Path) -> tuple[BlackBox, Sets]:
-    """Open the black box, and read the images into memory-mapped files.
-
-    Args:
-        settings: what to open.
-        folder: where the files of decoded images are written.
+def open_black_box_of(settings: Settings) -> BlackBox:
+    """Open the black box that settings name.
 
     Raises:
-        BadImages: a set is missing, broken, does not fit, or has no labels where they are needed.
-        BadSettings: the black box cannot be opened.
+        BadSettings: it cannot be opened, or does not declare what it takes and gives.
     """
-    shape = None
-    if settings.input:
-        height, width, channels = map(int, settings.input.split("x"))
-        shape = height, width, channels
-    fit = Fit(settings.resize, settings.colour)
-
-    def read(spec: str, part: Part, name: str) -> ImageSet:
-        source = open_source(spec, part=part, data_dir=settings.data_dir)
-        return load(source, folder / f"{name}.npy", shape, fit)
-
-    test = read(settings.test, "test", "test")
-    # Without --input, the test set shows what the black box takes.
-    shape = test.shape
-    contract = _contract(settings, test)
-    box = open_black_box(
-        settings.black_box, contract, weights=settings.weights, identity=settings.identity
+    declared = Declaration(
+        shape=settings.shape,
+        classes=settings.classes,
+        response=settings.shows,
+        batch=settings.batch,
+        identity=settings.identity,
     )
-    own = read(settings.own_data, "train", "own") if settings.own_data else None
-    for labelled in (test, own):
-        if labelled is not None:
-            check_labels(labelled, contract.classes)
-    return box, Sets(read(settings.transfer, "train", "transfer"), test, own)
+    return open_black_box(settings.black_box, declared, weights=settings.weights)
 
 
-def _contract(settings: Settings, test: ImageSet) -> Contract:
-    classes = settings.classes
-    if classes is None:
-        classes = len(test.classes) if test.classes else int(test.truth.max()) + 1
-        if classes < 2:
-            raise BadImages(
-                f"{test.name}: its images are all of one class; name a test set of several, "
-                "or say --classes"
-            )
-    named = test.classes if test.classes and len(test.classes) == classes else None
-    return Contract(*test.shape, classes=classes, batch=settings.batch, class_names=named)
+def open_images(
+    settings: Settings, contract: Contract, progress: Progress = no_progress
+) -> AuditImages:
+    """Read the images that settings name: all of the test set, and of the others what is used.
+
+    Args:
+        settings: what to read, and how to fit it.
+        contract: the shape and classes of the black box.
+        progress: told while images are decoded.
+
+    Raises:
+        BadImages: a set is missing, broken, does not fit, or has no or other labels than the black
+            box has classes.
+        BadSettings: the budget does not fit the transfer set.
+    """
+    fit = Fit(settings.resize, settings.colour, settings.exif)
+    shape = contract.shape
+    test = load(_labelled(settings, settings.test, "test"), shape=shape, fit=fit, progress=progress)
+    own = None
+    if settings.own_data:
+        source = _labelled(settings, settings.own_data, "train")
+        count = min(settings.budget, source.size)
+        own = choose(source, count, shape=shape, fit=fit, progress=progress)
+    source = open_source(settings.transfer, data_dir=settings.data_dir)
+    transfer = choose(source, settings.budget, shape=shape, fit=fit, progress=progress)
+    return AuditImages(transfer, test, own)
+
+
+def _labelled(settings: Settings, spec: str, part: Part) -> Source:
+    raise NotImplementedError

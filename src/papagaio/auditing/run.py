@@ -1,225 +1,151 @@
-"""Running an audit from its settings to `result.json`; run again, it goes on where it stopped."""
+"""An audit, from a black box and images to `result.json` and the report."""
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from papagaio import files
-from papagaio.asking import queries_owed, question_for
-from papagaio.auditing.cells import Lesson, cells_of, lessons_of
-from papagaio.auditing.inputs import Inputs, Purchase, Purpose, buy, purchases
+from papagaio.asking import question_for
+from papagaio.auditing import describing
+from papagaio.auditing.cells import Cell, CellContext, cell_job
 from papagaio.auditing.log import Log, command_line
-from papagaio.auditing.opening import Sets, open_all
-from papagaio.auditing.record import (
-    black_box_record,
-    machine_record,
-    pictures,
-    queries_record,
-    references_record,
-    set_record,
-)
+from papagaio.auditing.plan import AttackConfig, AuditImages
+from papagaio.auditing.preparing import Prepared, prepare
+from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
 from papagaio.blackboxes.contract import BlackBox
-from papagaio.errors import BadSettings
+from papagaio.errors import Diverged
 from papagaio.images.duplicates import near_duplicates
-from papagaio.ledger import Ledger, Totals
-from papagaio.networks.named import build_student, check_student, default_student
-from papagaio.progress import Progress, no_progress, remark
+from papagaio.jobs import executor_for, run_jobs
+from papagaio.ledger import Ledger
+from papagaio.options import to_toml
+from papagaio.progress import Progress, no_progress
 from papagaio.report.page import write_report
-from papagaio.result import CellRecord, Result, TestRecord, write_result
-from papagaio.settings import Settings, read_toml, settings_from, write_config
-from papagaio.study import Study, run_cells
+from papagaio.result import CellRecord, DivergedRecord, Result, write_result
+from papagaio.settings import AuditOptions
 from papagaio.summary import summarise
-from papagaio.training.machine import Machine, choose_device, cores
-from papagaio.training.precision import precision_for
 from papagaio.version import __version__
-from papagaio.weights import digest_weights, load_weights
 
-__all__ = ["Forecast", "audit", "forecast", "run_audit"]
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What an audit would do: its resolved settings, the queries still owed, and its trainings.
-
-    In `total` an image of two purposes counts once.
-    """
-
-    settings: Settings
-    queries: dict[Purpose, int]
-    total: int
-    trainings: int
+__all__ = ["audit"]
 
 
-def audit(settings: Settings, progress: Progress = no_progress) -> Result:
+def audit(
+    box: BlackBox,
+    images: AuditImages,
+    options: AuditOptions,
+    progress: Progress = no_progress,
+    *,
+    attacks: Sequence[AttackConfig] | None = None,
+) -> Result:
     """Audit a black box: ask, train, score, and write the run directory.
 
-    Run again with the same settings, it pays and trains only what is missing.
+    Run again with the same options, it asks and trains only what is missing.
 
     Args:
-        settings: all of them.
+        box: the black box.
+        images: of the shape that it takes.
+        options: budgets, copies, machine, output.
         progress: told how far it is.
+        attacks: how copies are made; None takes the responses and recipes of the options.
 
     Returns:
-        what stands in `result.json`; `report.html` shows it.
+        what `result.json` holds; `report.html` shows it.
 
     Raises:
-        BadSettings, BadImages, BadAnswer, BadLedger, Busy, NoSpace: see their texts.
-        Diverged: a training's loss stopped being finite.
+        BadImages: a set does not fit the black box.
+        BadSettings: a response, recipe, student or device cannot be used.
+        BadAnswer: the black box raised, broke its contract, or failed the check on the test set.
+        BadLedger: the ledger is not one, or holds answers with another number of classes.
+        Busy: another process works in the run directory or on the ledger.
+        NoSpace: the disk is full.
     """
-    with files.locked_run(settings.out, begun="config.toml"):
-        box, sets = open_all(settings, settings.out / "images")
-        lessons = lessons_of(settings, box.contract.shape)
-        return run_audit(settings, box, sets, lessons, progress)
+    with files.locked_run(options.out, begun="config.toml"):
+        prepared = prepare(box, images, options, attacks, progress)
+        files.write(options.out / "config.toml", to_toml(prepared.options))
+        log = Log(options.out / "log.jsonl")
+        log.note("started", command=command_line(), papagaio=__version__)
+        empty, context, cells = _ask(box, prepared, options, log, progress)
+        return _train(prepared.options, empty, context, cells, log, progress)
 
 
-def run_audit(
-    settings: Settings,
-    box: BlackBox,
-    sets: Sets,
-    lessons: Sequence[Lesson],
-    progress: Progress = no_progress,
-) -> Result:
-    """Audit a black box and images that are open already; as `audit`, which locks the run first."""
-    settings, machine = _resolved(settings, box, sets, lessons, progress)
-    bought = purchases(settings, sets)
-    write_config(settings)
-    log = Log(settings.out / "log.jsonl")
-    log.note("started", command=command_line(), papagaio=__version__)
-    with Ledger(settings.ledger_path) as ledger:
-        inputs = buy(settings, box, sets, bought, ledger, progress)
+def _ask(
+    box: BlackBox, prepared: Prepared, given: AuditOptions, log: Log, progress: Progress
+) -> tuple[Result, CellContext, list[Cell]]:
+    """Ask everything; return the result without trainings, and the trainings with their data."""
+    options, plan, out = prepared.options, prepared.plan, prepared.options.out
+    response = box.contract.response
+    with Ledger(options.ledger_path) as ledger:
+        answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
-    described = _described(settings, box, sets, bought, inputs, held)
-    cells = cells_of(settings, lessons, settings.students, inputs)
-    study = Study(
-        settings.out / "cells", inputs.test, inputs.labels, machine, settings.checkpoint_seconds
+    sets = freeze_training_sets(plan, answers, response, out / "inputs")
+    test = freeze_test_set(plan.images["test"], answers["test"], response, out / "inputs")
+    context = CellContext(out / "cells", test, prepared.machine, options.checkpoint_seconds)
+    cells = [
+        Cell(training, sets[training.images, training.answers], prepared.initial_digest)
+        for training in plan.trainings
+    ]
+    images, transfer = plan.images["test"], plan.images["transfer"]
+    labels, names = images.required_labels, describing.class_names_of(box, images)
+    empty = Result(
+        papagaio=__version__,
+        packages=describing.package_versions(),
+        revision=describing.source_revision(),
+        command=command_line(),
+        started=log.begun,
+        seconds=log.seconds,
+        complete=False,
+        authorised_by=options.authorised_by,
+        unchecked=options.unchecked,
+        machine=describing.machine_record(
+            prepared.machine, prepared.precision_reason, options.workers
+        ),
+        black_box=describing.black_box_record(box, names, answers["test"], labels),
+        transfer=describing.transfer_record(transfer),
+        test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
+        queries=describing.queries_record(options, plan, held),
+        named=describing.named_classes(answers["transfer"], names),
+        references=describing.references_record(labels, box.contract.classes),
+        cells=[],
+        diverged=[],
+        summary=[],
+        pictures=describing.pictures(transfer.pixels, answers["transfer"], names),
+        settings=options.model_dump(mode="json", by_alias=True, exclude_none=True),
+        settings_given=given.model_dump(mode="json", by_alias=True, exclude_unset=True),
     )
-    found: dict[str, CellRecord] = {}
+    return empty, context, cells
+
+
+def _train(
+    options: AuditOptions,
+    empty: Result,
+    context: CellContext,
+    cells: Sequence[Cell],
+    log: Log,
+    progress: Progress,
+) -> Result:
+    """Train what is missing, and write the result and the report, also when interrupted."""
+    jobs = [cell_job(context, cell) for cell in cells]
+    records: dict[str, CellRecord] = {}
+    diverged: list[DivergedRecord] = []
     try:
-        for record in run_cells(study, cells, workers=settings.workers, progress=progress):
-            found[record.id] = record
-            log.note("trained", cell=record.id)
+        executor = executor_for(options.workers)
+        for job, outcome in run_jobs(jobs, executor, unit="trainings", progress=progress):
+            if isinstance(outcome, Diverged):
+                diverged.append(DivergedRecord(id=job.id, reason=str(outcome)))
+                log.note("diverged", cell=job.id)
+            else:
+                records[job.id] = outcome
+                log.note("trained", cell=job.id)
     finally:
-        # An interrupted run, too, shows what it has.
-        records = [found[key] for cell in cells if (key := study.id_of(cell)) in found]
-        result = Result(
-            papagaio=__version__,
-            command=command_line(),
-            started=log.begun,
-            seconds=log.seconds,
-            complete=len(records) == len(cells),
-            authorised_by=settings.authorised_by,
-            machine=machine_record(machine, settings.workers),
-            settings=settings.model_dump(mode="json", by_alias=True, exclude_none=True),
-            cells=records,
-            summary=summarise(records),
-            **described,
+        ordered = [records[job.id] for job in jobs if job.id in records]
+        result = empty.model_copy(
+            update={
+                "seconds": log.seconds,
+                "complete": len(ordered) == len(jobs),
+                "cells": ordered,
+                "diverged": diverged,
+                "summary": summarise(ordered),
+            }
         )
-        write_result(result, settings.out / "result.json")
-        write_report(result, settings.out / "report.html")
+        write_result(result, options.out / "result.json")
+        write_report(result, options.out / "report.html")
         log.note("ended", complete=result.complete)
     return result
-
-
-def forecast(settings: Settings) -> Forecast:
-    """What `audit` would do, without sending a query or writing a file that stays.
-
-    Raises:
-        BadSettings, BadImages, BadLedger: as `audit`.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        box, sets = open_all(settings, Path(scratch))
-        lessons = lessons_of(settings, box.contract.shape)
-        settings, _ = _resolved(settings, box, sets, lessons, no_progress)
-        bought = purchases(settings, sets)
-        path = settings.ledger_path if settings.ledger_path.exists() else Path(scratch, "ledger")
-        with Ledger(path) as ledger:
-            digests = {p.purpose: p.images.digests[p.rows] for p in bought}
-            owed = {purpose: queries_owed(box, rows, ledger) for purpose, rows in digests.items()}
-            total = queries_owed(box, np.concatenate([*digests.values()]), ledger)
-        floors_and_ceilings = sum(
-            (control in ("labels", "own-data")) <= (sets.own is not None)
-            for control in settings.controls
-        )
-        budgets = {min(budget, len(bought[0].rows)) for budget in settings.curve}
-        copies = len(budgets) * len(settings.students) * len(lessons)
-        trainings = (copies + floors_and_ceilings) * len(settings.seeds)
-        return Forecast(settings, owed, total, trainings)
-
-
-def _resolved(
-    settings: Settings,
-    box: BlackBox,
-    sets: Sets,
-    lessons: Sequence[Lesson],
-    progress: Progress,
-) -> tuple[Settings, Machine]:
-    """The settings with nothing left to choose, and where they train.
-
-    What an earlier session of the run chose stays chosen: another precision or number of threads
-    would be another result. Students are checked before a precision is measured with one.
-    """
-    config = settings.out / "config.toml"
-    earlier = settings_from(read_toml(config), str(config)) if config.exists() else settings
-    students = settings.students or (default_student(sets.transfer.shape),)
-    _check_students(settings.model_copy(update={"students": students}), box)
-    device, why = choose_device(earlier.device if settings.device == "auto" else settings.device)
-    progress(remark(f"device {device}: {why}"))
-    precision = earlier.precision if settings.precision == "auto" else settings.precision
-    threads = settings.threads or earlier.threads or max(1, cores() // settings.workers)
-    machine = Machine(device, threads=threads)
-    if precision == "auto":
-        network = build_student(students[0], "random", sets.transfer.pixels[:64], 10, seed=0)
-        precision, why = precision_for(network, sets.transfer.pixels, lessons[0][1], machine)
-        progress(remark(f"precision {precision}: {why}"))
-    machine = replace(machine, precision=precision)
-    resolved = {
-        "device": device,
-        "precision": precision,
-        "threads": threads,
-        "students": students,
-    }
-    return settings.model_copy(update=resolved), machine
-
-
-def _check_students(settings: Settings, box: BlackBox) -> None:
-    for name in settings.students:
-        check_student(name, settings.initial, box.contract.shape, box.contract.classes)
-    if settings.initial not in ("random", "library"):
-        own = {box.identity}
-        if settings.weights is not None:
-            own.add(digest_weights(load_weights(settings.weights)))
-        if digest_weights(load_weights(Path(settings.initial))) in own:
-            raise BadSettings(
-                f"--initial {settings.initial}: these are the black box's own weights; "
-                "a student that is the black box measures nothing"
-            )
-
-
-def _described(
-    settings: Settings,
-    box: BlackBox,
-    sets: Sets,
-    bought: Sequence[Purchase],
-    inputs: Inputs,
-    held: Totals,
-) -> dict[str, Any]:
-    """The parts of the result that stand before the first training."""
-    labels = np.load(inputs.labels)
-    twins = near_duplicates(sets.test, sets.transfer)
-    return {
-        "black_box": black_box_record(box, inputs, labels),
-        "transfer": set_record(sets.transfer),
-        "test": TestRecord(**set_record(sets.test).model_dump(), near_duplicates=len(twins)),
-        "queries": queries_record(settings, bought, held.interrupted, held.answers),
-        "references": references_record(labels, box.contract.classes),
-        "pictures": pictures(
-            np.load(inputs.transfer.images, mmap_mode="r"),
-            inputs.answers["transfer"],
-            box.contract.class_names,
-        ),
-    }

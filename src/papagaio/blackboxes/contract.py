@@ -1,18 +1,23 @@
 """What every black box is held to: `Contract`, `BlackBox`, and the check of its answers."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.errors import BadAnswer
-from papagaio.responses import Response
+from papagaio.errors import BadAnswer, BadSettings
+from papagaio.vocabulary import Response
 
-__all__ = ["BlackBox", "Contract", "answer_checked"]
+__all__ = ["BlackBox", "Contract", "Declaration", "checked_answers"]
 
 # Float32 probabilities of a softmax over a thousand classes sum to one within this.
 _SUM_TOLERANCE = 1e-3
+_ROUNDING_TOLERANCE = 1e-5
+
+Shape = tuple[int, int, int]
+Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,9 @@ class Contract:
     Attributes:
         height, width, channels: of every image, uint8.
         classes: how many scores an answer has.
-        batch: the most images a request may hold.
+        batch: the most images in a request.
         response: how much an answer shows.
-        class_names: what the classes are called, or None.
+        class_names: the names of the classes in order, or None.
     """
 
     height: int
@@ -36,9 +41,62 @@ class Contract:
     class_names: tuple[str, ...] | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Shape:
         """Height, width and channels."""
         return self.height, self.width, self.channels
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the owner states about a black box; None where the black box itself says it.
+
+    Attributes:
+        shape: height, width and channels.
+        classes: the number of classes.
+        response: how much an answer shows.
+        batch: the most images in a request.
+        identity: a stable name of this very model.
+    """
+
+    shape: Shape | None = None
+    classes: int | None = None
+    response: Response | None = None
+    batch: int = 64
+    identity: str | None = None
+
+    def contract(self, name: str) -> Contract:
+        """The contract of a black box that cannot say anything itself, as a Python function.
+
+        Raises:
+            BadSettings: the shape or the number of classes is not stated.
+        """
+        for field, value, example in (
+            ("input", self.shape, "224x224x3"),
+            ("classes", self.classes, "10"),
+        ):
+            if value is None:
+                raise BadSettings(
+                    f"{name} does not declare it; state what the model has, as {example}",
+                    field=field,
+                )
+        assert self.shape is not None and self.classes is not None  # noqa: S101, PT018  # above
+        response = self.response or "probabilities"
+        return Contract(*self.shape, self.classes, self.batch, response)
+
+    def agreed(self, name: str, own: Contract) -> Contract:
+        """The contract that a black box declares itself, with the batch that the owner wants.
+
+        Raises:
+            BadSettings: the owner states something else.
+        """
+        for field, stated, declared in (
+            ("input", self.shape, own.shape),
+            ("classes", self.classes, own.classes),
+            ("shows", self.response, own.response),
+        ):
+            if stated not in (None, declared):
+                raise BadSettings(f"{name} declares {declared}; leave it out", field=field)
+        return replace(own, batch=self.batch)
 
 
 class BlackBox(Protocol):
@@ -59,20 +117,25 @@ class BlackBox(Protocol):
     @property
     def identity(self) -> str: ...  # noqa: D102
 
-    def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def answer(self, images: NDArray[np.uint8]) -> Scores:
         """Answer a batch.
 
         Args:
             images: uint8 (N, H, W, C), N at most `contract.batch`.
 
         Returns:
-            float32 (N, K), a row of scores for each image, in order; never a part of the batch.
+            float32 (N, K), a row of scores for each image, in order: probabilities; rounded ones;
+            zeros except for the k largest; or one-hot rows, as `contract.response` says.
         """
         ...
 
+    def close(self) -> None:
+        """Release what it holds; it is not asked again."""
+        ...
 
-def answer_checked(box: BlackBox, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Ask, and let nothing through that the contract does not allow.
+
+def checked_answers(box: BlackBox, images: NDArray[np.uint8]) -> Scores:
+    """Ask a batch, and refuse answers that the contract does not allow.
 
     Args:
         box: the black box.
@@ -82,26 +145,26 @@ def answer_checked(box: BlackBox, images: NDArray[np.uint8]) -> NDArray[np.float
         float32 (N, K).
 
     Raises:
-        BadAnswer: the black box raised, or answered with another shape or type, with NaN, with
-            negative scores, or with rows that do not sum to one.
+        BadAnswer: the black box raised, or answered with another shape or type, with NaN or
+            negative scores, or with rows that its response form does not allow.
     """
     try:
         scores = box.answer(images)
     except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadAnswer(
-            f"{box.name} raised {type(error).__name__}: {error}; {_how_to_go_on(box)}"
+            f"{box.name} raised {type(error).__name__}: {error}; {_how_to_resume(box)}"
         ) from error
     problem = _problem(scores, len(images), box.contract)
     if problem:
-        raise BadAnswer(f"{box.name} {problem}; {_how_to_go_on(box)}")
+        raise BadAnswer(f"{box.name} {problem}; {_how_to_resume(box)}")
     return scores
 
 
-def _how_to_go_on(box: BlackBox) -> str:
-    # An identity by default is a digest of the file that is about to be mended.
+def _how_to_resume(box: BlackBox) -> str:
+    # By default the identity is a digest of the file that is about to be fixed.
     return (
-        "answers already paid are kept; once it is mended run the same command again, "
-        f"with --identity {box.identity} if its file changed but not its answers"
+        "answers already paid for are kept; fix it and run the same command again, with the "
+        f"identity {box.identity} if the file changes but not its answers"
     )
 
 
@@ -111,22 +174,53 @@ def _problem(scores: object, images: int, contract: Contract) -> str | None:
         return f"returned {type(scores).__name__}; return a NumPy array of float32, {expected}"
     if scores.shape != expected:
         return (
-            f"returned shape {scores.shape} where {expected} is due "
-            f"({images} images, {contract.classes} classes); mend it, or say --classes"
+            f"returned shape {scores.shape}, but {images} images of {contract.classes} classes "
+            f"need {expected}; fix it, or declare another number of classes"
         )
     if scores.dtype != np.float32:
         return f"returned {scores.dtype}; return float32, as in scores.astype('float32')"
+    broken, what = _FORMS[contract.response.partition("-")[0]]
     rows = (
         (~np.isfinite(scores).all(1), "NaN or infinity", "a finite score for every class"),
         ((scores < 0).any(1), "a negative score", "probabilities: the softmax of logits"),
-        (_sums_off_one(scores), "scores that do not sum to 1", "probabilities"),
+        (broken(scores, contract.response), f"scores that are not {what}", what),
     )
-    for wrong, what, instead in rows:
+    for wrong, returned, instead in rows:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            return f"returned {what} for image {row} of a batch ({scores[row]}); return {instead}"
+            return (
+                f"returned {returned} for image {row} of a batch ({scores[row]}); return {instead}"
+            )
     return None
 
 
-def _sums_off_one(scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _not_probabilities(scores: Scores, _: Response) -> NDArray[np.bool_]:
     return np.asarray(np.abs(scores.sum(1, dtype=np.float64) - 1) > _SUM_TOLERANCE)
+
+
+def _not_rounded(scores: Scores, response: Response) -> NDArray[np.bool_]:
+    decimals = int(response.partition("-")[2])
+    off_grid = np.abs(scores - np.round(scores, decimals)).max(1) > _ROUNDING_TOLERANCE
+    # Each of K scores is off by at most half a step.
+    reach = scores.shape[1] * 0.5 * 10.0**-decimals + _SUM_TOLERANCE
+    return np.asarray(off_grid | (np.abs(scores.sum(1, dtype=np.float64) - 1) > reach))
+
+
+def _not_top(scores: Scores, response: Response) -> NDArray[np.bool_]:
+    most = int(response.partition("-")[2])
+    shown = (scores > 0).sum(1)
+    return np.asarray(
+        (shown > most) | (shown == 0) | (scores.sum(1, dtype=np.float64) > 1 + _SUM_TOLERANCE)
+    )
+
+
+def _not_one_hot(scores: Scores, _: Response) -> NDArray[np.bool_]:
+    return np.asarray((scores.max(1) != 1) | ((scores != 0).sum(1) != 1))
+
+
+_FORMS: dict[str, tuple[Callable[[Scores, Response], NDArray[np.bool_]], str]] = {
+    "probabilities": (_not_probabilities, "probabilities that sum to 1"),
+    "rounded": (_not_rounded, "probabilities rounded as declared"),
+    "top": (_not_top, "the largest probabilities, and zeros elsewhere, as declared"),
+    "label": (_not_one_hot, "one-hot rows: 1 for the named class, 0 elsewhere"),
+}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.blackboxes.contract import Contract
+from papagaio.blackboxes.contract import Contract, Declaration
 from papagaio.blackboxes.imported import import_function
 
 __all__ = ["FunctionBox", "open_function"]
@@ -25,20 +25,22 @@ class FunctionBox:
         """Call the function."""
         return self.function(images)
 
+    def close(self) -> None:
+        """A function holds nothing."""
 
-def open_function(spec: str, contract: Contract, identity: str | None) -> FunctionBox:
-    """A black box out of `package.module:function` or `file.py:function`.
+
+def open_function(spec: str, declared: Declaration) -> FunctionBox:
+    """A black box from `package.module:function` or `file.py:function`.
 
     Args:
         spec: names the function.
-        contract: what it takes and gives.
-        identity: a stable name of the model behind the function. None takes a digest of the file
-            that holds the function, which does not notice when weights elsewhere change.
+        declared: what it takes and gives. Without an identity it is a digest of the file that
+            holds the function, which does not notice when weights elsewhere change.
 
     Raises:
-        BadSettings: there is no such function.
+        BadSettings: there is no such function, or its contract is not declared.
     """
+    contract = declared.contract(spec)
     imported = import_function(spec)
-    return FunctionBox(
-        spec, identity or f"function-sha256:{imported.digest}", contract, imported.function
-    )
+    identity = declared.identity or f"function-sha256:{imported.digest}"
+    return FunctionBox(spec, identity, contract, imported.function)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from papagaio.blackboxes.contract import Contract
+from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.errors import BadSettings
@@ -17,43 +17,44 @@ from papagaio.weights import digest_weights, load_weights
 __all__ = ["open_torch_module"]
 
 
-def open_torch_module(
-    spec: str, weights: Path, contract: Contract, identity: str | None = None
-) -> FunctionBox:
-    """A black box out of a factory of an `nn.Module` and its weights.
+def open_torch_module(spec: str, weights: Path, declared: Declaration) -> FunctionBox:
+    """A black box from a factory of an `nn.Module` and its weights.
 
     The module takes float32 (N, C, H, W) in [0, 1] and gives logits (N, K); the black box answers
-    their softmax.
+    with their softmax.
 
     Args:
         spec: names a function without arguments that returns the module.
         weights: a safetensors file that fits the module strictly.
-        contract: what it takes and gives.
-        identity: a stable name of the model; None takes a digest of its weights and code.
+        declared: what it takes and gives. Without an identity it is a digest of weights and code.
 
     Raises:
-        BadSettings: there is no such function, it builds no module, or the weights do not fit.
+        BadSettings: there is no such function, it builds no module, its contract is not declared,
+            or the weights do not fit.
     """
+    contract = declared.contract(spec)
     imported = import_function(spec)
     try:
         module = imported.function()
     except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadSettings(
-            f"{spec} raised {type(error).__name__}: {error}; with --weights it is called without "
+            f"{spec} raised {type(error).__name__}: {error}; with weights it is called without "
             "arguments and builds a torch module"
         ) from error
     if not isinstance(module, nn.Module):
         raise BadSettings(
-            f"{spec} returned {type(module).__name__}, with --weights a torch module is due"
+            f"{spec} returned {type(module).__name__}; with weights it builds a torch module"
         )
     state = load_weights(weights)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise BadSettings(f"{weights} does not fit {spec}: {error}") from error
-    # The same weights in another forward pass are another model.
+        raise BadSettings(f"do not fit {spec}: {error}", field="weights", value=weights) from error
+    # The same weights with another forward pass are another model.
     own = f"{digest_weights(state)}+{imported.digest[:16]}"
-    return FunctionBox(spec, identity or own, contract, partial(_probabilities, module.eval()))
+    return FunctionBox(
+        spec, declared.identity or own, contract, partial(_probabilities, module.eval())
+    )
 
 
 def _probabilities(module: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -9,24 +9,27 @@ __all__ = ["demo"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The run's folder; a stopped demo goes on.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The run directory; run again to resume.")
+    ] = Path("runs/demo"),
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Trainings side by side. [default: one a core]")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Trainings at the same time.", show_default="one per core"
+        ),
     ] = None,
 ) -> None:
     """Copy a classifier of handwritten digits by asking it about letters only.
 
-    A copy that has never seen a digit reads them; OUT/report.html shows how well, from how many
-    answers. One and a half to two minutes on two cores.
+    The copy has never seen a digit, yet reads them. OUT/report.html shows how well, from how many
+    answers. It takes about a minute on two cores.
     """
     from papagaio.cli.progress import show_progress
     from papagaio.demo import demo as run
-    from papagaio.report.headline import answer, headline
+    from papagaio.report.headline import conclusion, headline
 
     with show_progress() as progress:
         result = run(out, workers=workers, progress=progress)
     typer.echo(headline(result))
-    typer.echo(answer(result))
+    typer.echo(conclusion(result))
     typer.echo(f"report: {out / 'report.html'}")

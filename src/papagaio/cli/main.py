@@ -1,7 +1,7 @@
-"""`papagaio`: the verbs, and the rim where errors become words and exit codes.
+"""`papagaio`: the commands, and the one place where errors become text and exit codes.
 
 Exit codes: 0 done; 1 broken (a bug, or a training that diverged); 2 the user's mistake; 130
-interrupted, and the same command goes on.
+interrupted; the same command resumes.
 """
 
 import errno
@@ -10,34 +10,33 @@ from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from papagaio.cli.audit import audit
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
 from papagaio.cli.ledger import ledger
+from papagaio.cli.options import flag, reflowed
 from papagaio.cli.report import report
 from papagaio.cli.teach import teach
-from papagaio.errors import Diverged, PapagaioError
+from papagaio.errors import PapagaioError
 from papagaio.version import __version__
 
 __all__ = ["app", "main"]
 
-# What is wrong with a path that the user named, and not with us.
+# Mistakes in a path that the user named.
 _NO_PLACE = (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 broken, 2 your mistake, 130 interrupted (run it again to go on).",
+    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 130 interrupted (run again to resume).",
 )
-app.command()(demo)
-app.command()(teach)
-app.command()(audit)
-app.command()(report)
+for _command in (demo, teach, audit, report, doctor):
+    app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)
 app.add_typer(ledger, name="ledger")
-app.command()(doctor)
 # Commands of packages that build on this one.
 for _point in entry_points(group="papagaio.commands"):
     app.add_typer(_point.load(), name=_point.name)
@@ -49,21 +48,23 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def papagaio(
+def _papagaio(
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """How good a copy of your image classifier could somebody train from its answers alone?
+    """How good a copy of your image classifier could someone train from its answers alone?
 
     Papagaio asks the classifier about images that have nothing to do with its purpose, trains
-    copies from the answers, measures them on your test images, and writes a report. For auditing
-    your own models, or others' with their leave.
+    copies from its answers, measures them on your test images, and writes a report. Audit only your
+    own models, or others' with permission.
 
-    Begin with: papagaio demo
+    Start with: papagaio demo
     """
+
+
+app.callback(help=reflowed(_papagaio.__doc__))(_papagaio)
 
 
 def main() -> None:
@@ -71,19 +72,17 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except PapagaioError as error:
-        sys.exit(_say(str(error), 2))
-    except Diverged as error:
-        sys.exit(_say(str(error), 1))
+        sys.exit(_say(error.shown_as(flag), error.exit_code))
     except SystemExit as end:
         # Typer turns Ctrl-C into an exit without a word.
         if end.code == 130:
-            _say("interrupted; the same command goes on where this one stopped", 130)
+            _say("interrupted; run the same command again to resume", 130)
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(_say("no space left on the disk; free some and run it again", 2))
         if isinstance(error, _NO_PLACE) and error.filename is not None:
-            sys.exit(_say(f"{error.filename}: {error.strerror}; mend that, or name another", 2))
+            sys.exit(_say(f"{error.filename}: {error.strerror}; fix that, or name another", 2))
         raise
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from papagaio.report.headline import headline_row
-from papagaio.scores import Figure
 from papagaio.result import Result
+from papagaio.scores import Figure
 from papagaio.summary import mean_figure
 
 __all__ = ["ClassAccuracy", "class_accuracies"]

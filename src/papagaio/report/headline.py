@@ -2,8 +2,8 @@
 
 from papagaio.report.numbers import count, money, percent, plural, share
 from papagaio.report.series import series
-from papagaio.scores import Figure
 from papagaio.result import Kind, Result, SummaryRow
+from papagaio.scores import Figure
 
 __all__ = ["answer", "at_the_floor", "floor_row", "headline", "headline_row", "row_of"]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from papagaio.report.headline import row_of
-from papagaio.scores import Figure
 from papagaio.result import Kind, Result
+from papagaio.scores import Figure
 
 __all__ = ["Reference", "references"]
 

@@ -1,0 +1,54 @@
+"""The check on the test set, before anything is spent on the transfer set.
+
+A black box that is asked in the wrong way (scale of pixels, order of colours or of classes) still
+answers, and whatever is measured of its copies means nothing.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio.errors import BadAnswer
+from papagaio.scores import Figure, is_better_than_majority, rate
+
+__all__ = ["check_test_answers"]
+
+# A share of the test set beyond which a black box names almost only one class, and the largest
+# share of a true class for which that is suspicious.
+_ALMOST_ALL, _NATURAL = 0.95, 0.85
+
+
+def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """Refuse a black box that seems to be asked in the wrong way.
+
+    Args:
+        name: of the black box.
+        answers: float32 (N, K), to the test images.
+        labels: int64 (N,), their true classes.
+
+    Raises:
+        BadAnswer: its accuracy is not above the share of the most frequent class by its whole
+            interval, or it names almost only one class.
+    """
+    named = answers.argmax(1)
+    accuracy = rate(named == labels)
+    majority = np.bincount(labels).max() / len(labels)
+    same = np.bincount(named).max() / len(named)
+    if not is_better_than_majority(accuracy, labels):
+        problem = (
+            f"is right on {_percent(accuracy)} of {len(labels):,} test images, which is not better "
+            f"than always naming the most frequent class ({majority:.1%})"
+        )
+    elif same > _ALMOST_ALL and majority < _NATURAL:
+        problem = f"names class {np.bincount(named).argmax()} for {same:.1%} of the test images"
+    else:
+        return
+    raise BadAnswer(
+        f"{name} {problem}. It is probably not asked as it expects, or the test set's classes are "
+        "in another order. Check the scale of pixels (0..255 or 0..1), the order of colours (RGB "
+        "or BGR), and the order of class folders; nothing was spent on the transfer set. To audit "
+        "it all the same, set unchecked"
+    )
+
+
+def _percent(figure: Figure) -> str:
+    return f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"

@@ -1,0 +1,220 @@
+"""What an audit is about -> the parts of its result that need no training."""
+
+import base64
+import io
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from papagaio import scores
+from papagaio.auditing.plan import Plan
+from papagaio.blackboxes.contract import BlackBox
+from papagaio.images.imageset import ImageSet
+from papagaio.ledger import Totals
+from papagaio.result import (
+    BlackBoxRecord,
+    MachineRecord,
+    NamedClass,
+    Picture,
+    Queries,
+    References,
+    Revision,
+    TestRecord,
+    TransferRecord,
+)
+from papagaio.settings import AuditOptions
+from papagaio.training.machine import Machine, cores, processor
+
+__all__ = [
+    "black_box_record",
+    "class_names_of",
+    "machine_record",
+    "named_classes",
+    "package_versions",
+    "pictures",
+    "queries_record",
+    "references_record",
+    "source_revision",
+    "test_record",
+    "transfer_record",
+]
+
+_PICTURES = 24
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow")
+
+Scores = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+def class_names_of(box: BlackBox, test: ImageSet) -> list[str] | None:
+    """The names of the classes: the black box's, or else the test set's if it has all of them."""
+    for names in (box.contract.class_names, test.classes):
+        if names and len(names) == box.contract.classes:
+            return list(names)
+    return None
+
+
+def black_box_record(
+    box: BlackBox, names: list[str] | None, answers: Scores, labels: Labels
+) -> BlackBoxRecord:
+    """The black box, and its accuracy on the test set.
+
+    Args:
+        box: the black box.
+        names: of its classes.
+        answers: float32 (N, K), to the test images.
+        labels: int64 (N,), their true classes.
+    """
+    accuracy = scores.accuracy(answers, labels)
+    return BlackBoxRecord(
+        name=box.name,
+        identity=box.identity,
+        classes=box.contract.classes,
+        class_names=names,
+        input=box.contract.shape,
+        response=box.contract.response,
+        accuracy=accuracy,
+        better_than_majority=scores.is_better_than_majority(accuracy, labels),
+    )
+
+
+def transfer_record(images: ImageSet) -> TransferRecord:
+    """The transfer set."""
+    return TransferRecord(
+        **_set_fields(images),
+        broken=list(images.notes.broken),
+        repeated=images.notes.repeated,
+    )
+
+
+def test_record(images: ImageSet, near_duplicates: int) -> TestRecord:
+    """The test set, with the number of its images that are nearly in the transfer set."""
+    return TestRecord(**_set_fields(images), near_duplicates=near_duplicates)
+
+
+def _set_fields(images: ImageSet) -> dict[str, object]:
+    return {
+        "name": images.name,
+        "images": len(images),
+        "distinct": len(images.distinct()),
+        "digest": images.digest,
+        "entries": images.notes.entries,
+        "skipped": dict(images.notes.skipped),
+        "rotated": images.notes.rotated,
+    }
+
+
+def queries_record(options: AuditOptions, plan: Plan, ledger: Totals) -> Queries:
+    """How many images were sent, and for what."""
+    digests = {p: np.unique(plan.images[p].digests, axis=0) for p in plan.queried}
+    sizes = {purpose: len(rows) for purpose, rows in digests.items()}
+    total = len(np.unique(np.concatenate([*digests.values()]), axis=0))
+    return Queries(
+        budget=options.budget,
+        spent=sizes["transfer"],
+        scoring=sizes["test"],
+        controls=sizes.get("noise", 0) + sizes.get("own", 0),
+        total=total,
+        ledger=ledger.answers,
+        interrupted=ledger.interrupted,
+        price=options.price_of(sizes["transfer"]),
+        price_total=options.price_of(total),
+    )
+
+
+def named_classes(answers: Scores, names: Sequence[str] | None) -> list[NamedClass]:
+    """How often each class is named in answers (float32, N x K)."""
+    classes = answers.shape[1]
+    counts = np.bincount(answers.argmax(1), minlength=classes)
+    return [
+        NamedClass(name=name, images=int(count))
+        for name, count in zip(names or map(str, range(classes)), counts, strict=True)
+    ]
+
+
+def references_record(labels: Labels, classes: int) -> References:
+    """Floors that need no training, on the test set's labels (int64, N)."""
+    chance = 1 / classes
+    most = np.bincount(labels).argmax()
+    return References(
+        chance=scores.Figure(chance, chance, chance, len(labels)),
+        majority=scores.rate(labels == most),
+    )
+
+
+def machine_record(machine: Machine, precision_reason: str, workers: int) -> MachineRecord:
+    """Where it ran."""
+    return MachineRecord(
+        cpu=processor(),
+        cores=cores(),
+        device=machine.device,
+        precision=machine.precision,
+        precision_reason=precision_reason,
+        threads=machine.threads,
+        workers=workers,
+        python=platform.python_version(),
+        system=platform.platform(terse=True),
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the libraries that decide results."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def source_revision() -> Revision | None:
+    """The commit of the checkout that this package runs from; None where it runs from none."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(  # noqa: S603  # fixed words
+            ["git", "-C", str(here), *words],  # noqa: S607  # git is found on the path
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None  # installed inside somebody else's checkout
+        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return Revision(commit=commit, dirty=bool(changes))
+
+
+def pictures(
+    images: NDArray[np.uint8], answers: Scores, names: Sequence[str] | None
+) -> list[Picture]:
+    """For each class the transfer images that the black box is surest of.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        answers: float32 (N, K), to the same images.
+        names: of the classes, or None.
+    """
+    classes = answers.shape[1]
+    each = max(1, _PICTURES // classes)
+    chosen = []
+    for one in range(min(classes, _PICTURES)):
+        rows = np.flatnonzero(answers.argmax(1) == one)
+        surest = rows[np.argsort(-answers[rows, one], kind="stable")][:each]
+        name = names[one] if names else str(one)
+        chosen += [
+            Picture(png=_png(images[row]), named=name, share=float(answers[row, one]))
+            for row in surest
+        ]
+    return chosen
+
+
+def _png(pixels: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,74 @@
+"""What an audit would ask and train, counted before it begins."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from papagaio.asking import queries_missing, question_for
+from papagaio.auditing.plan import AuditImages
+from papagaio.auditing.preparing import prepare
+from papagaio.blackboxes.contract import BlackBox
+from papagaio.controls import Purpose
+from papagaio.ledger import Ledger, Totals
+from papagaio.options import to_toml
+from papagaio.progress import Progress, no_progress
+from papagaio.settings import AuditOptions
+
+__all__ = ["Forecast", "forecast"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an audit would do; as text a configuration file with comments.
+
+    Attributes:
+        options: resolved.
+        queries: images that are not answered yet, by purpose.
+        total: the same, with an image of two purposes counted once.
+        trainings: their number.
+        others: what the ledger holds of black boxes with another identity.
+    """
+
+    options: AuditOptions
+    queries: Mapping[Purpose, int]
+    total: int
+    trainings: int
+    others: tuple[Totals, ...]
+
+    def __str__(self) -> str:
+        lines = [f"queries to send about {p} images: {n}" for p, n in self.queries.items()]
+        lines.append(f"queries to send in all: {self.total}")
+        price = self.options.price_of(self.total)
+        lines += [] if price is None else [f"price of these queries: {price:,.2f}"]
+        lines.append(f"trainings: {self.trainings}")
+        lines += [
+            f"the ledger also holds {other.answers} answers of another identity, "
+            f"{other.question.box}; if that is this model, give it this identity"
+            for other in self.others
+        ]
+        return to_toml(self.options) + "".join(f"# {line}\n" for line in lines)
+
+
+def forecast(
+    box: BlackBox, images: AuditImages, options: AuditOptions, progress: Progress = no_progress
+) -> Forecast:
+    """Count what `audit` would do, without sending a query or writing a file that stays.
+
+    Raises:
+        BadImages, BadSettings, BadLedger: as `audit`.
+    """
+    prepared = prepare(box, images, options, None, progress)
+    plan, path = prepared.plan, options.ledger_path
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Ledger(path if path.exists() else Path(scratch, "ledger")) as ledger,
+    ):
+        digests = {purpose: plan.images[purpose].digests for purpose in plan.queried}
+        missing = {p: queries_missing(box, rows, ledger) for p, rows in digests.items()}
+        total = queries_missing(box, np.concatenate([*digests.values()]), ledger)
+        totals = ledger.totals()
+    others = tuple(one for one in totals if one.question.box != question_for(box).box)
+    return Forecast(prepared.options, missing, total, len(plan.trainings), others)

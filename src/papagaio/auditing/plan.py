@@ -1,0 +1,206 @@
+"""The plan of an audit: its queries and its trainings, as values without files.
+
+Everything that follows is derived from it: a forecast counts it, querying answers it, and cells are
+its trainings with data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from papagaio.blackboxes.contract import Contract
+from papagaio.controls import CONTROLS, AnswerSource, Control, Purpose
+from papagaio.errors import BadImages, BadSettings
+from papagaio.images.imageset import ImageSet, as_keys
+from papagaio.responses import is_derivable
+from papagaio.settings import AuditOptions
+from papagaio.training.recipe import Recipe
+from papagaio.training.recipes import default_recipe, recipe_named
+from papagaio.vocabulary import Response
+
+__all__ = ["AttackConfig", "AuditImages", "Plan", "Training", "attack_configs", "make_plan"]
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class AuditImages:
+    """The images of an audit, all of the shape that the black box takes.
+
+    Attributes:
+        transfer: images unrelated to the black box's purpose, in the order in which a budget is
+            spent on them; their labels are never used.
+        test: the owner's labelled images; they are used for scores only.
+        own: more labelled images of the black box's own kind, for the ceilings; or None.
+    """
+
+    transfer: ImageSet
+    test: ImageSet
+    own: ImageSet | None = None
+
+
+@dataclass(frozen=True)
+class AttackConfig:
+    """How much of an answer a copier sees, and the recipe by which they train a copy from it."""
+
+    response: Response
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, before anything has been asked.
+
+    Attributes:
+        kind: `copy`, or a control's kind.
+        student, initial: architecture and initial weights.
+        attack: response and recipe.
+        budget: it learns from this many images, the first of their set.
+        seed: of its random numbers.
+        images, answers: what it learns from, and what it learns of them.
+    """
+
+    kind: str
+    student: str
+    initial: str
+    attack: AttackConfig
+    budget: int
+    seed: int
+    images: Purpose
+    answers: AnswerSource
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that an audit asks and trains.
+
+    Attributes:
+        images: by purpose.
+        queried: the purposes the black box is asked about, in this order.
+        trainings: copies first.
+    """
+
+    images: Mapping[Purpose, ImageSet]
+    queried: tuple[Purpose, ...]
+    trainings: tuple[Training, ...]
+
+
+def make_plan(
+    options: AuditOptions,
+    images: AuditImages,
+    attacks: Sequence[AttackConfig],
+    students: Sequence[str],
+) -> Plan:
+    """Plan an audit.
+
+    Controls are trained with the first student and attack, at the whole budget (or on all of the
+    owner's data, where there is less).
+
+    Args:
+        options: budgets, seeds, controls, initial weights.
+        images: what there is.
+        attacks: how copies are made.
+        students: architectures.
+
+    Raises:
+        BadImages: all of the owner's own images are test images.
+    """
+    wanted = [control for control in CONTROLS if control.name in options.controls]
+    controls = [c for c in wanted if c.images != "own" or images.own is not None]
+    sets = _image_sets(options, images, controls)
+    # A set with repeated images may have fewer than the budget allows.
+    budgets = sorted({min(b, len(sets["transfer"])) for b in options.curve}, reverse=True)
+    copies = [
+        Training("copy", student, options.initial, attack, budget, seed, "transfer", "queried")
+        for budget in budgets
+        for student in students
+        for attack in attacks
+        for seed in options.seeds
+    ]
+    trained = [
+        Training(
+            kind=control.kind,
+            student=students[0],
+            initial=options.initial,
+            attack=_attack_of(control, options, attacks, images.test.shape),
+            budget=len(sets[control.images]),
+            seed=seed,
+            images=control.images,
+            answers=control.answers,
+        )
+        for control in controls
+        for seed in options.seeds
+    ]
+    asked = [control.images for control in controls if control.answers == "queried"]
+    queried = tuple(dict.fromkeys(("test", "transfer", *asked)))
+    return Plan(sets, queried, (*copies, *trained))
+
+
+def attack_configs(options: AuditOptions, contract: Contract) -> list[AttackConfig]:
+    """Every response with every recipe; without recipes, each response with its default one.
+
+    Raises:
+        BadSettings: a recipe is unknown, or a response shows more than the black box does.
+    """
+    responses = options.responses or (contract.response,)
+    for response in responses:
+        if not is_derivable(response, contract.response):
+            raise BadSettings(
+                f"cannot be derived: the black box shows {contract.response} only",
+                field="responses",
+                value=response,
+            )
+    return [
+        AttackConfig(response, _recipe(name, options, contract.shape))
+        for response in responses
+        for name in options.recipes or (default_recipe(response),)
+    ]
+
+
+def _attack_of(
+    control: Control, options: AuditOptions, attacks: Sequence[AttackConfig], shape: Shape
+) -> AttackConfig:
+    if control.answers != "labels":
+        return attacks[0]
+    from_labels = AttackConfig("label", _recipe(default_recipe("label"), options, shape))
+    return next((attack for attack in attacks if attack.response == "label"), from_labels)
+
+
+def _recipe(name: str, options: AuditOptions, shape: Shape) -> Recipe:
+    recipe = recipe_named(name, shape)
+    if options.epochs is not None:
+        recipe = replace(recipe, epochs=options.epochs, least_steps=0)
+    if options.augmentation is not None:
+        recipe = replace(recipe, augmentation=options.augmentation, augmentation_choices=())
+    return recipe
+
+
+def _image_sets(
+    options: AuditOptions, images: AuditImages, controls: Sequence[Control]
+) -> dict[Purpose, ImageSet]:
+    sets: dict[Purpose, ImageSet] = {
+        "test": images.test,
+        "transfer": images.transfer.take(np.arange(min(options.budget, len(images.transfer)))),
+    }
+    purposes = {control.images for control in controls}
+    if "noise" in purposes:
+        sets["noise"] = _noise(options.budget, images.test.shape)
+    if "own" in purposes and images.own is not None:
+        sets["own"] = _without(images.own, images.test, options.budget)
+    return sets
+
+
+def _noise(count: int, shape: Shape) -> ImageSet:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
+    return ImageSet.of("noise", pixels)
+
+
+def _without(own: ImageSet, test: ImageSet, most: int) -> ImageSet:
+    """The owner's own images that are not test images: no training may see those."""
+    rows = np.flatnonzero(~np.isin(as_keys(own.digests), as_keys(test.digests)))
+    if not len(rows):
+        raise BadImages(
+            "all its images are test images; name others", field="own_data", value=own.name
+        )
+    return own.take(rows[:most])

@@ -1,0 +1,141 @@
+"""Resolving what settings leave open: students, attacks, and the machine; and the plan."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from papagaio.auditing.plan import AttackConfig, AuditImages, Plan, attack_configs, make_plan
+from papagaio.blackboxes.contract import BlackBox, Contract
+from papagaio.errors import BadImages, BadSettings
+from papagaio.images.imageset import ImageSet, check_labels
+from papagaio.networks.named import build_student, check_student, default_student
+from papagaio.options import read_toml, validated
+from papagaio.progress import Message, Progress
+from papagaio.settings import AuditOptions
+from papagaio.training.machine import Machine, choose_device, cores
+from papagaio.training.precision import settled_precision
+from papagaio.weights import digest_weights, load_weights
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An audit with nothing left to choose.
+
+    Attributes:
+        options: resolved.
+        plan: what is asked and trained.
+        machine: where copies are trained.
+        precision_reason: why in this precision, in words.
+        initial_digest: of a file of initial weights, or empty.
+    """
+
+    options: AuditOptions
+    plan: Plan
+    machine: Machine
+    precision_reason: str
+    initial_digest: str
+
+
+def prepare(
+    box: BlackBox,
+    images: AuditImages,
+    options: AuditOptions,
+    attacks: Sequence[AttackConfig] | None,
+    progress: Progress,
+) -> Prepared:
+    """Check everything that can be checked before the first query, and plan the audit.
+
+    What an earlier session of the run chose stays chosen: another precision or number of threads
+    would be another result.
+
+    Args:
+        box: the black box.
+        images: of the shape that it takes.
+        options: with choices left open.
+        attacks: how copies are made; None takes what the options say.
+        progress: told what was chosen.
+
+    Raises:
+        BadImages: a set does not fit the contract.
+        BadSettings: a response, recipe, student or device cannot be used.
+    """
+    for labelled in (images.test, images.own):
+        if labelled is not None:
+            check_classes(labelled, box.contract)
+    attacks = attacks or attack_configs(options, box.contract)
+    students = options.students or (default_student(box.contract.shape),)
+    _check_students(options, students, box)
+    plan = make_plan(options, images, attacks, students)
+    earlier = _earlier(options)
+    device, why = choose_device(earlier.device if options.device == "auto" else options.device)
+    progress(Message(f"device {device}: {why}"))
+    threads = options.threads or earlier.threads or max(1, cores() // options.workers)
+    machine = Machine(device, threads=threads)
+    precision = earlier.precision if options.precision == "auto" else options.precision
+    reason = "as given"
+    if precision == "auto":
+        pixels = images.transfer.pixels
+        build = partial(build_student, students[0], "random", pixels[:64], 10, seed=0)
+        precision, reason = settled_precision(
+            students[0], build, pixels, attacks[0].recipe, machine
+        )
+        progress(Message(f"precision {precision}: {reason}"))
+    resolved = {
+        "device": device,
+        "precision": precision,
+        "threads": threads,
+        "students": tuple(students),
+        "responses": options.responses or (box.contract.response,),
+    }
+    return Prepared(
+        options=options.model_copy(update=resolved),
+        plan=plan,
+        machine=replace(machine, precision=precision),
+        precision_reason=reason,
+        initial_digest=_digest_of(Path(options.initial)),
+    )
+
+
+def _digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def check_classes(images: ImageSet, contract: Contract) -> None:
+    """Refuse labelled images whose classes are not the black box's.
+
+    Raises:
+        BadImages: labels are missing or out of range, or class names differ.
+    """
+    check_labels(images, contract.classes)
+    if contract.class_names and images.classes and images.classes != contract.class_names:
+        raise BadImages(
+            f"{images.name}: its classes are {', '.join(images.classes)}, those of the black box "
+            f"are {', '.join(contract.class_names)}; both need the same, in the same order"
+        )
+
+
+def _earlier(options: AuditOptions) -> AuditOptions:
+    """The resolved options of an earlier session of this run, or these."""
+    config = options.out / "config.toml"
+    if not config.exists():
+        return options
+    return validated(type(options), read_toml(config), lambda name: f"{config}: {name}")
+
+
+def _check_students(options: AuditOptions, students: Sequence[str], box: BlackBox) -> None:
+    for name in students:
+        check_student(name, options.initial, box.contract.shape, box.contract.classes)
+    if options.initial in ("random", "library"):
+        return
+    # An identity from weights begins with their digest, whatever code belongs to them.
+    if box.identity.startswith(digest_weights(load_weights(Path(options.initial)))):
+        raise BadSettings(
+            "these are the black box's own weights; a student that is the black box measures "
+            "nothing",
+            field="initial",
+            value=options.initial,
+        )

@@ -1,0 +1,107 @@
+"""Asking what a plan wants to know, and freezing in files what trainings read."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio import files
+from papagaio.asking import ask
+from papagaio.auditing.cells import TestSet, TrainingSet
+from papagaio.auditing.check import check_test_answers
+from papagaio.auditing.plan import Plan
+from papagaio.blackboxes.contract import BlackBox
+from papagaio.controls import AnswerSource, Purpose
+from papagaio.images.imageset import ImageSet
+from papagaio.ledger import Ledger
+from papagaio.progress import Progress
+from papagaio.vocabulary import Response
+
+__all__ = ["ask_plan", "freeze_test_set", "freeze_training_sets"]
+
+Scores = NDArray[np.float32]
+
+
+def ask_plan(
+    plan: Plan, box: BlackBox, ledger: Ledger, progress: Progress, *, unchecked: bool
+) -> dict[Purpose, Scores]:
+    """Ask about everything in a plan, the test set first.
+
+    Args:
+        plan: what to ask.
+        box: the black box.
+        ledger: where answers are kept.
+        progress: told after every request.
+        unchecked: go on although the answers to the test set fail the check.
+
+    Returns:
+        float32 (N, K) for each purpose.
+
+    Raises:
+        BadAnswer: the black box raised, broke its contract, or failed the check.
+        BadLedger, NoSpace: as `asking.ask`; answers already paid for are kept.
+    """
+    answers: dict[Purpose, Scores] = {}
+    for purpose in plan.queried:
+        images = plan.images[purpose]
+        answers[purpose] = ask(box, images, ledger, progress)
+        if purpose == "test" and not unchecked:
+            check_test_answers(box.name, answers[purpose], images.required_labels)
+    return answers
+
+
+def freeze_training_sets(
+    plan: Plan, answers: Mapping[Purpose, Scores], shown: Response, folder: Path
+) -> dict[tuple[Purpose, AnswerSource], TrainingSet]:
+    """Write what the plan's trainings read, and return it by images and answers.
+
+    Args:
+        plan: whose trainings.
+        answers: float32 (N, K) for each purpose asked about.
+        shown: the response form of the answers.
+        folder: where the files are written.
+
+    Raises:
+        NoSpace: the disk is full.
+    """
+    classes = answers["test"].shape[1]
+    sets = {}
+    for purpose, source in dict.fromkeys((t.images, t.answers) for t in plan.trainings):
+        images = plan.images[purpose]
+        match source:
+            case "queried":
+                learned = answers[purpose]
+            case "shuffled":
+                learned = np.random.default_rng(0).permutation(answers[purpose])
+            case "labels":
+                learned = np.eye(classes, dtype=np.float32)[images.required_labels]
+        form: Response = "label" if source == "labels" else shown
+        sets[purpose, source] = _freeze(folder, f"{purpose}-{source}", images, learned, form)
+    return sets
+
+
+def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: Path) -> TestSet:
+    """Write the test set, the black box's answers to it and its labels.
+
+    Raises:
+        NoSpace: the disk is full.
+    """
+    stored = _freeze(folder, "test-queried", images, answers, shown)
+    labels = folder / "test-labels.npy"
+    files.write_array(labels, images.required_labels)
+    # Other labels are another test set, and what was scored on it is scored again.
+    digest = hashlib.sha256(stored.digest.encode() + images.required_labels.tobytes()).hexdigest()
+    return TestSet(replace(stored, digest=digest), labels)
+
+
+def _freeze(
+    folder: Path, name: str, images: ImageSet, answers: Scores, shown: Response
+) -> TrainingSet:
+    paths = folder / f"{name}-images.npy", folder / f"{name}-answers.npy"
+    for path, array in zip(paths, (images.pixels, answers), strict=True):
+        files.write_array(path, array)
+    digest = hashlib.sha256(f"{images.digest} {shown}".encode() + answers.tobytes()).hexdigest()
+    return TrainingSet(*paths, shown, len(images), digest)
