@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from papagaio.cli.main import main
-from papagaio_thesis.records import ThesisResult, read_thesis
+
+if TYPE_CHECKING:
+    from papagaio_thesis.records import ThesisResult
 
 # A shell's background job ignores Ctrl-C, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +28,7 @@ PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision) \w+: )"
 # Notes how many images it is given, then answers with three classes by the mean grey level.
 BOX = """
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -83,9 +87,13 @@ class Tiny:
         return [int(line) for line in log.read_text().split()] if log.exists() else []
 
     def audit(self, **changes: object) -> list[str]:
-        """The command line of the audit; an option of None is left out."""
+        """The command line of the audit; an option of None or False is left out."""
         options: dict[str, object] = {
             "box": f"{self.folder / 'box.py'}:predict",
+            "input": "8x8x1",
+            "classes": 3,
+            # Its labels are arbitrary: no black box would pass.
+            "unchecked": True,
             "transfer": self.folder / "transfer.npz",
             "test": self.folder / "test.npz",
             "budget": 12,
@@ -100,10 +108,11 @@ class Tiny:
         }
         options |= changes
         box = options.pop("box")
+        flags = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
         named = [
-            f"--{name.replace('_', '-')}={value}"
-            for name, value in options.items()
-            if value is not None
+            flag if value is True else f"{flag}={value}"
+            for flag, value in flags.items()
+            if value not in (None, False)
         ]
         return ["audit", *([] if box is None else [str(box)]), *named]
 
@@ -156,6 +165,8 @@ def papagaio_process() -> Papagaio:
 
 
 @pytest.fixture(scope="session")
-def stored() -> ThesisResult:
+def stored() -> "ThesisResult":
     """A small reproduction's result: every experiment and most studies."""
+    from papagaio_thesis.records import read_thesis  # noqa: PLC0415  # of use to few tests
+
     return read_thesis(Path(__file__).parent / "data" / "thesis-example.json")

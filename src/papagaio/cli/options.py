@@ -69,7 +69,7 @@ def command(model: type[S], run: Callable[..., None]) -> Callable[..., None]:
     parameters += [parameter.replace(kind=keyword) for parameter in own]
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {one.name: one.annotation for one in parameters}
-    called.__doc__ = run.__doc__
+    called.__doc__ = reflowed(run.__doc__)
     called.__name__ = run.__name__
     return called
 
