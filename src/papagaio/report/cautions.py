@@ -1,90 +1,138 @@
-"""What could make a result meaningless, said before anything else."""
+"""What could make a result misleading, stated before anything else."""
 
-from papagaio.report.headline import at_the_floor, headline_row
-from papagaio.report.numbers import count, plural
-from papagaio.result import Result
+from collections.abc import Iterator
+from itertools import chain
+
+from papagaio.report.copies import trainings
+from papagaio.report.headline import at_the_floor, black_box_fault, headline_row
+from papagaio.report.numbers import count, listing, percent, plural
+from papagaio.report.references import highest
+from papagaio.result import CellRecord, Result
 
 __all__ = ["cautions"]
 
 _FEW_IMAGES = 100
+# Two classes named on more than this share of the transfer set, or this share of the classes never
+# named, leave most of a black box's decisions unasked.
+_TWO_CLASSES = 0.8
+_NEVER_NAMED = 0.1
 
 
 def cautions(result: Result) -> list[str]:
-    """The warnings that apply, the gravest first; none where all is well."""
-    every = (
-        _incomplete,
-        _black_box_is_wrong,
-        _near_duplicates,
-        _one_seed,
-        _at_the_floor,
-        _interrupted,
-        _few_images,
-    )
-    return [said for caution in every if (said := caution(result))]
+    """The cautions that apply, the most serious first."""
+    groups = (_black_box, _run, _copies, _transfer_set, _test_set)
+    return list(chain.from_iterable(group(result) for group in groups))
 
 
-def _incomplete(result: Result) -> str:
-    if result.complete:
-        return ""
-    return (
-        "The run is incomplete: trainings are missing, and what stands here may change."
-        " The same command goes on where it stopped."
-    )
+def _black_box(result: Result) -> Iterator[str]:
+    if fault := black_box_fault(result):
+        yield (
+            f"{fault[0].upper()}{fault[1:]}: it is probably used in the wrong way. The usual causes"
+            " are the scale of the pixels (0 to 1, or 0 to 255), the order of the colours (RGB or"
+            " BGR), and the order of the classes (folders named 0, 1, 10, 2 or by other words)."
+        )
+    if result.unchecked:
+        yield (
+            "The black box failed the check on the test set, and the audit was told to continue"
+            " without it."
+        )
 
 
-def _black_box_is_wrong(result: Result) -> str:
-    box = result.black_box
-    if box.classes == 2 or box.accuracy.value > 2 / box.classes:
-        return ""
-    return (
-        "The black box itself is hardly ever right: its classes may stand in another order than the"
-        " test set\u2019s (a folder\u2019s sub-folders count in the order of their names)."
-    )
+def _run(result: Result) -> Iterator[str]:
+    missing = result.trainings - len(result.cells) - len(result.diverged)
+    if missing > 0:
+        yield (
+            f"The run is incomplete: {count(missing)} of {plural(result.trainings, 'training')} are"
+            " missing, and what is shown here may change. The same command continues the run."
+        )
+    if result.diverged:
+        ids = listing([one.id for one in result.diverged])
+        yield (
+            f"{plural(len(result.diverged), 'training')} of {count(result.trainings)} diverged and"
+            f" have no scores ({ids}): means are over the other seeds."
+        )
+    if lost := result.queries.interrupted:
+        yield (
+            f"{plural(lost, 'image')} were sent in requests that never returned, and were sent"
+            " again: if the black box charged for those requests, they were paid for twice."
+        )
 
 
-def _near_duplicates(result: Result) -> str:
-    found = result.test.near_duplicates
-    if not found:
-        return ""
-    return (
-        f"{count(found)} of {plural(result.test.images, 'test image')} stand nearly the same in"
-        " the transfer set: the copy is tested on what it may have learned by heart."
-    )
+def _copies(result: Result) -> Iterator[str]:
+    row, floor = headline_row(result), highest(result, "floor")
+    if row is None:
+        return
+    if floor and at_the_floor(result):
+        yield (
+            f"The copy is not above the floor: the student of the control \u201c{floor.name}\u201d,"
+            " which learns nothing from the black box, may reach as much."
+        )
+    copies = [cell for cell in result.cells if cell.kind == "copy"]
+    if short := [cell for cell in copies if cell.undertrained]:
+        whose = ", the headline\u2019s among them" if _any(short, trainings(result, row)) else ""
+        yield (
+            f"{count(len(short))} of {plural(len(copies), 'copy', 'copies')} are"
+            f" undertrained{whose}: {_training(short)}. A full training gives a better copy, so"
+            " these figures understate the risk."
+        )
+    if row.seeds == 1:
+        yield (
+            "Only one seed: the intervals show how much depends on the choice of test images, but"
+            " not how much a second training would differ."
+        )
 
 
-def _one_seed(result: Result) -> str:
-    row = headline_row(result)
-    if row is None or row.seeds != 1:
-        return ""
-    return (
-        "Only one seed: the intervals tell how much the choice of test images matters,"
-        " and nothing about the luck of a training."
-    )
+def _transfer_set(result: Result) -> Iterator[str]:
+    named = sorted(result.named, key=lambda one: -one.images)
+    total = sum(one.images for one in named)
+    never = [one.name for one in named if not one.images]
+    asked = []
+    if len(named) > 2 and sum(one.images for one in named[:2]) > _TWO_CLASSES * total:
+        two = sum(one.images for one in named[:2]) / total
+        asked.append(
+            f"names two classes ({listing([one.name for one in named[:2]])}) on {percent(two)} of"
+            f" {plural(total, 'transfer image')}"
+        )
+    if total and len(never) >= max(2, _NEVER_NAMED * len(named)):
+        asked.append(
+            f"never names {count(len(never))} of its {count(len(named))} classes"
+            f" ({listing(never)}) on them"
+        )
+    if asked:
+        yield (
+            f"The black box {' and '.join(asked)}: these images ask about little, so a low fidelity"
+            " says little about safety. Other images may give a much better copy."
+        )
+    if broken := result.transfer.broken:
+        yield (
+            f"{plural(len(broken), 'file')} of the transfer set could not be decoded and were"
+            f" replaced by others: {listing(broken)}."
+        )
 
 
-def _at_the_floor(result: Result) -> str:
-    if not at_the_floor(result):
-        return ""
-    return (
-        "The copy is not above the floor: a student of shuffled answers, or of answers about pure"
-        " noise, may reach as much."
-    )
+def _test_set(result: Result) -> Iterator[str]:
+    if alike := result.test.near_duplicates:
+        yield (
+            f"{count(alike)} of {plural(result.test.images, 'test image')} look almost the same as"
+            " a transfer image. If they show the same thing, the copy is tested on images that it"
+            " learned from. Simple drawings can look alike and still differ."
+        )
+    if result.test.images < _FEW_IMAGES:
+        yield (
+            f"The test set is small ({plural(result.test.images, 'image')}): the intervals are"
+            " wide, and cases that are rare in use may be missing from it."
+        )
 
 
-def _interrupted(result: Result) -> str:
-    lost = result.queries.interrupted
-    if not lost:
-        return ""
-    return (
-        f"{plural(lost, 'image')} went out in requests that never returned: where these were"
-        " charged, the images are paid for twice."
-    )
+def _any(some: list[CellRecord], others: list[CellRecord]) -> bool:
+    return bool({cell.id for cell in some} & {cell.id for cell in others})
 
 
-def _few_images(result: Result) -> str:
-    if result.test.images >= _FEW_IMAGES:
-        return ""
-    return (
-        f"The test set is small ({plural(result.test.images, 'image')}): the intervals are wide,"
-        " and what is rare in use may be absent from it."
-    )
+def _training(cells: list[CellRecord]) -> str:
+    """How short the shortest training was, and how little the worst copy learned."""
+    shortest = min(cells, key=lambda cell: cell.epochs / cell.recipe_epochs)
+    facts = [f"{count(shortest.epochs)} of the recipe\u2019s {shortest.recipe_epochs:,} epochs"]
+    last = [cell.curve[-1].distillation_accuracy for cell in cells if cell.curve]
+    if last:
+        facts.append(f"a distillation accuracy of {percent(min(last))} in the last epoch")
+    return f"the least is {' and '.join(facts)}"
