@@ -28,13 +28,14 @@ def _black_box(result: Result) -> Iterator[str]:
     if fault := black_box_fault(result):
         yield (
             f"{fault[0].upper()}{fault[1:]}: it is probably used in the wrong way. The usual causes"
-            " are the scale of the pixels (0 to 1, or 0 to 255), the order of the colours (RGB or"
-            " BGR), and the order of the classes (folders named 0, 1, 10, 2 or by other words)."
+            " are the scale of the pixels (0 to 1 or 0 to 255), the order of the colours (RGB or"
+            " BGR), and the order of the classes (the folders of the test set may be in another"
+            " order than the classes of the black box)."
         )
     if result.unchecked:
         yield (
-            "The black box failed the check on the test set, and the audit was told to continue"
-            " without it."
+            "The black box failed the check on the test set, and the audit was told to continue all"
+            " the same."
         )
 
 
@@ -42,19 +43,19 @@ def _run(result: Result) -> Iterator[str]:
     missing = result.trainings - len(result.cells) - len(result.diverged)
     if missing > 0:
         yield (
-            f"The run is incomplete: {count(missing)} of {plural(result.trainings, 'training')} are"
-            " missing, and what is shown here may change. The same command continues the run."
+            f"The run is incomplete, and what is shown here may change. Trainings missing:"
+            f" {count(missing)} of {count(result.trainings)}. The same command continues the run."
         )
     if result.diverged:
         ids = listing([one.id for one in result.diverged])
         yield (
-            f"{plural(len(result.diverged), 'training')} of {count(result.trainings)} diverged and"
-            f" have no scores ({ids}): means are over the other seeds."
+            f"Trainings that diverged and have no scores: {count(len(result.diverged))} of"
+            f" {count(result.trainings)} ({ids}). Means are over the other seeds."
         )
     if lost := result.queries.interrupted:
         yield (
-            f"{plural(lost, 'image')} were sent in requests that never returned, and were sent"
-            " again: if the black box charged for those requests, they were paid for twice."
+            f"Images sent again because a request never returned: {count(lost)}. If the black box"
+            " charged for that request, they were paid for twice."
         )
 
 
@@ -71,9 +72,9 @@ def _copies(result: Result) -> Iterator[str]:
     if short := [cell for cell in copies if cell.undertrained]:
         whose = ", the headline\u2019s among them" if _any(short, trainings(result, row)) else ""
         yield (
-            f"{count(len(short))} of {plural(len(copies), 'copy', 'copies')} are"
-            f" undertrained{whose}: {_training(short)}. A full training gives a better copy, so"
-            " these figures understate the risk."
+            f"Undertrained copies: {count(len(short))} of {count(len(copies))}{whose}."
+            f" {_shortest(short)} A full training gives a better copy, so these figures understate"
+            " the risk."
         )
     if row.seeds == 1:
         yield (
@@ -91,31 +92,31 @@ def _transfer_set(result: Result) -> Iterator[str]:
         two = sum(one.images for one in named[:2]) / total
         asked.append(
             f"names two classes ({listing([one.name for one in named[:2]])}) on {percent(two)} of"
-            f" {plural(total, 'transfer image')}"
+            " the transfer images"
         )
     if total and len(never) >= max(2, _NEVER_NAMED * len(named)):
         asked.append(
-            f"never names {count(len(never))} of its {count(len(named))} classes"
-            f" ({listing(never)}) on them"
+            f"never names {count(len(never))} of its {count(len(named))} classes ({listing(never)})"
         )
     if asked:
         yield (
-            f"The black box {' and '.join(asked)}: these images ask about little, so a low fidelity"
-            " says little about safety. Other images may give a much better copy."
+            f"On the transfer set, the black box {' and '.join(asked)}: these images ask about"
+            " little, so a low fidelity says little about safety. Other images may give a much"
+            " better copy."
         )
     if broken := result.transfer.broken:
         yield (
-            f"{plural(len(broken), 'file')} of the transfer set could not be decoded and were"
-            f" replaced by others: {listing(broken)}."
+            "Files of the transfer set that could not be decoded and were replaced:"
+            f" {count(len(broken))} ({listing(broken)})."
         )
 
 
 def _test_set(result: Result) -> Iterator[str]:
     if alike := result.test.near_duplicates:
         yield (
-            f"{count(alike)} of {plural(result.test.images, 'test image')} look almost the same as"
-            " a transfer image. If they show the same thing, the copy is tested on images that it"
-            " learned from. Simple drawings can look alike and still differ."
+            f"Test images that look almost the same as a transfer image: {count(alike)} of"
+            f" {count(result.test.images)}. If they show the same thing, the copy is tested on"
+            " images that it learned from. Simple drawings can look alike and still differ."
         )
     if result.test.images < _FEW_IMAGES:
         yield (
@@ -128,11 +129,13 @@ def _any(some: list[CellRecord], others: list[CellRecord]) -> bool:
     return bool({cell.id for cell in some} & {cell.id for cell in others})
 
 
-def _training(cells: list[CellRecord]) -> str:
-    """How short the shortest training was, and how little the worst copy learned."""
+def _shortest(cells: list[CellRecord]) -> str:
     shortest = min(cells, key=lambda cell: cell.epochs / cell.recipe_epochs)
-    facts = [f"{count(shortest.epochs)} of the recipe\u2019s {shortest.recipe_epochs:,} epochs"]
+    sentence = (
+        f"The shortest training had {count(shortest.epochs)} of its recipe\u2019s"
+        f" {plural(shortest.recipe_epochs, 'epoch')}."
+    )
     last = [cell.curve[-1].distillation_accuracy for cell in cells if cell.curve]
-    if last:
-        facts.append(f"a distillation accuracy of {percent(min(last))} in the last epoch")
-    return f"the least is {' and '.join(facts)}"
+    if not last:
+        return sentence
+    return f"{sentence} The lowest distillation accuracy in a last epoch is {percent(min(last))}."

@@ -31,7 +31,7 @@ def black_box_fault(result: Result) -> str:
     if box.almost_one_class:
         most = box.most_named
         reasons.append(f"names \u201c{most.name}\u201d on {count(most.images)} of {of}")
-    return f"the black box {' and '.join(reasons)}" if reasons else ""
+    return f"the black box {', and '.join(reasons)}" if reasons else ""
 
 
 def at_the_floor(result: Result) -> bool:
@@ -101,7 +101,7 @@ def _right(result: Result, row: SummaryRow) -> str:
     if row.accuracy is None:
         return ""
     right = f"is right on {percent(row.accuracy.value)}"
-    if row.relative_accuracy is None:
+    if row.relative_accuracy is None or black_box_fault(result):
         return right
     own = percent(result.black_box.accuracy.value)
     return f"{right}, which is {percent(row.relative_accuracy.value)} of the {_BOXS} own {own}"
@@ -112,8 +112,8 @@ def _cost(result: Result, row: SummaryRow) -> str:
     if queries.price is None:
         return ""
     # An unfinished run may have paid for more answers than its largest copy has learned from.
-    whose = "its" if row.budget == queries.spent else f"the copies\u2019 {count(queries.spent)}"
-    cost = f"; {whose} queries cost {money(queries.price)}"
+    which = "these" if row.budget == queries.spent else f"the copies\u2019 {count(queries.spent)}"
+    cost = f"; {which} answers cost {money(queries.price)}"
     if queries.price_total is None:
         return cost
     return f"{cost}, all {count(queries.total)} of the audit {money(queries.price_total)}"

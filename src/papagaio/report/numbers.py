@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count as count_from
 from math import inf, isclose
 
 from papagaio.scores import Figure
@@ -30,9 +29,9 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def plural(number: int, noun: str, nouns: str = "") -> str:
+def plural(number: int, noun: str) -> str:
     """A number of things: `1 seed`, `3 seeds`."""
-    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
 def listing(names: Sequence[str]) -> str:
@@ -43,7 +42,8 @@ def listing(names: Sequence[str]) -> str:
 
 def percent(value: float) -> str:
     """A share (1 is all) as a percentage; 100 % and 0 % are exactly that."""
-    return f"{_decimal(100 * value, 1, _PERCENT)} %"
+    (text,) = _decimals([100 * value], 1, _PERCENT)
+    return f"{text} %"
 
 
 def money(price: float) -> str:
@@ -82,12 +82,14 @@ def _shown(figure: Figure, value: str, interval: str) -> Shown:
 
 def _interval(figure: Figure, scale: float, digits: int, ends: _Range) -> str:
     cut = [min(max(scale * end, ends[0]), ends[1]) for end in (figure.low, figure.high)]
-    return " to ".join(_decimal(number, digits, ends) for number in cut)
+    return " to ".join(_decimals(cut, digits, ends))
 
 
-def _decimal(number: float, digits: int, ends: _Range) -> str:
-    """A number with so many digits, or as many more as distinguish it from both ends."""
-    if any(isclose(number, end, abs_tol=1e-9) for end in ends):
-        return f"{number:.0f}"
-    texts = (f"{number:.{more}f}" for more in count_from(digits))
-    return next(text for text in texts if float(text) not in ends)
+def _decimals(numbers: Sequence[float], digits: int, ends: _Range) -> list[str]:
+    """Numbers with `digits` decimals, or as many more as keep them from being rounded to an end."""
+    inside = [
+        number for number in numbers if not any(isclose(number, end, abs_tol=1e-9) for end in ends)
+    ]
+    while any(round(number, digits) in ends for number in inside):
+        digits += 1
+    return [f"{number:.{digits if number in inside else 0}f}" for number in numbers]

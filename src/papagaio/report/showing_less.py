@@ -79,7 +79,7 @@ def _shown(result: Result, response: str, first: str, budget: int) -> ShownRespo
 
 
 def _advice(first: ShownResponse, less: ShownResponse) -> str:
-    change = f"Showing {less.response} instead of {first.response}"
+    change = f"Showing \u201c{less.response}\u201d instead of \u201c{first.response}\u201d"
     if less.copy == first.copy:
         return f"{change} changes nothing here: the strongest copy needs no more than that."
     values = f"from {percent(first.fidelity.value)} to {percent(less.fidelity.value)}"
@@ -92,7 +92,7 @@ def _advice(first: ShownResponse, less: ShownResponse) -> str:
     if less.enough < less.copy.budget:
         sentences.append(
             f"A copier needs {count(less.copy.budget)} answers for what"
-            f" {count(less.enough)} give with {first.response}."
+            f" {count(less.enough)} give with \u201c{first.response}\u201d."
         )
     if less.undertrained:
         sentences.append("Part of this may be due to undertrained copies.")
