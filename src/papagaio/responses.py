@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from papagaio.errors import BadSettings
 
-__all__ = ["RESPONSES", "Answers", "Response", "centred_log", "complete", "derive"]
+__all__ = ["RESPONSES", "Answers", "Response", "centred_log", "complete", "derive", "is_weaker"]
 
 Response = Literal[
     "probabilities", "rounded-3", "rounded-2", "rounded-1", "top-5", "top-3", "top-1", "label"
@@ -61,7 +61,7 @@ def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answ
     Raises:
         BadSettings: `wanted` shows something that `shown` did not.
     """
-    if wanted != shown and not _is_weaker(wanted, shown):
+    if wanted != shown and not is_weaker(wanted, shown):
         raise BadSettings(f"{wanted} cannot be derived from {shown}: the black box never showed it")
     scores: NDArray[np.generic] = full
     known = np.ones(full.shape, bool)
@@ -112,8 +112,8 @@ def centred_log(
     return np.asarray(logs - logs.mean(1, keepdims=True), np.float32)
 
 
-def _is_weaker(weak: Response, strong: Response) -> bool:
-    """Whether everything that `weak` shows can be told from what `strong` shows."""
+def is_weaker(weak: str, strong: str) -> bool:
+    """Whether the response `weak` can be derived from the response `strong`."""
     if strong == "probabilities" or weak == "label":
         return True
     same_kind = weak.partition("-")[0] == strong.partition("-")[0]
