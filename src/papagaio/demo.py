@@ -19,9 +19,9 @@ from papagaio.auditing.opening import Sets
 from papagaio.auditing.run import run_audit
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
+from papagaio.images.choosing import load
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.images.source import load
 from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.progress import Progress, no_progress
 from papagaio.result import Result
@@ -81,8 +81,8 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
         out=out,
     )
     with files.lock(out / ".lock"):
-        own = _read("digits:train", out)
-        sets = Sets(transfer=_read("letters", out), test=_read("digits:test", out), own=own)
+        own = _read("digits:train")
+        sets = Sets(transfer=_read("letters"), test=_read("digits:test"), own=own)
         box = digit_classifier(own, out / "black-box.safetensors", progress)
         return run_audit(settings, box, sets, lessons(box.contract.shape), progress)
 
@@ -144,5 +144,5 @@ def _network() -> nn.Module:
     )
 
 
-def _read(name: str, out: Path) -> ImageSet:
-    return load(open_source(name), out / "images" / f"{name.replace(':', '-')}.npy")
+def _read(name: str) -> ImageSet:
+    return load(open_source(name))

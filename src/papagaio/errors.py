@@ -14,6 +14,8 @@
   command line exits with 1.
 """
 
+from collections.abc import Callable
+
 __all__ = [
     "BadAnswer",
     "BadImages",
@@ -27,7 +29,31 @@ __all__ = [
 
 
 class PapagaioError(Exception):
-    """Something the user can mend."""
+    """Something the user can fix.
+
+    Attributes:
+        exit_code: what the command line exits with.
+        field: the setting at fault, as `Settings` names it (`own_data`), or None.
+        value: its value, or None.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, field: str | None = None, value: object = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
+
+    def __str__(self) -> str:
+        return self.shown_as(lambda field: field.replace("_", "-"))
+
+    def shown_as(self, name_of: Callable[[str], str]) -> str:
+        """The message after the setting and its value, the setting named by `name_of`."""
+        message = str(self.args[0])
+        if self.field is None:
+            return message
+        value = "" if self.value is None else f" {self.value}"
+        return f"{name_of(self.field)}{value}: {message}"
 
 
 class BadImages(PapagaioError):

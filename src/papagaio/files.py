@@ -102,7 +102,7 @@ def need_space(path: Path, size: int) -> None:
     if size > free:
         raise NoSpace(
             f"{path} needs {size / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
-            "free some space or choose another --out"
+            "free some space or choose another folder"
         )
 
 

@@ -16,9 +16,10 @@ from papagaio import files
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.errors import BadImages, BadSettings
+from papagaio.images.choosing import load
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
-from papagaio.images.source import Part, load
+from papagaio.images.source import Part
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.freezing import freeze, split
 from papagaio.networks.headed import Design, build_headed
@@ -237,7 +238,7 @@ def teach_from(lecture: Lecture, progress: Progress = no_progress) -> dict[str, 
 
 def _read(spec: str, part: Part, lecture: Lecture, shape: tuple[int, int, int] | None) -> ImageSet:
     source = open_source(spec, part=part, data_dir=lecture.data_dir)
-    return load(source, lecture.out / f"{part}.npy", shape)
+    return load(source, shape=shape)
 
 
 class _Description(BaseModel):

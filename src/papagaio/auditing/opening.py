@@ -1,15 +1,15 @@
 """Opening what an audit names: its sets of images and its black box."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.blackboxes.named import open_black_box
 from papagaio.errors import BadImages
+from papagaio.images.choosing import load
 from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
-from papagaio.images.source import Part, load
+from papagaio.images.source import Part
 from papagaio.settings import Settings
 
 __all__ = ["Sets", "open_all"]
@@ -30,12 +30,11 @@ class Sets:
     own: ImageSet | None = None
 
 
-def open_all(settings: Settings, folder: Path) -> tuple[BlackBox, Sets]:
+def open_all(settings: Settings) -> tuple[BlackBox, Sets]:
     """Open the black box, and read the images into memory-mapped files.
 
     Args:
         settings: what to open.
-        folder: where the files of decoded images are written.
 
     Raises:
         BadImages: a set is missing, broken, does not fit, or has no labels where they are needed.
@@ -47,22 +46,22 @@ def open_all(settings: Settings, folder: Path) -> tuple[BlackBox, Sets]:
         shape = height, width, channels
     fit = Fit(settings.resize, settings.colour)
 
-    def read(spec: str, part: Part, name: str) -> ImageSet:
+    def read(spec: str, part: Part) -> ImageSet:
         source = open_source(spec, part=part, data_dir=settings.data_dir)
-        return load(source, folder / f"{name}.npy", shape, fit)
+        return load(source, shape=shape, fit=fit)
 
-    test = read(settings.test, "test", "test")
+    test = read(settings.test, "test")
     # Without --input, the test set shows what the black box takes.
     shape = test.shape
     contract = _contract(settings, test)
     box = open_black_box(
         settings.black_box, contract, weights=settings.weights, identity=settings.identity
     )
-    own = read(settings.own_data, "train", "own") if settings.own_data else None
+    own = read(settings.own_data, "train") if settings.own_data else None
     for labelled in (test, own):
         if labelled is not None:
             check_labels(labelled, contract.classes)
-    return box, Sets(read(settings.transfer, "train", "transfer"), test, own)
+    return box, Sets(read(settings.transfer, "train"), test, own)
 
 
 def _contract(settings: Settings, test: ImageSet) -> Contract:

@@ -71,7 +71,7 @@ def audit(settings: Settings, progress: Progress = no_progress) -> Result:
         Diverged: a training's loss stopped being finite.
     """
     with files.locked_run(settings.out, begun="config.toml"):
-        box, sets = open_all(settings, settings.out / "images")
+        box, sets = open_all(settings)
         lessons = lessons_of(settings, box.contract.shape)
         return run_audit(settings, box, sets, lessons, progress)
 
@@ -132,7 +132,7 @@ def forecast(settings: Settings) -> Forecast:
         BadSettings, BadImages, BadLedger: as `audit`.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        box, sets = open_all(settings, Path(scratch))
+        box, sets = open_all(settings)
         lessons = lessons_of(settings, box.contract.shape)
         settings, _ = _resolved(settings, box, sets, lessons, no_progress)
         bought = purchases(settings, sets)
