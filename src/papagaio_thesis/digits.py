@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from papagaio import files
 from papagaio.demo import digit_classifier
+from papagaio.images.choosing import load
 from papagaio.images.letters import LETTERS, draw_letters
 from papagaio.images.named import open_source
-from papagaio.images.source import load
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, Step, no_progress
 from papagaio.training.loop import predict, train
@@ -51,8 +51,8 @@ def study_digits(seeds: int, folder: Path, progress: Progress = no_progress) -> 
     kept = folder / f"digits-{hashlib.sha256(decides).hexdigest()[:8]}.json"
     if kept.exists():
         return [DigitRecord(**one) for one in json.loads(kept.read_text())]
-    own = load(open_source("digits:train"), folder / "digits-train.npy")
-    test = load(open_source("digits:test"), folder / "digits-test.npy")
+    own = load(open_source("digits:train"))
+    test = load(open_source("digits:test"))
     box = digit_classifier(own, folder / "black-box.safetensors", progress)
     drawings, letter = draw_letters(_EACH * len(LETTERS), seed=1)
     found = []

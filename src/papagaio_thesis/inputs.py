@@ -14,9 +14,9 @@ from papagaio import files
 from papagaio.asking import ask
 from papagaio.blackboxes.contract import Contract
 from papagaio.errors import BadSettings
+from papagaio.images.choosing import load
 from papagaio.images.imageset import ImageSet, digest_of_set
 from papagaio.images.named import open_source
-from papagaio.images.source import load
 from papagaio.ledger import Ledger
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.headed import build_headed, fitting_weights
@@ -117,7 +117,7 @@ def prepare(
         BadImages, BadSettings, NoSpace: see their texts.
     """
     folder = out / "inputs"
-    sets = {name: _read(name, data_dir, folder) for name in IMAGE_SETS}
+    sets = {name: _read(name, data_dir) for name in IMAGE_SETS}
     own, test = sets["cifar10:train"], sets["cifar10:test"]
     student = _teacher(options, weights, own, machine, out / "teacher", progress)
     contract = Contract(*_SHAPE, classes=_CLASSES, batch=500, class_names=own.classes)
@@ -200,9 +200,8 @@ def _described(
     )
 
 
-def _read(name: str, data_dir: Path | None, folder: Path) -> ImageSet:
-    path = folder / f"{name.replace(':', '-')}.npy"
-    return load(open_source(name, data_dir=data_dir), path, _SHAPE)
+def _read(name: str, data_dir: Path | None) -> ImageSet:
+    return load(open_source(name, data_dir=data_dir), shape=_SHAPE)
 
 
 def _teacher(

@@ -3,9 +3,10 @@
 from papagaio.auditing.plan import AuditImages
 from papagaio.blackboxes.contract import BlackBox, Contract, Declaration
 from papagaio.blackboxes.named import open_black_box
+from papagaio.images.choosing import choose, load
 from papagaio.images.fit import Fit
 from papagaio.images.named import open_source
-from papagaio.images.source import Source, choose, load
+from papagaio.images.source import Source
 from papagaio.progress import Progress, no_progress
 from papagaio.settings import Settings
 from papagaio.vocabulary import Part
@@ -46,16 +47,23 @@ def open_images(
     """
     fit = Fit(settings.resize, settings.colour, settings.exif)
     shape = contract.shape
-    test = load(_labelled(settings, settings.test, "test"), shape=shape, fit=fit, progress=progress)
+    test = load(_labelled(settings, settings.test, "test", progress), shape, fit, progress)
     own = None
     if settings.own_data:
-        source = _labelled(settings, settings.own_data, "train")
-        count = min(settings.budget, source.size)
-        own = choose(source, count, shape=shape, fit=fit, progress=progress)
-    source = open_source(settings.transfer, data_dir=settings.data_dir)
-    transfer = choose(source, settings.budget, shape=shape, fit=fit, progress=progress)
+        source = _labelled(settings, settings.own_data, "train", progress)
+        own = choose(source, min(settings.budget, source.size), shape, fit, progress=progress)
+    source = open_source(
+        settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
+    )
+    transfer = choose(source, settings.budget, shape, fit, progress=progress)
     return AuditImages(transfer, test, own)
 
 
-def _labelled(settings: Settings, spec: str, part: Part) -> Source:
-    raise NotImplementedError
+def _labelled(settings: Settings, spec: str, part: Part, progress: Progress) -> Source:
+    return open_source(
+        spec,
+        part=part,
+        data_dir=settings.data_dir,
+        classes_from=settings.classes_from,
+        progress=progress,
+    )
