@@ -1,5 +1,7 @@
 """Opening what settings name: the black box and the images."""
 
+from functools import partial
+
 from papagaio.auditing.plan import AuditImages
 from papagaio.blackboxes.contract import BlackBox, Contract, Declaration
 from papagaio.blackboxes.named import open_black_box
@@ -46,20 +48,20 @@ def open_images(
         BadSettings: the budget does not fit the transfer set.
     """
     fit = Fit(settings.resize, settings.colour, settings.exif)
-    shape = contract.shape
-    test = load(_labelled(settings, settings.test, "test", progress), shape, fit, progress)
+    choosing = partial(choose, shape=contract.shape, fit=fit, progress=progress)
+    labelled = partial(_labelled, settings, progress)
+    test = load(labelled(settings.test, "test"), shape=contract.shape, fit=fit, progress=progress)
     own = None
     if settings.own_data:
-        source = _labelled(settings, settings.own_data, "train", progress)
-        own = choose(source, min(settings.budget, source.size), shape, fit, progress=progress)
+        source = labelled(settings.own_data, "train")
+        own = choosing(source, min(settings.budget, source.size))
     source = open_source(
         settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
     )
-    transfer = choose(source, settings.budget, shape, fit, progress=progress)
-    return AuditImages(transfer, test, own)
+    return AuditImages(choosing(source, settings.budget), test, own)
 
 
-def _labelled(settings: Settings, spec: str, part: Part, progress: Progress) -> Source:
+def _labelled(settings: Settings, progress: Progress, spec: str, part: Part) -> Source:
     return open_source(
         spec,
         part=part,

@@ -11,7 +11,8 @@ import numpy as np
 
 from papagaio.errors import BadImages
 from papagaio.images.parquet import parquet
-from papagaio.images.source import Part, Source, arrays
+from papagaio.images.source import Source, arrays
+from papagaio.vocabulary import Part
 
 __all__ = ["cifar"]
 

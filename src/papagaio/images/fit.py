@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,10 @@ from PIL import Image, ImageOps
 
 from papagaio.errors import BadImages
 from papagaio.images.decode import Picture
+from papagaio.vocabulary import Colour, Exif, Resize
 
-__all__ = ["Colour", "Exif", "Fit", "Resize", "Shape", "fit_image", "oriented"]
+__all__ = ["Fit", "Shape", "fit_image", "oriented"]
 
-Resize = Literal["exact", "stretch", "crop", "pad"]
-Colour = Literal["exact", "convert"]
-Exif = Literal["ignore", "rotate"]
 Shape = tuple[int, int, int]
 
 _RESIZERS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {

@@ -12,7 +12,8 @@ from papagaio.images.folder import Layout, folder
 from papagaio.images.letters import letters
 from papagaio.images.npz import npz
 from papagaio.images.parquet import parquet
-from papagaio.images.source import Part, Source
+from papagaio.images.source import Source
+from papagaio.vocabulary import Part
 
 __all__ = ["BUILT_IN", "open_source"]
 

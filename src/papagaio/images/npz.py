@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.errors import BadImages
-from papagaio.images.source import Part, Source, arrays, stamp_of
+from papagaio.images.source import Source, arrays, stamp_of
+from papagaio.vocabulary import Part
 
 __all__ = ["npz"]
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,7 @@ from papagaio.errors import BadImages
 from papagaio.images.decode import Picture
 from papagaio.images.imageset import SourceNotes
 
-__all__ = ["Part", "Source", "arrays", "stamp_of"]
-
-Part = Literal["train", "test"]
+__all__ = ["Source", "arrays", "stamp_of"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Copies: which are compared, which is the strongest, and the trainings of one."""
 
-from papagaio.responses import is_weaker
+from papagaio.responses import is_derivable
 from papagaio.result import CellRecord, Result, SummaryRow
 
 __all__ = ["copies", "rivals", "strength", "trainings"]
@@ -19,7 +19,7 @@ def rivals(result: Result, response: str, budget: int) -> list[SummaryRow]:
     return [
         row
         for row in copies(result)
-        if row.budget == budget and (row.response == response or is_weaker(row.response, response))
+        if row.budget == budget and is_derivable(row.response, response)
     ]
 
 

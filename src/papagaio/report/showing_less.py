@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from papagaio.report.copies import copies, rivals, strength, trainings
 from papagaio.report.headline import black_box_fault
 from papagaio.report.numbers import count, percent
-from papagaio.responses import RESPONSES, is_weaker
+from papagaio.responses import RESPONSES, is_derivable
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
 
@@ -64,7 +64,7 @@ def _shown(result: Result, response: str, first: str, budget: int) -> ShownRespo
     as_faithful = {
         row.budget
         for row in copies(result)
-        if row.response == first or is_weaker(row.response, first)
+        if is_derivable(row.response, first)
         if strength(row) >= copy.fidelity.value
     }
     return ShownResponse(
