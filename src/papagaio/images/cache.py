@@ -124,6 +124,7 @@ def stored(fitted: Fitted, wanted: int, progress: Progress) -> Iterator[Store]:
 
     Raises:
         BadSettings: the cache folder cannot be written.
+        NoSpace: the images would not fit on its disk.
     """
     stamp = fitted.source.stamp
     if stamp is None:
@@ -142,6 +143,8 @@ def stored(fitted: Fitted, wanted: int, progress: Progress) -> Iterator[Store]:
         with _locked(current, wanted, fitted.source.name, progress):
             store = current()
             if is_valid(store.records):
+                missing = wanted - int(store.records["kept"].sum())
+                files.need_space(store.index, missing * int(np.prod(fitted.shape)))
                 yield store
                 return
 
