@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = Path(sys.executable).with_name("papagaio")
 PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision) \w+: )")
+
+# The user's own cache is neither read nor written.
+os.environ["PAPAGAIO_CACHE"] = tempfile.mkdtemp(prefix="papagaio-cache-")
 
 # Notes how many images it is given, then answers with three classes by the mean grey level.
 BOX = """

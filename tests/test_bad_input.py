@@ -585,7 +585,7 @@ def test_initial_weights_that_do_not_fit_the_student_are_named(
 ) -> None:
     path = own_weights(tiny)
     ended = papagaio(*tiny.audit(initial=path, students="residual-cnn"))
-    refused_with_nothing_left(ended, tiny, f"{path} does not fit this student")
+    refused_with_nothing_left(ended, tiny, f"{path} does not fit this network")
 
 
 @pytest.mark.parametrize(

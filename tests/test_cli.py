@@ -14,6 +14,7 @@ from conftest import COMMAND, Papagaio, Tiny
 from papagaio import __version__
 from papagaio.ledger import Ledger
 from papagaio.settings import Settings
+from papagaio.training.machine import Machine
 
 ROOT = Path(__file__).parents[1]
 
@@ -160,7 +161,11 @@ def test_a_run_that_goes_on_keeps_what_it_chose_when_it_began(
     assert begun.code == 0, begun.stderr
     # What would be chosen now is something else.
     monkeypatch.setattr("papagaio.auditing.run.cores", lambda: 7)
-    monkeypatch.setattr("papagaio.auditing.run.precision_for", lambda *_: ("float32", "faster"))
+
+    def faster(*given: Machine) -> tuple[Machine, str]:
+        return given[-1], "faster"
+
+    monkeypatch.setattr("papagaio.auditing.run.settled_precision", faster)
     command = tiny.audit(precision=None, threads=None)
     going_on = papagaio(*command, "--dry-run").stdout.splitlines()
     assert {'precision = "bfloat16"', "threads = 1"} <= set(going_on)

@@ -10,8 +10,8 @@ from torch import nn
 
 import papagaio_thesis.magnified as magnified_module
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import Design, Head
-from papagaio.training.loop import infer
+from papagaio.networks.headed import Architecture, Head
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio_thesis.claims import claims
@@ -85,7 +85,7 @@ def trial_of(folder: Path) -> tuple[Ground, Trial]:
     np.save(paths["answers"], random.dirichlet(np.ones(4), 12).astype(np.float32))
     np.save(paths["truth"], np.arange(12) % 4)
     np.save(paths["test"], random.integers(0, 256, (12, 32, 32, 3), np.uint8))
-    design = Design("timm/resnet10t", Head(widths=(8,)))
+    design = Architecture("timm/resnet10t", Head(widths=(8,)))
     material = Material("small", paths["images"], paths["answers"], paths["truth"], 12, "digest")
     recipe = Recipe("thesis", epochs=1)
     trial = Trial(

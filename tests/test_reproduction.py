@@ -1,6 +1,5 @@
 """Running the reproduction: what goes on, what is joined, what is refused before it begins."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 import papagaio.teaching as teaching_module
 import papagaio_thesis.digits as digits_module
@@ -22,14 +20,13 @@ from papagaio.errors import BadImages, BadSettings, Diverged
 from papagaio.images.imageset import ImageSet
 from papagaio.images.letters import LETTERS
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, Step, no_progress
 from papagaio.report import plot
 from papagaio.teaching import Phase, teach
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
-from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 from papagaio.weights import save_weights
@@ -82,31 +79,6 @@ def test_one_worker_tells_its_watch(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_jobs_error_comes_through(workers: int) -> None:
     with pytest.raises(Diverged, match="finite"):
         list(side_by_side([fail, fail], workers))
-
-
-# what is chosen stays chosen
-
-
-def test_a_precision_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[str] = []
-
-    def measure(*_: object) -> tuple[str, str]:
-        measured.append("once more")
-        return "bfloat16", "it was so"
-
-    monkeypatch.setattr("papagaio.training.precision.precision_for", measure)
-    kept, told = tmp_path / "precisions.json", list[Step]()
-    images = np.zeros((2, 8, 8, 3), np.uint8)
-    for name, device in (("a", "cpu"), ("a", "cpu"), ("b", "cpu"), ("a", "mps"), ("a", "cpu")):
-        given = Machine(device, threads=3)
-        machine = settled_precision(kept, name, nn.Identity, images, given, told.append)
-        assert machine == replace(given, precision="bfloat16")
-    assert len(measured) == 3
-    # What was measured on a processor says nothing of a graphics card.
-    assert json.loads(kept.read_text()) == dict.fromkeys(
-        ("a on cpu", "b on cpu", "a on mps"), "bfloat16"
-    )
-    assert "precision bfloat16 for a: it was so" in told[0].task
 
 
 # weights
@@ -228,7 +200,7 @@ def test_features_that_do_not_fit_are_computed_in_every_epoch_with_the_same_resu
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
-    design, labels = Design("torchvision/mobilenet_v2", Head(widths=(8,))), np.arange(12) % 4
+    design, labels = Architecture("torchvision/mobilenet_v2", Head(widths=(8,))), np.arange(12) % 4
     phases = [Phase(Recipe("only", epochs=2, batch=6, variants=Variants(flip=0.5)), 1)]
     found, fronts = [], []
 
@@ -250,7 +222,7 @@ def test_features_that_do_not_fit_are_computed_in_every_epoch_with_the_same_resu
 
 def test_another_start_or_other_images_are_another_teaching(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-    labels, design = np.arange(6) % 2, Design("timm/resnet10t", Head(widths=()))
+    labels, design = np.arange(6) % 2, Architecture("timm/resnet10t", Head(widths=()))
     phases = [Phase(Recipe("only", epochs=1, batch=6), 1)]
 
     def kept(images: np.ndarray, start: int, seed: int, threads: int = 1) -> int:

@@ -20,12 +20,11 @@ from papagaio.networks.named import build_student
 from papagaio.progress import Step
 from papagaio.result import CellRecord, Figure
 from papagaio.study import Cell, Material, Study, run_cell, run_cells
-from papagaio.training.augmentation import Augmentation
-from papagaio.training.loop import predict
-from papagaio.training.losses import Loss
+from papagaio.training.inference import predict
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
+from papagaio.vocabulary import Augmentation, Loss
 
 RECIPE = Recipe("quick", rate=1e-3, batch=8, epochs=2)
 CLASSES = 3

@@ -11,11 +11,11 @@ from scipy.special import softmax
 
 from papagaio.blackboxes.contract import Contract
 from papagaio.errors import BadSettings
-from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.progress import Progress
 from papagaio.scores import Score
 from papagaio.teaching import Lecture, Phase, open_taught, phases_from, save_taught
-from papagaio.training.loop import infer
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
@@ -93,7 +93,7 @@ def test_the_accuracies_that_are_printed_are_those_of_the_weights(
     tmp_path: Path, pictures: Path, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In the precision in which a black box answers, whatever is faster here.
-    monkeypatch.setattr("papagaio.teaching.settled_precision", lambda *_: Machine())
+    monkeypatch.setattr("papagaio.teaching.settled_precision", lambda *_: (Machine(), "it is"))
     test = pictures / "mislabelled.npz"
     ended = papagaio(*teach(pictures, tmp_path, test=test, body="timm/resnet10t", head="none"))
     assert ended.code == 0, ended.stderr
@@ -131,7 +131,7 @@ def test_every_option_of_teach_reaches_the_teaching(
         data="d",
         test=None,
         data_dir=None,
-        design=Design("torchvision/mobilenet_v2", Head("mean", (128,), 0.0), 0),
+        design=Architecture("torchvision/mobilenet_v2", Head("mean", (128,), 0.0), 0),
         initial="library",
         phases=(Phase(Recipe("phase 1", rate=1e-3, epochs=10, batch=32)),),
         seed=0,
@@ -144,7 +144,7 @@ def test_every_option_of_teach_reaches_the_teaching(
         data="d",
         test="t",
         data_dir=Path("dd"),
-        design=Design("timm/x", Head("flatten", (32, 16), 0.25), 64),
+        design=Architecture("timm/x", Head("flatten", (32, 16), 0.25), 64),
         initial="random",
         phases=(
             Phase(Recipe("phase 1", rate=1e-2, epochs=3, batch=16, variants=variants), 2),
@@ -155,7 +155,7 @@ def test_every_option_of_teach_reaches_the_teaching(
         threads=2,
         out=tmp_path,
     )
-    headless = replace(plain, design=Design("torchvision/mobilenet_v2", Head(widths=())))
+    headless = replace(plain, design=Architecture("torchvision/mobilenet_v2", Head(widths=())))
     assert given == [plain, headless, full]
 
 
@@ -191,7 +191,7 @@ def test_a_folder_that_was_not_taught_is_no_black_box(tmp_path: Path) -> None:
 
 
 def test_a_taught_box_that_takes_or_gives_something_else_is_refused(tmp_path: Path) -> None:
-    design = Design("timm/resnet10t", Head(widths=()))
+    design = Architecture("timm/resnet10t", Head(widths=()))
     student = build_headed(design, "random", CONTRACT.shape, 3, seed=0)
     save_taught(tmp_path, student, design, CONTRACT.shape, None)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
@@ -232,4 +232,4 @@ def test_phases_are_read_as_they_are_written() -> None:
     assert (first.recipe.epochs, first.recipe.rate, first.trained) == (10, 1e-3, 2)
     assert (second.recipe.epochs, second.recipe.rate, second.trained) == (7, 1e-5, None)
     assert first.recipe.variants == Variants(flip=0.5)
-    assert phases_from(["1,1e-3,all"], 32, Variants())[0].recipe.variants is None
+    assert phases_from(["1,1e-3,all"], 32, Variants())[0].recipe.variants == Variants()

@@ -24,14 +24,18 @@ from test_report import HOSTILE, Page
 from torch import nn
 
 from papagaio.errors import BadSettings
-from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, Step
+from papagaio.responses import Answers
 from papagaio.scores import Score
-from papagaio.training.loop import Batch, Epoch, infer, optimisers_for, training_step
+from papagaio.training.inference import infer
+from papagaio.training.loop import Epoch
 from papagaio.training.losses import targets_of
 from papagaio.training.machine import Machine
+from papagaio.training.optimisers import optimisers_for
 from papagaio.training.recipe import Recipe
+from papagaio.training.step import Batch, training_step
 from papagaio_thesis.claims import claims
 from papagaio_thesis.claims_of_studies import crossing
 from papagaio_thesis.digits import KINDS
@@ -90,7 +94,7 @@ def test_equation_1_adds_the_true_labels_with_weight_alpha() -> None:
     student = build_student("small-cnn", "random", images, 4, seed=0)
     batch = Batch(
         torch.from_numpy(images).permute(0, 3, 1, 2),
-        torch.from_numpy(targets_of("cross-entropy", 4, 0, teacher)),
+        torch.from_numpy(targets_of("cross-entropy", 4, 0, Answers.of(teacher))),
         torch.from_numpy(truth),
     )
     optimisers = optimisers_for(student, recipe)
@@ -276,7 +280,7 @@ def test_an_explosion_is_looked_for_with_one_thing_changed_at_a_time(
     assert changed("clipped") == ["recipe.clip"]
     assert changed("decayed") == ["recipe.decay", "recipe.optimiser"]
     assert changed("normalised") == ["design.body"]
-    assert changed("caffe colours") == ["design.form"]
+    assert changed("caffe colours") == ["design.normalisation"]
 
 
 def flat(tree: dict[str, Any], stem: str = "") -> dict[str, Any]:
@@ -840,7 +844,7 @@ def trial_of(folder: Path) -> tuple[Ground, Trial]:
     trial = Trial(
         study="experiment 4",
         variant="thesis",
-        design=Design("timm/resnet10t", Head(widths=(8,))),
+        design=Architecture("timm/resnet10t", Head(widths=(8,))),
         initial="random",
         weights="random",
         recipe=Recipe("thesis", epochs=5),

@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from papagaio.images.source import load as load
     from papagaio.ledger import Ledger as Ledger
     from papagaio.networks.named import build_student as build_student
+    from papagaio.responses import Answers as Answers
     from papagaio.responses import derive as derive
     from papagaio.result import Result as Result
     from papagaio.scores import score_student as score_student
     from papagaio.settings import Settings as Settings
-    from papagaio.training.loop import predict as predict
+    from papagaio.training.inference import predict as predict
     from papagaio.training.loop import train as train
     from papagaio.training.machine import Machine as Machine
     from papagaio.training.recipe import Recipe as Recipe
     from papagaio.training.recipes import recipe_named as recipe_named
 
 _HOMES = {
+    "Answers": "responses",
     "BlackBox": "blackboxes.contract",
     "Contract": "blackboxes.contract",
     "ImageSet": "images.imageset",
@@ -48,7 +50,7 @@ _HOMES = {
     "load": "images.source",
     "open_black_box": "blackboxes.named",
     "open_source": "images.named",
-    "predict": "training.loop",
+    "predict": "training.inference",
     "recipe_named": "training.recipes",
     "score_student": "scores",
     "train": "training.loop",

@@ -24,9 +24,11 @@ from papagaio.images.named import open_source
 from papagaio.images.source import load
 from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.progress import Progress, no_progress
+from papagaio.responses import Answers
 from papagaio.result import Result
 from papagaio.settings import Settings
-from papagaio.training.loop import predict, train
+from papagaio.training.inference import predict
+from papagaio.training.loop import train
 from papagaio.training.machine import Machine, cores
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
@@ -117,9 +119,9 @@ def digit_classifier(
     if weights.exists():
         network.load_state_dict(load_weights(weights))
     else:
-        one_hot = np.eye(10, dtype=np.float32)[digits.truth]
+        answers = Answers.of(np.eye(10, dtype=np.float32)[digits.truth])
         train(
-            network, digits.pixels, one_hot, _CLASSIFIER, seed=0, machine=machine, progress=progress
+            network, digits.pixels, answers, _CLASSIFIER, seed=0, machine=machine, progress=progress
         )
         save_weights(weights, network)
     return FunctionBox(

@@ -27,7 +27,15 @@ __all__ = [
 
 
 class PapagaioError(Exception):
-    """Something the user can mend."""
+    """Something the user can fix.
+
+    Attributes:
+        field: the settings field at fault, such as `data_dir`, or None.
+    """
+
+    def __init__(self, message: str = "", *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class BadImages(PapagaioError):

@@ -10,9 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from papagaio import files
 from papagaio.errors import BadSettings
 from papagaio.images.fit import Colour, Resize
-from papagaio.responses import Response
-from papagaio.training.augmentation import Augmentation
-from papagaio.training.machine import Precision
+from papagaio.vocabulary import Augmentation, Precision, Response
 
 __all__ = [
     "CONTROLS",

@@ -20,9 +20,11 @@ from torch import nn
 from papagaio import files, scores
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.responses import Response, complete, derive
+from papagaio.responses import Response, derive
 from papagaio.result import CellRecord, CurvePoint, Figure, Kind, Scores
-from papagaio.training.loop import Checkpoints, Epoch, predict, train
+from papagaio.training.checkpoint import Checkpoints
+from papagaio.training.inference import predict
+from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.version import __version__
@@ -150,8 +152,10 @@ def run_cell(study: Study, cell: Cell, progress: Progress = no_progress) -> Cell
     files.write(folder / "recipe.json", json.dumps(asdict(cell.recipe), indent=1))
     images = np.load(cell.material.images, mmap_mode="r")[: cell.budget]
     full = np.load(cell.material.answers, mmap_mode="r")[: cell.budget]
-    answers = complete(derive(np.asarray(full), cell.material.shown, cell.response))
-    student = build_student(cell.student, cell.initial, images, answers.shape[1], seed=cell.seed)
+    answers = derive(np.asarray(full), cell.material.shown, cell.response)
+    student = build_student(
+        cell.student, cell.initial, images, answers.scores.shape[1], seed=cell.seed
+    )
     checkpoint = folder / "checkpoint"
     epochs = train(
         student,
@@ -192,7 +196,7 @@ def _record(
         seed=cell.seed,
         seconds=round(time.monotonic() - start, 3),
         epochs=len(epochs),
-        steps=len(epochs) * cell.recipe.steps_an_epoch(min(cell.budget, cell.material.size)),
+        steps=len(epochs) * cell.recipe.steps_per_epoch(min(cell.budget, cell.material.size)),
         parameters=sum(p.numel() for p in student.parameters()),
         scores=Scores(**{name: Figure.of(score) for name, score in measured.items()}),
         per_class=[score and Figure.of(score) for score in classes],
@@ -207,20 +211,22 @@ def _finished(study: Study, cell: Cell) -> CellRecord | None:
 
 def _cost(cell: Cell) -> int:
     recipe = cell.recipe
-    return recipe.epochs_for(cell.budget) * recipe.steps_an_epoch(cell.budget) * recipe.batch
+    return recipe.epochs_for(cell.budget) * recipe.steps_per_epoch(cell.budget) * recipe.batch
 
 
 def _curve_csv(epochs: Sequence[Epoch]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("epoch", "loss", "agreement"))
-    writer.writerows((e.number, repr(e.loss), repr(e.agreement)) for e in epochs)
+    writer.writerows((e.number, repr(e.loss), repr(e.distillation_accuracy)) for e in epochs)
     return text.getvalue()
 
 
 def _thinned(epochs: Sequence[Epoch]) -> list[CurvePoint]:
     at = np.unique(np.linspace(0, len(epochs) - 1, _CURVE_POINTS).round().astype(int))
     return [
-        CurvePoint(epoch=epochs[i].number, loss=epochs[i].loss, agreement=epochs[i].agreement)
+        CurvePoint(
+            epoch=epochs[i].number, loss=epochs[i].loss, agreement=epochs[i].distillation_accuracy
+        )
         for i in at
     ]

@@ -7,10 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import nn
 
 from papagaio import files
 from papagaio.blackboxes.contract import Contract
@@ -20,11 +18,14 @@ from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
 from papagaio.images.source import Part, load
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.freezing import freeze, split
-from papagaio.networks.headed import Design, build_headed
+from papagaio.networks.freezing import freeze
+from papagaio.networks.headed import Architecture, build_headed
 from papagaio.progress import Progress, no_progress, remark
+from papagaio.responses import Answers
 from papagaio.scores import Score, accuracy
-from papagaio.training.loop import Checkpoints, predict, train
+from papagaio.training.checkpoint import Checkpoints
+from papagaio.training.inference import predict
+from papagaio.training.loop import train
 from papagaio.training.machine import Machine, choose_device, cores
 from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
@@ -42,8 +43,6 @@ __all__ = [
     "teach_from",
 ]
 
-# Bytes of features of a frozen front; beyond them it is computed in every epoch.
-_MOST_FEATURES = 6e9
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "black-box.json"
 
 
@@ -89,7 +88,7 @@ def teach(  # noqa: PLR0913  # as training
     # A phase that cannot be is found before the first begins.
     for phase in phases:
         freeze(student, phase.trained)
-    one_hot = np.eye(_classes_of(student), dtype=np.float32)[labels]
+    answers = Answers.of(np.eye(_classes_of(student), dtype=np.float32)[labels])
     student.to(machine.use())
     known = hashlib.sha256(digest_weights(student.state_dict()).encode())
     for array in (images, labels):
@@ -103,38 +102,20 @@ def teach(  # noqa: PLR0913  # as training
             student.load_state_dict(load_weights(kept))
             continue
         freeze(student, phase.trained)
-        front, rest = _split(student, images, phase.recipe)
         checkpoint = kept.with_suffix(".checkpoint")
         train(
-            rest,
+            student,
             images,
-            one_hot,
+            answers,
             phase.recipe,
             seed=seed + number,
             machine=machine,
-            front=front,
             checkpoints=Checkpoints(checkpoint),
             progress=progress,
         )
         save_weights(kept, student)
         checkpoint.unlink(missing_ok=True)
         files.sweep(folder)
-
-
-def _split(
-    student: Classifier, images: NDArray[np.uint8], recipe: Recipe
-) -> tuple[nn.Module | None, nn.Module]:
-    """The student's frozen front and the rest, unless the front's features are too many."""
-    front, rest = split(student)
-    if front is None or recipe.augmentation:
-        return None, student
-    front.eval()
-    device = next(front.parameters()).device
-    with torch.no_grad():
-        one = front(torch.from_numpy(np.array(images[:1])).permute(0, 3, 1, 2).to(device))
-    variants = len(recipe.variants) if recipe.variants else 1
-    size = variants * len(images) * one.numel() * one.element_size()
-    return (front, rest) if size < _MOST_FEATURES else (None, student)
 
 
 def phases_from(written: Sequence[str], batch: int, variants: Variants) -> tuple[Phase, ...]:
@@ -152,7 +133,7 @@ def phases_from(written: Sequence[str], batch: int, variants: Variants) -> tuple
                 rate=float(rate),
                 epochs=int(epochs),
                 batch=batch,
-                variants=variants if variants != Variants() else None,
+                variants=variants,
             )
             phase = Phase(recipe, None if layers == "all" else int(layers))
         except ValueError as error:
@@ -172,7 +153,7 @@ class Lecture:
     data: str
     test: str | None
     data_dir: Path | None
-    design: Design
+    design: Architecture
     initial: str
     phases: tuple[Phase, ...]
     seed: int
@@ -210,14 +191,13 @@ def teach_from(lecture: Lecture, progress: Progress = no_progress) -> dict[str, 
         student = build_headed(
             lecture.design, lecture.initial, images.shape, classes, seed=lecture.seed
         )
-        machine = settled_precision(
-            out / "precision.json",
+        machine, why = settled_precision(
             lecture.design.body,
             lambda: build_headed(lecture.design, "random", images.shape, classes, seed=0),
-            images.pixels,
+            images.shape,
             Machine(device, threads=lecture.threads or cores()),
-            progress,
         )
+        progress(remark(f"precision {machine.precision}: {why}"))
         teach(
             student,
             images.pixels,
@@ -245,7 +225,7 @@ class _Description(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    design: Design
+    design: Architecture
     shape: tuple[int, int, int]
     classes: int
     class_names: tuple[str, ...] | None
@@ -254,7 +234,7 @@ class _Description(BaseModel):
 def save_taught(
     folder: Path,
     student: Classifier,
-    design: Design,
+    design: Architecture,
     shape: tuple[int, int, int],
     class_names: tuple[str, ...] | None,
 ) -> None:

@@ -19,7 +19,9 @@ from papagaio.images.named import open_source
 from papagaio.images.source import load
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.training.loop import predict, train
+from papagaio.responses import Answers
+from papagaio.training.inference import predict
+from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
@@ -94,7 +96,7 @@ def _copy(
 ) -> NDArray[np.float32]:
     """What a copy says of the test digits: float32 (N, 10)."""
     student = build_student("small-cnn", "random", images, answers.shape[1], seed=seed)
-    train(student, images, answers, recipe, seed=seed, machine=Machine())
+    train(student, images, Answers.of(answers), recipe, seed=seed, machine=Machine())
     return predict(student, test, Machine(), recipe.augmentation)
 
 

@@ -19,15 +19,16 @@ from papagaio.images.named import open_source
 from papagaio.images.source import load
 from papagaio.ledger import Ledger
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import build_headed, fitting_weights
+from papagaio.networks.headed import build_headed
+from papagaio.networks.initial import fitting_weights
 from papagaio.progress import Progress
 from papagaio.responses import centred_log
 from papagaio.teaching import Phase, save_taught, taught_box, teach
-from papagaio.training.loop import infer
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
-from papagaio.weights import digest_weights
+from papagaio.weights import digest_weights, load_weights
 from papagaio_thesis.options import Options
 from papagaio_thesis.records import TeacherRecord
 from papagaio_thesis.superclasses import group_rows
@@ -217,7 +218,7 @@ def _teacher(
     design = options.design
     if weights.stand_in is not None:
         student = build_headed(design, str(weights.stand_in), _SHAPE, _CLASSES, seed=0)
-        fitting = fitting_weights(student.network, weights.stand_in)
+        fitting = fitting_weights(student.network, load_weights(weights.stand_in))
         missing = student.network.state_dict().keys() - fitting.keys()
         if missing:
             raise BadSettings(

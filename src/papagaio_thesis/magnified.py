@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from papagaio import files
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.headed import build_headed
-from papagaio.training.loop import infer
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.weights import load_weights
 from papagaio_thesis.records import Magnified, MagnifiedRecord

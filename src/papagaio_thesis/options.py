@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from papagaio.errors import BadSettings
-from papagaio.networks.classifier import Normalisation
-from papagaio.networks.headed import Design, Head
+from papagaio.networks.headed import Architecture, Head
 from papagaio.settings import read_toml
+from papagaio.vocabulary import Normalisation
 
 __all__ = ["Options", "Scale", "read_options"]
 
@@ -113,11 +113,11 @@ class Options(_Table):
         return self
 
     @property
-    def design(self) -> Design:
+    def design(self) -> Architecture:
         """The teacher, and what a student has in common with it whatever its body."""
         side = self.images.side if self.images.side != 32 else 0
         head = Head(**self.head.model_dump())
-        return Design("torchvision/vgg16", head, side, self.images.normalisation)
+        return Architecture("torchvision/vgg16", head, side, self.images.normalisation)
 
 
 def read_options(scale: Scale = "full", own: Path | None = None) -> Options:

@@ -137,13 +137,14 @@ class Planner:
         fresh = self._trial("explosion", "VGG16", material=material, initial="random")
         clipped = replace(one.recipe, name="thesis, gradients clipped", clip=1.0)
         decayed = replace(one.recipe, name="thesis, AdamW", optimiser="adamw", decay=0.05)
+        caffe = replace(one.design, normalisation="caffe")
         with_norm = replace(one.design, body="torchvision/vgg16_bn")
         return [
             replace(one, variant="clipped", recipe=clipped),
             replace(one, variant="decayed", recipe=decayed),
             replace(fresh, variant="normalised", design=with_norm),
             # Inputs 58 times as large, for which biases count less.
-            replace(one, variant="caffe colours", design=replace(one.design, form="caffe")),
+            replace(one, variant="caffe colours", design=caffe),
         ]
 
     def _longer(self) -> list[Trial]:
@@ -192,7 +193,10 @@ class Planner:
         Without Muon, which needs normalisation behind every convolution, and at a lower rate.
         """
         recipe = recipe_named("recovered-logits", (32, 32, 3))
-        return replace(recipe, muon=0.0, rate=5e-4, batch=64, epochs=self.options.students.epochs)
+        epochs = self.options.students.epochs
+        recipe = replace(recipe, muon=0.0, rate=5e-4, batch=64, epochs=epochs)
+        # The teacher was trained with mirrored images.
+        return replace(recipe, augmentation=("crop", "flip"))
 
     def _thesis(self) -> Recipe:
         given = self.options.students

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from papagaio.training.loop import placed
 from papagaio.training.machine import Machine
+from papagaio.training.products import placed
 
 __all__ = ["reach"]
 

@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from papagaio import files
 from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.record import machine_record
 from papagaio.errors import BadSettings, Diverged
 from papagaio.images.named import open_source
-from papagaio.networks.headed import Design, build_headed
+from papagaio.networks.headed import Architecture, build_headed
 from papagaio.progress import Progress, Step, no_progress, remark
-from papagaio.training.machine import Machine, Precision, choose_device, cores
+from papagaio.training.machine import Machine, choose_device, cores
 from papagaio.training.precision import settled_precision
 from papagaio.version import __version__
+from papagaio.vocabulary import Precision
 from papagaio.workers import side_by_side
 from papagaio_thesis.digits import study_digits
 from papagaio_thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
@@ -170,7 +169,7 @@ def _check(wanted: Reproduction, options: Options) -> None:
             open_source(name, data_dir=wanted.data_dir)
     if "similar" in wanted.studies:
         for body in options.studies.similar:
-            build_headed(Design(body), "random", (32, 32, 3), 10, seed=0)
+            build_headed(Architecture(body), "random", (32, 32, 3), 10, seed=0)
     starts = {"VGG16": options.students.vgg16, "MobileNetV2": options.students.mobilenet_v2}
     if wanted.weights.stand_in is None:
         wanted.weights.of(BODIES["VGG16"], options.teacher.weights)
@@ -196,12 +195,14 @@ def _planned(
     device, why = choose_device(wanted.device)
     progress(remark(f"device {device}: {why}"))
 
+    @cache
     def machine_of(body: str) -> Machine:
         if wanted.precision != "auto":
             return replace(_machine(wanted), precision=wanted.precision)
-        kept, nonsense = wanted.out / "precisions.json", np.zeros((32, 32, 32, 3), np.uint8)
-        build = partial(build_headed, Design(body), "random", (32, 32, 3), 10, seed=0)
-        return settled_precision(kept, body, build, nonsense, _machine(wanted), progress)
+        build = partial(build_headed, Architecture(body), "random", (32, 32, 3), 10, seed=0)
+        machine, why = settled_precision(body, build, (32, 32, 3), _machine(wanted))
+        progress(remark(f"precision {machine.precision} for {body}: {why}"))
+        return machine
 
     inputs = prepare(
         options, wanted.weights, wanted.data_dir, machine_of(BODIES["VGG16"]), wanted.out, progress

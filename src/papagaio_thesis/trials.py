@@ -14,9 +14,12 @@ from scipy.special import logsumexp
 
 from papagaio import files
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import Design, build_headed
+from papagaio.networks.headed import Architecture, build_headed
 from papagaio.progress import Progress, no_progress
-from papagaio.training.loop import Checkpoints, Epoch, infer, train
+from papagaio.responses import Answers
+from papagaio.training.checkpoint import Checkpoints
+from papagaio.training.inference import infer
+from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.version import __version__
@@ -74,7 +77,7 @@ class Trial:
 
     study: str
     variant: str
-    design: Design
+    design: Architecture
     initial: str
     weights: str
     recipe: Recipe
@@ -157,7 +160,7 @@ def run_trial(ground: Ground, trial: Trial, progress: Progress = no_progress) ->
     epochs = train(
         student,
         images,
-        answers,
+        Answers.of(answers),
         trial.recipe,
         seed=trial.seed,
         machine=trial.machine,
@@ -211,7 +214,7 @@ def _look(student: Classifier, ground: Ground, trial: Trial, epoch: Epoch, secon
         seconds=seconds,
         epoch=EpochRecord(
             loss=epoch.loss,
-            agreement=epoch.agreement,
+            agreement=epoch.distillation_accuracy,
             probe_accuracy=probe.accuracy,
             probe_loss=probe.loss,
             probe_worst_ten=probe.worst_ten,

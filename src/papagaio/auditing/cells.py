@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from papagaio.auditing.inputs import Inputs
-from papagaio.responses import Response
 from papagaio.result import Kind
 from papagaio.settings import Control, Settings
 from papagaio.study import Cell, Material
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named
+from papagaio.vocabulary import Response
 
 __all__ = ["Lesson", "cells_of", "lessons_of"]
 

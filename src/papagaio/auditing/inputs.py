@@ -17,9 +17,9 @@ from papagaio.errors import BadImages
 from papagaio.images.imageset import ImageSet, as_keys, digest_of_set
 from papagaio.ledger import Ledger
 from papagaio.progress import Progress
-from papagaio.responses import Response
 from papagaio.settings import Settings
 from papagaio.study import Material
+from papagaio.vocabulary import Response
 
 __all__ = ["Inputs", "Purchase", "Purpose", "buy", "purchases"]
 

@@ -34,7 +34,7 @@ from papagaio.settings import Settings, read_toml, settings_from, write_config
 from papagaio.study import Study, run_cells
 from papagaio.summary import summarise
 from papagaio.training.machine import Machine, choose_device, cores
-from papagaio.training.precision import precision_for
+from papagaio.training.precision import settled_precision
 from papagaio.version import __version__
 from papagaio.weights import digest_weights, load_weights
 
@@ -84,7 +84,7 @@ def run_audit(
     progress: Progress = no_progress,
 ) -> Result:
     """Audit a black box and images that are open already; as `audit`, which locks the run first."""
-    settings, machine = _resolved(settings, box, sets, lessons, progress)
+    settings, machine = _resolved(settings, box, sets, progress)
     bought = purchases(settings, sets)
     write_config(settings)
     log = Log(settings.out / "log.jsonl")
@@ -134,7 +134,7 @@ def forecast(settings: Settings) -> Forecast:
     with tempfile.TemporaryDirectory() as scratch:
         box, sets = open_all(settings, Path(scratch))
         lessons = lessons_of(settings, box.contract.shape)
-        settings, _ = _resolved(settings, box, sets, lessons, no_progress)
+        settings, _ = _resolved(settings, box, sets, no_progress)
         bought = purchases(settings, sets)
         path = settings.ledger_path if settings.ledger_path.exists() else Path(scratch, "ledger")
         with Ledger(path) as ledger:
@@ -155,7 +155,6 @@ def _resolved(
     settings: Settings,
     box: BlackBox,
     sets: Sets,
-    lessons: Sequence[Lesson],
     progress: Progress,
 ) -> tuple[Settings, Machine]:
     """The settings with nothing left to choose, and where they train.
@@ -173,13 +172,19 @@ def _resolved(
     threads = settings.threads or earlier.threads or max(1, cores() // settings.workers)
     machine = Machine(device, threads=threads)
     if precision == "auto":
-        network = build_student(students[0], "random", sets.transfer.pixels[:64], 10, seed=0)
-        precision, why = precision_for(network, sets.transfer.pixels, lessons[0][1], machine)
-        progress(remark(f"precision {precision}: {why}"))
-    machine = replace(machine, precision=precision)
+        some, classes = sets.transfer.pixels[:64], box.contract.classes
+        machine, why = settled_precision(
+            students[0],
+            lambda: build_student(students[0], "random", some, classes, seed=0),
+            sets.transfer.shape,
+            machine,
+        )
+        progress(remark(f"precision {machine.precision}: {why}"))
+    else:
+        machine = replace(machine, precision=precision)
     resolved = {
         "device": device,
-        "precision": precision,
+        "precision": machine.precision,
         "threads": threads,
         "students": students,
     }

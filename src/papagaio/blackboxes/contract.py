@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.errors import BadAnswer
-from papagaio.responses import Response
+from papagaio.vocabulary import Response
 
 __all__ = ["BlackBox", "Contract", "answer_checked"]
 

@@ -12,7 +12,7 @@ from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.errors import BadSettings
-from papagaio.weights import digest_weights, load_weights
+from papagaio.weights import digest_weights, load_weights, parallel_hint
 
 __all__ = ["open_torch_module"]
 
@@ -50,7 +50,8 @@ def open_torch_module(
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise BadSettings(f"{weights} does not fit {spec}: {error}") from error
+        reason = parallel_hint(state) or error
+        raise BadSettings(f"{weights} does not fit {spec}: {reason}", field="weights") from error
     # The same weights in another forward pass are another model.
     own = f"{digest_weights(state)}+{imported.digest[:16]}"
     return FunctionBox(spec, identity or own, contract, partial(_probabilities, module.eval()))

@@ -89,7 +89,7 @@ def teach(
     """
     from papagaio.cli.progress import show_progress
     from papagaio.errors import BadSettings
-    from papagaio.networks.headed import Design, Head
+    from papagaio.networks.headed import Architecture, Head
     from papagaio.teaching import Lecture, phases_from, teach_from
     from papagaio.training.variants import Variants
 
@@ -104,7 +104,7 @@ def teach(
         data=data,
         test=test,
         data_dir=data_dir,
-        design=Design(body, Head(pooling, widths, dropout), side),
+        design=Architecture(body, Head(pooling, widths, dropout), side),
         initial=initial,
         phases=phases_from(phases or ["10,1e-3,all"], batch, variants),
         seed=seed,
