@@ -7,7 +7,7 @@ from papagaio.images.choosing import load
 from papagaio.images.letters import LETTERS
 from papagaio.images.named import open_source
 from papagaio.report.headline import headline
-from papagaio.result import Kind, Result
+from papagaio.result import Result
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
         return demo.demo(tmp_path_factory.mktemp("demo") / "run")
 
 
-def accuracy(result: Result, response: str, budget: int, kind: Kind = "copy") -> float:
+def accuracy(result: Result, response: str, budget: int, kind: str = "copy") -> float:
     rows = [
         row
         for row in result.summary
