@@ -69,7 +69,7 @@ def _option_tables(command: Any, context: Any) -> Iterator[str]:
             groups.setdefault(group, []).append(record)
     for group, records in groups.items():
         rows = [f"| <code>{_cell(names)}</code> | {_cell(text)} |" for names, text in records]
-        yield "\n".join([f"**{group}**", "", "| | |", "|---|---|", *rows])
+        yield "\n".join([f"| {group} | |", "|---|---|", *rows])
 
 
 def _cell(text: str) -> str:

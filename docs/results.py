@@ -54,17 +54,17 @@ def refreshed(page: str) -> str:
 
 def _summary(full: ThesisResult, small: ThesisResult) -> str:
     """The last epoch of every table: in full where it was run in full, else at small scale."""
-    header = ["table", "scale", "part", "metric"]
-    header += ["thesis", "measured", "95 % interval", "difference"]
-    lines = [header, ["---"] * len(header)]
+    lines = [["table", "", "thesis", "measured", "95 % interval", "difference"], ["---"] * 6]
     for in_full, in_small in zip(tables(full), tables(small), strict=True):
-        measured_in_full = all(row.measured for row in in_full.rows)
-        table, scale = (in_full, "full") if measured_in_full else (in_small, "**small**")
+        table, scale = (in_full, "in full")
+        if not all(row.measured for row in in_full.rows):
+            table, scale = in_small, "**small scale**"
+        name = f"{table.number}, {table.title}, {scale}"
         last = max(row.thesis.epoch or 0 for row in table.rows)
         for row, (part, metric, _, *numbers) in zip(table.rows, cells(table), strict=True):
             if (row.thesis.epoch or 0) == last:
-                name = f"{table.number}, {table.title}"
-                lines.append([name, scale, part, metric, *numbers[:4]])
+                lines.append([name, f"{part} {metric}", *numbers[:4]])
+                name = ""
     return _markdown(lines)
 
 
