@@ -581,22 +581,6 @@ def test_the_pages_are_written_and_well_formed(tmp_path: Path, stored: ThesisRes
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_the_documentation_says_what_its_results_say() -> None:
-    docs = Path(__file__).parent.parent / "docs"
-    text = (docs / "thesis.md").read_text()
-    small, full = (read_thesis(docs / "thesis" / f"{name}.json") for name in ("small", "full"))
-    for claim in claims(small):
-        assert f"**{claim.name}: {claim.says}** *{claim.verdict}.* {claim.text}" in text
-    for result in (small, full):
-        for table in tables(result):
-            # The teacher's stands there once, measured on whole parts.
-            wanted = any(row.measured for row in table.rows) and (table.number, result) != (
-                1,
-                small,
-            )
-            assert (to_markdown(table).strip() in text) is wanted
-
-
 def test_round_letters_teach_round_digits_where_they_do() -> None:
     def record(letters: str, seed: int, on_round: float, on_angular: float) -> DigitRecord:
         per_digit = [on_angular if d in (1, 4, 7) else on_round for d in range(10)]
