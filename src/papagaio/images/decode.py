@@ -89,10 +89,8 @@ def _refuse_unfit(image: Image.Image, where: str) -> None:
     # Pillow reads 16-bit colour as 8-bit; only the decoder's arguments tell: the raw mode, or, in
     # a PPM file, the largest value.
     arguments = [tile[3] for tile in getattr(image, "tile", [])]
-    largest = max(
-        (v for a in arguments if isinstance(a, tuple) for v in a if v in range(2**16)), default=0
-    )
-    is_deep_ppm = image.format == "PPM" and largest > 255
+    numbers = [v for a in arguments if isinstance(a, tuple) for v in a if isinstance(v, int)]
+    is_deep_ppm = image.format == "PPM" and max(numbers, default=0) > 255
     if image.mode.startswith(("I", "F")) or ";16" in str(arguments) or is_deep_ppm:
         raise BadImages(f"{where}: more than 8 bits per channel; convert it to 8 bits")
 
