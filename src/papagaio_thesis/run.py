@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from papagaio.auditing.record import machine_record
+from papagaio.workers import side_by_side
 
 from papagaio import files
 from papagaio.auditing.log import Log, command_line
-from papagaio.auditing.record import machine_record
 from papagaio.errors import BadSettings, Diverged
 from papagaio.images.named import open_source
 from papagaio.networks.headed import Design, build_headed
@@ -18,7 +19,6 @@ from papagaio.progress import Progress, Step, no_progress, remark
 from papagaio.training.machine import Machine, Precision, choose_device, cores
 from papagaio.training.precision import settled_precision
 from papagaio.version import __version__
-from papagaio.workers import side_by_side
 from papagaio_thesis.digits import study_digits
 from papagaio_thesis.inputs import BODIES, IMAGE_SETS, Inputs, Weights, prepare
 from papagaio_thesis.kept import joined, name_of, read_earlier

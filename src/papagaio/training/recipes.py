@@ -85,7 +85,8 @@ def recipe_named(name: str, shape: tuple[int, int, int]) -> Recipe:
     """
     recipes = recipes_for(shape)
     if name not in recipes:
-        raise BadSettings(f"recipe {name} is unknown; known are {', '.join(recipes)}")
+        known = ", ".join(recipes)
+        raise BadSettings(f"no such recipe; there are {known}", field="recipes", value=name)
     return recipes[name]
 
 
