@@ -143,6 +143,7 @@ class Run:
             "checkpoint-seconds": 0,
         }
         words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+        words += ["--input", "8x8x1", "--classes", "4", "--unchecked"]
         received = str(folder / f"{self.name}.received")
         with (folder / f"{self.name}.output").open("ab") as output:
             return subprocess.Popen(

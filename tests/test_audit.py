@@ -9,12 +9,14 @@ from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from papagaio.auditing.opening import Sets
-from papagaio.auditing.run import audit
+from papagaio.auditing.opening import open_black_box_of, open_images
+from papagaio.auditing.plan import AuditImages
+from papagaio.auditing.run import audit as audit_opened
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
+from papagaio.options import validated
 from papagaio.result import Result, json_schema, read_result
-from papagaio.settings import Settings, settings_from
+from papagaio.settings import Settings
 
 CLASSES = 4
 
@@ -62,6 +64,7 @@ def own_model(tmp_path: Path) -> dict[str, object]:
         "test": str(tmp_path / "test.npz"),
         "own-data": str(tmp_path / "own.npz"),
         "classes": CLASSES,
+        "input": "8x8x1",
         "budget": 60,
         "budgets": [20],
         "responses": ["probabilities", "label"],
@@ -75,7 +78,13 @@ def own_model(tmp_path: Path) -> dict[str, object]:
 
 
 def settings(values: dict[str, object], **changes: object) -> Settings:
-    return settings_from(values | changes, "test")
+    named = {name.replace("_", "-"): value for name, value in (values | changes).items()}
+    return validated(Settings, named)
+
+
+def audit(given: Settings) -> Result:
+    box = open_black_box_of(given)
+    return audit_opened(box, open_images(given, box.contract), given)
 
 
 def sent(values: dict[str, object]) -> int:
@@ -129,7 +138,7 @@ def test_the_result_holds_every_cell_and_fits_its_published_schema(
     assert [row.seeds for row in result.summary] == [2] * 8
     written = json.loads((Path(str(own_model["out"])) / "result.json").read_text())
     Draft202012Validator(json.loads(json_schema())).validate(written)
-    assert written["schema"] == 1
+    assert written["schema"] == 2
     for cell in written["cells"]:
         for figure in filter(None, cell["scores"].values()):
             assert set(figure) == {"value", "low", "high", "n"}
@@ -183,12 +192,16 @@ def test_workers_give_the_same_weights_as_this_process(
 
 def test_the_test_set_reaches_scoring_only(own_model: dict[str, object], tmp_path: Path) -> None:
     quick = {"budgets": [], "responses": ["probabilities"], "seeds": [0]}
-    first = audit(settings(own_model, **quick))
+    first = audit(settings(own_model, **quick, unchecked=True))
     pixels = images(40, 2)
     np.savez(tmp_path / "planted.npz", images=pixels, labels=(labels_of(pixels) + 1) % CLASSES)
     planted = audit(
         settings(
-            own_model, **quick, test=str(tmp_path / "planted.npz"), out=str(tmp_path / "other")
+            own_model,
+            **quick,
+            test=str(tmp_path / "planted.npz"),
+            unchecked=True,
+            out=str(tmp_path / "other"),
         )
     )
     assert planted.black_box.accuracy.value == 0
@@ -260,7 +273,7 @@ def test_sets_without_own_data_have_no_ceilings(own_model: dict[str, object]) ->
     values = {k: v for k, v in own_model.items() if k != "own-data"}
     result = audit(settings(values, budgets=[], responses=["label"], seeds=[0]))
     assert [c.kind for c in result.cells] == ["copy", "floor:shuffled", "floor:noise"]
-    assert Sets(*[ImageSet.of("x", images(1, 0))] * 2).own is None
+    assert AuditImages(*[ImageSet.of("x", images(1, 0))] * 2).own is None
 
 
 def test_a_planted_near_duplicate_is_reported(own_model: dict[str, object], tmp_path: Path) -> None:

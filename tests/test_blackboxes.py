@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,17 @@ from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 from torch import nn
 
-from papagaio.blackboxes.contract import BlackBox, Contract, answer_checked
+from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, checked_answers
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.blackboxes.named import open_black_box
 from papagaio.errors import BadAnswer, BadSettings
 from papagaio.networks.named import build_student, check_student, own_names
+from papagaio.vocabulary import Response
 from papagaio.weights import digest_weights
 
 CONTRACT = Contract(4, 4, 1, classes=3, batch=16)
+DECLARED = Declaration((4, 4, 1), classes=3, batch=16)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), np.uint8)
 
 FUNCTION = """
@@ -62,9 +65,14 @@ class Grey:
         raised = np.exp(np.stack([level, level * 0, -level], 1))
         return (raised / raised.sum(1, keepdims=True)).astype("float32")
 
+    def close(self):
+        pass
 
-def open_grey(rest, contract, identity):
-    return Grey(contract, f"grey={rest}", identity or f"grey:{rest}", int(rest))
+
+def open_grey(rest, declared):
+    name = f"grey={rest}"
+    identity = declared.identity or f"grey:{rest}"
+    return Grey(declared.contract(name), name, identity, int(rest))
 
 
 def line(images, classes):
@@ -105,16 +113,17 @@ class Workshop:
 
     def open(self, kind: str, number: int = 1, identity: str | None = None) -> BlackBox:
         if kind == "third-party":
-            return open_black_box(f"{kind}={number}", CONTRACT, identity=identity)
+            return open_black_box(f"{kind}={number}", replace(DECLARED, identity=identity))
         source = {"function": FUNCTION.format(number=number), "torch": TORCH}[kind]
         file = self.folder / f"{kind}_{number}.py"
         file.write_text(source)
         if kind == "function":
-            return open_black_box(f"{file}:predict", CONTRACT, identity=identity)
+            return open_black_box(f"{file}:predict", replace(DECLARED, identity=identity))
         weights = file.with_suffix(".safetensors")
         torch.manual_seed(number)
         save_file(import_function(f"{file}:build").function().state_dict(), weights)
-        return open_black_box(f"{file}:build", CONTRACT, weights=weights, identity=identity)
+        declared = replace(DECLARED, identity=identity)
+        return open_black_box(f"{file}:build", declared, weights=weights)
 
 
 @pytest.fixture(autouse=True)
@@ -159,9 +168,9 @@ def test_an_answer_does_not_depend_on_the_images_beside_it_nor_change_them(
     box = workshop.open(kind)
     images = IMAGES.copy()
     images.flags.writeable = False
-    whole = answer_checked(box, images)
+    whole = checked_answers(box, images)
     assert np.array_equal(images, IMAGES)
-    alone = [answer_checked(box, images[row : row + 1])[0] for row in range(16)]
+    alone = [checked_answers(box, images[row : row + 1])[0] for row in range(16)]
     assert whole == pytest.approx(np.stack(alone), abs=1e-6)
     assert len(np.unique(whole[:, 0].round(4))) > 8
 
@@ -198,7 +207,7 @@ def test_an_unknown_kind_and_an_unknown_student_are_refused_beside_known_ones(
 ) -> None:
     assert workshop.open("third-party").name == "grey=1"
     with pytest.raises(BadSettings, match="no package registers the kind second-party"):
-        open_black_box("second-party=1", CONTRACT)
+        open_black_box("second-party=1", DECLARED)
     with pytest.raises(BadSettings, match="third-partys-line"):
         build_student("third-partys-lime", "random", IMAGES, 3, seed=0)
 
@@ -236,10 +245,10 @@ def test_probabilities_may_be_off_one_by_rounding_and_no_more() -> None:
         return FunctionBox("box", "box", contract, lambda _: np.asarray(exact * share, np.float32))
 
     for share in (0.9995, 1.0, 1.0005):
-        answer_checked(box(share), images)
+        checked_answers(box(share), images)
     for share in (0.998, 1.002):
-        with pytest.raises(BadAnswer, match="do not sum to 1 for image 0"):
-            answer_checked(box(share), images)
+        with pytest.raises(BadAnswer, match="sum to 1 for image 0"):
+            checked_answers(box(share), images)
 
 
 def test_a_good_answer_is_passed_through_untouched() -> None:
@@ -256,23 +265,102 @@ def test_a_good_answer_is_passed_through_untouched() -> None:
             assert images is IMAGES
             return scores
 
-    assert answer_checked(Still(), IMAGES) is scores
+        def close(self) -> None:
+            pass
+
+    assert checked_answers(Still(), IMAGES) is scores
     assert scores.tobytes() == before
+
+
+# What is declared, and what each response form allows.
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (Declaration(classes=3), "^input: .*predict does not declare it"),
+        (Declaration((4, 4, 1)), "^classes: .*predict does not declare it"),
+    ],
+)
+def test_what_a_function_takes_and_gives_has_to_be_declared(
+    tmp_path: Path, declared: Declaration, words: str
+) -> None:
+    (tmp_path / "box.py").write_text(FUNCTION.format(number=1))
+    with pytest.raises(BadSettings, match=words):
+        open_black_box(f"{tmp_path / 'box.py'}:predict", declared)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"shape": (8, 8, 1)}, r"^input: a box declares \(4, 4, 1\); leave it out"),
+        ({"classes": 4}, "^classes: a box declares 3; leave it out"),
+        ({"response": "label"}, "^shows: a box declares probabilities; leave it out"),
+    ],
+)
+def test_a_black_box_that_declares_itself_is_not_contradicted(
+    change: dict[str, Any], words: str
+) -> None:
+    assert DECLARED.agreed("a box", replace(CONTRACT, batch=1)) == CONTRACT
+    with pytest.raises(BadSettings, match=words):
+        replace(DECLARED, **change).agreed("a box", CONTRACT)
+
+
+GOOD: dict[Response, list[float]] = {
+    "probabilities": [0.123, 0.456, 0.421],
+    "rounded-3": [0.123, 0.456, 0.420],
+    "rounded-1": [0.1, 0.5, 0.5],
+    "top-3": [0.123, 0.456, 0.421],
+    "top-1": [0, 0.456, 0],
+    "label": [0, 1, 0],
+}
+BAD: list[tuple[Response, list[float], str]] = [
+    ("probabilities", [0.1, 0.5, 0.5], "sum to 1"),
+    ("probabilities", [0, 0.456, 0], "sum to 1"),
+    ("rounded-3", [0.1234, 0.456, 0.4206], "rounded as declared"),
+    ("rounded-1", [0.1, 0.5, 0.1], "rounded as declared"),
+    ("top-1", [0.1, 0.456, 0], "the largest probabilities"),
+    ("top-1", [0, 0, 0], "the largest probabilities"),
+    ("top-3", [0.5, 0.5, 0.5], "the largest probabilities"),
+    ("label", [0, 0.9, 0], "one-hot rows"),
+    ("label", [1, 1, 0], "one-hot rows"),
+    ("label", [0, -1, 0], "negative score"),
+]
+
+
+def box_that_answers(response: Response, row: list[float]) -> FunctionBox:
+    contract = replace(CONTRACT, response=response)
+    answers = np.tile(np.array(row, np.float32), (16, 1))
+    return FunctionBox("box", "box", contract, lambda _: answers)
+
+
+@pytest.mark.parametrize(("response", "row"), GOOD.items())
+def test_each_response_form_has_its_own_answers(response: Response, row: list[float]) -> None:
+    answers = checked_answers(box_that_answers(response, row), IMAGES)
+    assert answers[0].tolist() == pytest.approx(row)
+
+
+@pytest.mark.parametrize(("response", "row", "words"), BAD)
+def test_answers_of_another_form_than_declared_are_refused(
+    response: Response, row: list[float], words: str
+) -> None:
+    with pytest.raises(BadAnswer, match=words):
+        checked_answers(box_that_answers(response, row), IMAGES)
 
 
 # Torch modules.
 
 
 def test_weights_beside_a_kind_that_has_its_own_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadSettings, match="--weights is for a function that builds a torch module"):
-        open_black_box(f"taught={tmp_path}", CONTRACT, weights=tmp_path / "weights.safetensors")
+    with pytest.raises(BadSettings, match=r"weights .*brings its own weights"):
+        open_black_box(f"taught={tmp_path}", DECLARED, weights=tmp_path / "weights.safetensors")
 
 
 def test_a_factory_that_ends_the_program_is_named(tmp_path: Path) -> None:
     (tmp_path / "box.py").write_text("import sys\n\n\ndef build():\n    sys.exit(0)\n")
     with pytest.raises(BadSettings, match="raised SystemExit"):
         open_black_box(
-            f"{tmp_path / 'box.py'}:build", CONTRACT, weights=tmp_path / "weights.safetensors"
+            f"{tmp_path / 'box.py'}:build", DECLARED, weights=tmp_path / "weights.safetensors"
         )
 
 
@@ -285,8 +373,8 @@ def test_a_torch_module_answers_the_softmax_of_its_logits(tmp_path: Path) -> Non
     bias = np.array([1, 0, -1], np.float32)
     weights = tmp_path / "linear.safetensors"
     save_file({"1.weight": torch.from_numpy(matrix), "1.bias": torch.from_numpy(bias)}, weights)
-    contract = replace(CONTRACT, height=2, width=2, channels=3)
-    box = open_black_box(f"{tmp_path / 'linear.py'}:build", contract, weights=weights)
+    declared = Declaration((2, 2, 3), classes=3)
+    box = open_black_box(f"{tmp_path / 'linear.py'}:build", declared, weights=weights)
     images = np.random.default_rng(2).integers(0, 256, (7, 2, 2, 3), np.uint8)
     # By channel, then row, then column, in parts of 255.
     pixels = images.transpose(0, 3, 1, 2).reshape(7, 12) / 255
@@ -301,7 +389,7 @@ def test_a_torch_modules_identity_is_that_of_its_weights_and_code(workshop: Work
     assert box.identity.startswith(digest)
     file = workshop.folder / "torch_1.py"
     file.write_text(TORCH.replace("nn.Dropout(0.5)", "nn.Tanh()"))
-    other = open_black_box(f"{file}:build", CONTRACT, weights=weights)
+    other = open_black_box(f"{file}:build", DECLARED, weights=weights)
     assert other.identity.startswith(digest)
     assert other.identity != box.identity
     assert not np.array_equal(other.answer(IMAGES), box.answer(IMAGES))

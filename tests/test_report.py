@@ -13,17 +13,28 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from papagaio.controls import CONTROLS
 from papagaio.report import plot
 from papagaio.report.cautions import cautions
-from papagaio.report.classes import class_accuracies
+from papagaio.report.classes import class_figures
 from papagaio.report.epochs import _ticks
-from papagaio.report.headline import answer, headline
-from papagaio.report.numbers import duration, money, nats, ratio, share
+from papagaio.report.headline import conclusion, headline
+from papagaio.report.numbers import duration, listing, money, nats, percent, ratio, share
 from papagaio.report.page import render, write_report
 from papagaio.report.plot import spread
+from papagaio.report.references import references
 from papagaio.report.series import series
-from papagaio.scores import Figure
-from papagaio.result import CellRecord, CurvePoint, Kind, Result, Scores, read_result
+from papagaio.report.showing_less import advice, showing_less
+from papagaio.result import (
+    CandidateRecord,
+    CellRecord,
+    CurvePoint,
+    Result,
+    Scores,
+    SelectionRecord,
+    read_result,
+)
+from papagaio.scores import Figure, rate
 from papagaio.summary import summarise
 
 EXAMPLE = Path(__file__).parent / "data" / "result-example.json"
@@ -37,7 +48,7 @@ def figure(value: float, reach: float = 0.01, n: int = 590) -> Figure:
 
 def cell(
     *,
-    kind: Kind = "copy",
+    kind: str = "copy",
     fidelity: float = 0.989,
     budget: int = 4000,
     seed: int = 0,
@@ -55,16 +66,21 @@ def cell(
         "student": "small",
         "initial": "random",
         "recipe": "recovered-logits",
+        "augmentation": [],
+        "undertrained": False,
         "response": "probabilities",
         "budget": budget,
         "seed": seed,
         "seconds": 6.1,
         "epochs": 40,
+        "recipe_epochs": 40,
         "steps": 2500,
         "parameters": 100_000,
         "scores": scores,
-        "per_class": [figure(fidelity, 0.03, 59)] * 3,
-        "curve": [CurvePoint(epoch=e, loss=1 / e, agreement=1 - 0.5 / e) for e in (1, 20, 40)],
+        "per_class": [figure(fidelity, 0.03, 59)] * 10,
+        "curve": [
+            CurvePoint(epoch=e, loss=1 / e, distillation_accuracy=1 - 0.5 / e) for e in (1, 20, 40)
+        ],
     }
     return CellRecord(**{**values, **rest})
 
@@ -75,10 +91,23 @@ SEEDS = [cell(seed=0, fidelity=0.986), cell(seed=1, fidelity=0.989), cell(seed=2
 def result(cells: list[CellRecord] | None = None, **changes: object) -> Result:
     cells = SEEDS if cells is None else cells
     values = read_result(EXAMPLE).model_dump(by_alias=True)
-    values |= {"cells": cells, "summary": summarise(cells)}
+    values |= {"cells": cells, "summary": summarise(cells), "trainings": len(cells)}
     for name, change in changes.items():
         values[name] = {**values[name], **change} if isinstance(change, dict) else change
     return Result.model_validate(values)
+
+
+def named(*images: int) -> list[dict[str, object]]:
+    return [{"name": f"class {i}", "images": count} for i, count in enumerate(images)]
+
+
+# A black box given pixels from 0 to 1 where it expects 0 to 255.
+AT_CHANCE = {"accuracy": figure(0.097), "better_than_majority": False}
+ONE_CLASS = {"almost_one_class": True, "most_named": {"name": "seven", "images": 587}}
+
+(FLOOR, HARDER_FLOOR, *_), (CEILING, *_) = (
+    [control for control in CONTROLS if control.side == side] for side in ("floor", "ceiling")
+)
 
 
 class Page(HTMLParser):
@@ -125,148 +154,309 @@ def svgs(text: str) -> list[ET.Element]:
 
 
 def test_the_headline_is_one_exact_sentence() -> None:
-    audited = result(test={"images": 590}, queries={"price": 6.0})
+    audited = result(test={"images": 590}, queries={"price": 6.0, "price_total": 14.6955})
     assert headline(audited) == (
         "From 4,000 answers about letters train, a copy names the same class as demo:digits on"
-        " 98.9 % of 590 test images (95 % interval 97.7 to 100.0, 3 seeds) and is right on 98.6 %,"
-        " which is 99.1 % of the black box\u2019s own 99.5 %; its queries cost 6.00."
+        " 98.9 % of 590 test images (95 % interval 97.7 to 100, 3 seeds) and is right on 98.6 %,"
+        " which is 99.1 % of the black box\u2019s own 99.5 %; these answers cost 6.00, all 9,797"
+        " of the audit 14.70."
     )
 
 
-def test_the_headline_is_about_the_first_copies_with_the_largest_budget() -> None:
+@pytest.mark.parametrize(
+    ("box", "clause"),
+    [
+        (
+            AT_CHANCE,
+            "which means little: the black box is right on 9.7 % of 590 test images, no better",
+        ),
+        (ONE_CLASS, "the black box names \u201cseven\u201d on 587 of 590 test images"),
+    ],
+)
+def test_no_fidelity_to_a_black_box_that_does_not_work_is_stated_without_saying_so(
+    box: dict[str, Any], clause: str
+) -> None:
+    broken = result([cell(fidelity=1.0)], black_box=box)
+    sentence = headline(broken)
+    assert "on 100 % of 590 test images" in sentence
+    assert clause in sentence
+    assert ". " not in sentence.replace("100.0", "")
+    assert conclusion(broken).startswith("This audit allows no conclusion: the black box ")
+    assert showing_less(broken) == []
+    (caution,) = [one for one in cautions(broken) if "probably used in the wrong way" in one]
+    assert cautions(broken)[0] == caution
+    for cause in ("scale of the pixels", "order of the colours", "order of the classes"):
+        assert cause in caution
+
+
+def test_no_ratio_to_a_black_box_at_chance_is_printed() -> None:
+    scores = Scores(accuracy=figure(0.084), fidelity=figure(0.9))
+    at_chance = {"black_box": AT_CHANCE | {"accuracy": figure(0.067)}}
+    audited = result([cell(scores=scores)], **at_chance)
+    ratio_given = scores.model_copy(update={"relative_accuracy": figure(1.25)})
+    assert "125.0 %" not in headline(result([cell(scores=ratio_given)], **at_chance))
+    assert "is right on 8.4 %, which means little" in headline(audited)
+    assert "own 6.7 %" not in headline(audited)
+    shown = Page(render(audited)).cells["summary"][12:]
+    assert shown[7].strip() == "\u2013"
+
+
+def test_the_headline_is_about_the_strongest_copy_that_the_first_response_allows() -> None:
     cells = [
-        cell(budget=500, fidelity=0.7),
+        cell(budget=500, fidelity=0.99),
         cell(fidelity=0.8),
-        cell(fidelity=0.9, response="label"),
-        cell(kind="ceiling:own-data", fidelity=0.95, budget=9000),
+        cell(fidelity=0.85, recipe="thesis"),
+        cell(kind=CEILING.kind, fidelity=0.95, budget=9000),
     ]
-    assert " on 80.0 % of " in headline(result(cells))
-
-
-def test_of_several_recipes_the_headline_is_about_the_default_one() -> None:
-    cells = [
-        cell(recipe="thesis", fidelity=0.95),
-        cell(fidelity=0.9),
-        cell(recipe="thesis", budget=100, fidelity=0.6),
-        cell(budget=100, fidelity=0.7),
-    ]
-    assert " on 90.0 % of " in headline(result(cells))
-    assert "; 100 answers already give 70.0 %." in answer(result(cells))
-    assert " on 95.0 % of " in headline(result(cells[:1]))
+    assert "the most faithful of 2 copies names" in headline(result(cells))
+    assert " on 85.0 % of " in headline(result(cells))
+    # Somebody who is shown probabilities can use the label alone, but not the other way round.
+    labels = cell(fidelity=0.9, response="label")
+    assert " on 90.0 % of " in headline(result([*cells, labels]))
+    assert " on 70.0 % of " in headline(result([cell(fidelity=0.7, response="label"), *cells]))
 
 
 def test_the_cost_is_the_copys_own_only_where_it_learned_from_every_answer() -> None:
-    queries = {"spent": 4000, "price": 6.0}
+    queries = {"spent": 4000, "price": 6.0, "price_total": None}
     every, some = (headline(result([cell(budget=n)], queries=queries)) for n in (4000, 1000))
-    assert every.endswith("; its queries cost 6.00.")
-    assert some.endswith("; the audit\u2019s 4,000 queries cost 6.00.")
+    assert every.endswith("; these answers cost 6.00.")
+    assert some.endswith("; the copies\u2019 4,000 answers cost 6.00.")
 
 
 def test_without_a_copy_the_page_says_so() -> None:
     empty = result([], pictures=[], queries={"spent": 0})
     assert headline(empty) == "No copy has been trained yet."
-    assert "No training has ended yet." in render(empty)
+    assert "No training has finished yet." in render(empty)
     assert "<svg" not in render(empty)
 
 
 def test_the_headline_leaves_out_what_was_not_scored() -> None:
     unscored = result([cell(scores=Scores())], queries={"price": None})
     assert headline(unscored).endswith("a copy could not be scored.")
-    assert "Nothing can be said" in answer(unscored)
+    assert conclusion(unscored).startswith("There is no conclusion")
     assert Page(render(unscored)).open == []
 
 
-def test_the_answer_sets_the_copy_against_floor_ceiling_and_smallest_budget() -> None:
+def test_the_conclusion_compares_the_copy_with_floor_ceiling_and_smallest_budget() -> None:
     cells = [
         *SEEDS,
         cell(budget=250, fidelity=0.812),
-        cell(kind="floor:shuffled", fidelity=0.104),
-        cell(kind="ceiling:own-data", fidelity=0.993),
+        cell(kind=FLOOR.kind, fidelity=0.104),
+        cell(kind=CEILING.kind, fidelity=0.993),
     ]
-    assert answer(result(cells)) == (
-        "Somebody with 4,000 answers can make 98.9 % of the black box\u2019s decisions without it,"
-        " against 10.4 % for a student of shuffled answers and 99.3 % for a student of answers"
-        " about the owner\u2019s own data; 250 answers already give 81.2 %."
+    assert conclusion(result(cells)) == (
+        "Somebody with 4,000 answers can reproduce 98.9 % of the black box\u2019s decisions,"
+        f" against 10.4 % for the floor ({FLOOR.title}) and 99.3 % for the ceiling"
+        f" ({CEILING.title}); 250 answers already give 81.2 %."
     )
 
 
-def test_a_copy_at_its_floor_is_no_finding() -> None:
-    audited = result([cell(fidelity=0.11), cell(kind="floor:shuffled", fidelity=0.104)])
-    assert answer(audited).startswith("This audit does not show it")
+def test_a_copy_at_its_floor_shows_nothing() -> None:
+    audited = result([cell(fidelity=0.11), cell(kind=FLOOR.kind, fidelity=0.104)])
+    assert conclusion(audited).startswith("This audit does not show that the model can be copied")
+    assert "does not prove that it is safe" in conclusion(audited)
 
 
-def test_a_copy_is_held_against_the_floor_that_is_hardest_to_beat() -> None:
-    floors = [cell(kind="floor:shuffled", fidelity=0.1), cell(kind="floor:noise", fidelity=0.9)]
-    above = answer(result([*SEEDS, *floors]))
-    assert ", against 90.0 % for a student of answers about pure noise." in above
-    assert "shuffled" not in above
-    # 90 % is within reach of 91 %.
-    below = answer(result([cell(fidelity=0.91), *floors]))
-    assert below.startswith("This audit does not show it")
-    assert "than a student of answers about pure noise may reach" in below
+def test_a_copy_is_compared_with_the_floor_that_is_hardest_to_beat() -> None:
+    floors = [cell(kind=FLOOR.kind, fidelity=0.1), cell(kind=HARDER_FLOOR.kind, fidelity=0.9)]
+    above = conclusion(result([*SEEDS, *floors]))
+    assert f", against 90.0 % for the floor ({HARDER_FLOOR.title})." in above
+    assert FLOOR.title not in above
+    # The floor's interval includes 91 %.
+    below = conclusion(result([cell(fidelity=0.91), *floors]))
+    assert f"no more than the floor ({HARDER_FLOOR.title}) may reach" in below
+
+
+def test_every_control_of_the_table_is_a_reference_with_its_own_figures() -> None:
+    values = {control: 0.5 + 0.01 * i for i, control in enumerate(CONTROLS)}
+    trained = [cell(kind=control.kind, fidelity=value) for control, value in values.items()]
+    shown = {one.name: one for one in references(result([*SEEDS, *trained]))}
+    for control, value in values.items():
+        one = shown[control.title]
+        assert (one.side, one.meaning) == (control.side, control.meaning)
+        assert one.fidelity is not None
+        assert one.fidelity.value == pytest.approx(value)
+    assert list(shown) == ["chance", "majority", *(c.title for c in CONTROLS), "black box"]
+
+
+def showing(*copies: CellRecord) -> list[tuple[str, str, str, int]]:
+    return [
+        (one.response, one.copy.response, one.copy.recipe, one.compared)
+        for one in showing_less(result(list(copies)))
+    ]
+
+
+def test_a_response_is_credited_with_the_strongest_copy_it_allows() -> None:
+    copies = (
+        cell(response="label", recipe="labels", fidelity=0.9),
+        cell(response="top-3", fidelity=0.8),
+        cell(response="top-3", recipe="thesis", fidelity=0.85),
+        cell(response="rounded-2", fidelity=0.95),
+        cell(response="probabilities", fidelity=0.93),
+    )
+    # The most informative first. A top-3 does not follow from a rounded answer, the label does.
+    assert showing(*copies) == [
+        ("probabilities", "rounded-2", "recovered-logits", 5),
+        ("rounded-2", "rounded-2", "recovered-logits", 2),
+        ("top-3", "label", "labels", 3),
+        ("label", "label", "labels", 1),
+    ]
+
+
+def test_responses_are_compared_at_the_largest_budget_common_to_them() -> None:
+    many, few = cell(budget=4000), cell(budget=1000, fidelity=0.8)
+    label = cell(budget=1000, fidelity=0.7, response="label")
+    assert [one.copy.budget for one in showing_less(result([many, few, label]))] == [1000, 1000]
+    assert showing(many, label) == []
+    assert showing(many, few) == []
+    assert "What showing less changes" not in render(result([many, few]))
+    assert "What showing less changes" in render(result([many, few, label]))
+
+
+def test_advice_follows_from_the_intervals() -> None:
+    def said(*cells: CellRecord) -> str:
+        (sentences,) = advice(showing_less(result(list(cells))))
+        return sentences
+
+    full = cell(fidelity=0.95)
+    assert said(full, cell(fidelity=0.935, response="label")) == (
+        "Showing \u201clabel\u201d instead of \u201cprobabilities\u201d moves the strongest copy"
+        " from 95.0 % to 93.5 %, but the intervals overlap: this audit does not show that it helps."
+    )
+    assert said(full, cell(fidelity=0.96, response="label")) == (
+        "Showing \u201clabel\u201d instead of \u201cprobabilities\u201d changes nothing here: the"
+        " strongest copy needs no more than that."
+    )
+    less = cell(fidelity=0.90, response="label")
+    assert said(full, less) == (
+        "Showing \u201clabel\u201d instead of \u201cprobabilities\u201d lowers the strongest copy"
+        " from 95.0 % to 90.0 %."
+        " Users no longer see how sure the black box is, nor any class but the first."
+    )
+    early = [cell(budget=500, fidelity=0.89), cell(budget=1000, fidelity=0.91)]
+    assert said(*early, full, less).split(". ")[1] == (
+        "A copier needs 4,000 answers for what 1,000 give with \u201cprobabilities\u201d"
+    )
+    poor = cell(fidelity=0.90, response="label", undertrained=True)
+    assert "Part of this may be due to undertrained copies." in said(full, poor)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("response", "hidden"),
     [
-        ({"complete": False}, "run is incomplete"),
-        ({"black_box": {"accuracy": figure(0.05)}}, "hardly ever right"),
-        ({"test": {"near_duplicates": 7}}, "7 of 590 test images"),
-        ({"cells": [cell()]}, "Only one seed"),
-        (
-            {
-                "cells": [
-                    *(cell(fidelity=0.1, seed=s) for s in (0, 1)),
-                    cell(kind="floor:shuffled", fidelity=0.1),
-                ]
-            },
-            "not above the floor",
-        ),
-        ({"queries": {"interrupted": 64}}, "64 images went out"),
-        ({"test": {"images": 99}}, "test set is small (99 images)"),
+        ("rounded-2", "differences smaller than 0.01."),
+        ("top-3", "any class after the first 3."),
+        ("top-1", "any class but the first."),
     ],
 )
-def test_a_warning_stands_first_exactly_where_it_applies(
-    changes: dict[str, Any], said: str
+def test_advice_names_what_users_lose(response: str, hidden: str) -> None:
+    (sentence,) = advice(
+        showing_less(result([cell(fidelity=0.95), cell(fidelity=0.5, response=response)]))
+    )
+    assert sentence.endswith(f"Users no longer see {hidden}")
+
+
+CAUTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"black_box": AT_CHANCE}, "probably used in the wrong way"),
+    ({"black_box": ONE_CLASS}, "probably used in the wrong way"),
+    ({"unchecked": True}, "failed the check"),
+    ({"complete": False, "trainings": 7}, "Trainings missing: 4 of 7."),
+    (
+        {"trainings": 4, "diverged": [{"id": "copy-b", "reason": "loss nan"}]},
+        "diverged and have no scores: 1 of 4 (copy-b).",
+    ),
+    ({"queries": {"interrupted": 64}}, "a request never returned: 64."),
+    (
+        {
+            "cells": [
+                *(cell(fidelity=0.1, seed=s) for s in (0, 1)),
+                cell(kind=FLOOR.kind, fidelity=0.1),
+            ]
+        },
+        "not above the floor",
+    ),
+    (
+        {"cells": [*SEEDS, cell(budget=9, epochs=5, undertrained=True)]},
+        "Undertrained copies: 1 of 4. The shortest training had 5 of its recipe\u2019s 40 epochs.",
+    ),
+    (
+        {"cells": [*SEEDS[:2], SEEDS[2].model_copy(update={"undertrained": True})]},
+        "Undertrained copies: 1 of 3, the headline\u2019s among them.",
+    ),
+    ({"cells": [cell()]}, "Only one seed"),
+    (
+        {"named": named(500, 410, 60, 30)},
+        "names two classes (class 0, class 1) on 91.0 % of the transfer images: these images ask",
+    ),
+    ({"named": named(300, 0, 0, 300, 400)}, "never names 2 of its 5 classes (class 1, class 2)"),
+    ({"transfer": {"broken": ["a.jpg", "b.jpg"]}}, "replaced: 2 (a.jpg, b.jpg)."),
+    ({"test": {"near_duplicates": 7}}, "look almost the same as a transfer image: 7 of 590."),
+    ({"test": {"images": 99}}, "test set is small (99 images)"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), CAUTIONS)
+def test_a_caution_comes_first_exactly_where_it_applies(
+    changes: dict[str, Any], words: str
 ) -> None:
-    warned = result(**changes)
-    assert [said in one for one in cautions(warned)] == [True]
-    text = render(warned)
-    assert text.index(said) < text.index('class="lead"')
+    audited = result(**changes)
+    assert [words in one for one in cautions(audited)] == [True]
+    text = render(audited)
+    assert text.index(words) < text.index('class="lead"')
 
 
 @pytest.mark.parametrize(
-    ("classes", "accuracy", "warned"),
-    [(10, 0.2, True), (10, 0.21, False), (3, 0.0, True), (2, 0.5, False)],
+    "images",
+    [
+        (600, 400),
+        (400, 400, 200),
+        (1, 0, *[1] * 18),
+        (0, 0, *[1] * 98),
+        (0, 0, 0, 0),
+    ],
 )
-def test_a_black_box_that_is_hardly_ever_right_is_warned_of(
-    classes: int, accuracy: float, *, warned: bool
+def test_images_that_ask_about_enough_classes_are_not_cautioned_against(
+    images: tuple[int, ...],
 ) -> None:
-    audited = result(black_box={"classes": classes, "accuracy": figure(accuracy)})
-    assert ["hardly ever right" in said for said in cautions(audited)] == [True] * warned
+    cells = [cell(seed=s, per_class=[None] * len(images)) for s in (0, 1)]
+    assert cautions(result(cells, named=named(*images))) == []
 
 
-def test_the_gravest_warning_stands_first() -> None:
+def test_floors_and_ceilings_are_not_called_undertrained() -> None:
+    floor = cell(kind=FLOOR.kind, fidelity=0.1, undertrained=True)
+    assert cautions(result([*SEEDS, floor])) == []
+
+
+def test_the_most_serious_caution_comes_first() -> None:
     audited = result(
-        [cell(fidelity=0.1), cell(kind="floor:noise", fidelity=0.1)],
-        complete=False,
+        [cell(fidelity=0.1, undertrained=True), cell(kind=FLOOR.kind, fidelity=0.1)],
+        trainings=9,
+        unchecked=True,
+        diverged=[{"id": "copy-b", "reason": "loss nan"}],
         test={"near_duplicates": 7, "images": 50},
+        transfer={"broken": ["a.jpg"]},
         queries={"interrupted": 3},
-        black_box={"accuracy": figure(0.05)},
+        named=named(9, 9, 0, 0),
+        black_box=AT_CHANCE | ONE_CLASS,
     )
     words = [
+        "used in the wrong way",
+        "failed the check",
         "run is incomplete",
-        "hardly ever right",
-        "stand nearly the same",
-        "Only one seed",
-        "not above the floor",
+        "diverged",
         "never returned",
+        "not above the floor",
+        "Undertrained",
+        "Only one seed",
+        "ask about little",
+        "could not be decoded",
+        "look almost the same",
         "test set is small",
     ]
-    assert [word in one for word, one in zip(words, cautions(audited), strict=True)] == [True] * 7
+    assert [word in one for word, one in zip(words, cautions(audited), strict=True)] == [True] * 12
 
 
-def test_a_sound_result_has_no_warnings() -> None:
+def test_a_sound_result_has_no_cautions() -> None:
     assert cautions(result()) == []
     assert "Before you trust" not in render(result())
 
@@ -295,8 +485,41 @@ def test_the_summary_table_shows_the_numbers_of_the_result() -> None:
 
 def test_a_figure_is_shown_with_its_interval_and_its_n() -> None:
     read = share(Figure(value=0.989, low=0.9814, high=1.002, n=590))
-    assert (read.value, read.interval, read.n) == ("98.9 %", "98.1 to 100.0", "n 590")
-    assert nats(Figure(value=0.05, low=-0.01, high=0.11, n=3)).interval == "0.000 to 0.110"
+    assert (read.value, read.interval, read.n) == ("98.9 %", "98.1 to 100", "n 590")
+    assert nats(Figure(value=0.05, low=-0.01, high=0.11, n=3)).interval == "0 to 0.110"
+    assert ratio(Figure(value=1.02, low=0.9997, high=1.04, n=3)).interval == "100.0 to 104.0"
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "value", "interval"),
+    [
+        (10_000, 10_000, "100 %", "99.96 to 100"),
+        (0, 10_000, "0 %", "0 to 0.04"),
+        (9_999, 10_000, "99.99 %", "99.943 to 99.998"),
+        (1, 10_000, "0.01 %", "0.002 to 0.057"),
+        (5_000, 10_000, "50.0 %", "49.0 to 51.0"),
+    ],
+)
+def test_no_share_is_rounded_to_all_or_nothing(
+    hits: int, n: int, value: str, interval: str
+) -> None:
+    read = share(rate(np.arange(n) < hits))
+    assert (read.value, read.interval) == (value, interval)
+
+
+def test_a_percentage_is_exact_only_where_the_share_is() -> None:
+    assert [percent(x) for x in (0, 1e-7, 0.12345, 0.99951, 1)] == [
+        "0 %",
+        "0.00001 %",
+        "12.3 %",
+        "99.95 %",
+        "100 %",
+    ]
+
+
+def test_a_long_list_is_cut() -> None:
+    assert listing(["a", "b"]) == "a, b"
+    assert listing([str(i) for i in range(1007)]) == "0, 1, 2, 3, 4 and 1,002 more"
 
 
 @pytest.mark.parametrize(
@@ -322,38 +545,144 @@ def test_a_price_is_read_to_the_hundredth_unless_it_is_smaller(price: float, wor
     assert money(price) == words
 
 
-def test_a_figure_of_nought_is_no_absence() -> None:
-    nought = Scores(accuracy=figure(0, 0), fidelity=figure(0, 0))
-    shown = Page(render(result([*SEEDS, cell(kind="floor:shuffled", scores=nought)])))
+def test_a_figure_of_zero_is_not_a_missing_one() -> None:
+    zero = Scores(accuracy=figure(0, 0), fidelity=figure(0, 0))
+    shown = Page(render(result([*SEEDS, cell(kind=FLOOR.kind, scores=zero)])))
     rows = np.reshape(shown.cells["references"][5:], (-1, 5)).tolist()
     absent = {name.strip() for name, _, meaning, *_ in rows if "Not in this audit" in meaning}
-    assert absent == {"noise", "true labels", "own data"}
-    (shuffled,) = (row for row in rows if row[0].strip() == "shuffled")
-    assert [text.split()[:2] for text in shuffled[3:]] == [["0.0", "%"]] * 2
+    assert absent == {control.title for control in CONTROLS} - {FLOOR.title}
+    (floor,) = (row for row in rows if row[0].strip() == FLOOR.title)
+    assert [text.split()[:2] for text in floor[3:]] == [["0", "%"]] * 2
 
 
-def test_classes_stand_by_their_names_with_the_mean_over_seeds_of_the_headlines_copy() -> None:
+def test_each_class_shows_how_often_it_was_named_and_the_mean_accuracy_of_the_headlines_copy() -> (
+    None
+):
     def copy(seed: int, *accuracies: float | None) -> CellRecord:
-        found = [None if one is None else figure(one, 0.1, 50) for one in accuracies]
-        return cell(seed=seed, per_class=found)
+        figures = [None if one is None else figure(one, 0.1, 50) for one in accuracies]
+        return cell(seed=seed, per_class=figures)
 
-    other = cell(recipe="thesis", per_class=[figure(0, 0)] * 3)
+    other = cell(recipe="thesis", fidelity=0.5, per_class=[figure(0, 0)] * 3)
     audited = result(
         [other, copy(0, 0.59, None, 0.9), copy(1, 0.61, None, 0.9)],
-        black_box={"class_names": ["cat", "dog"], "classes": 3},
+        named=[
+            {"name": "cat", "images": 30},
+            {"name": "dog", "images": 0},
+            {"name": "2", "images": 60},
+        ],
     )
-    found = class_accuracies(audited)
-    # A class without a name is called by its number, and one without images has no figure.
-    assert [one.name for one in found] == ["cat", "dog", "2"]
-    assert [one.accuracy and round(one.accuracy.value, 6) for one in found] == [0.6, None, 0.9]
-    cat = found[0].accuracy
+    lines = class_figures(audited)
+    assert [(one.name, one.named, one.part) for one in lines] == [
+        ("cat", 30, 0.5),
+        ("dog", 0, 0.0),
+        ("2", 60, 1.0),
+    ]
+    # A class without test images has no figure.
+    assert [one.accuracy and round(one.accuracy.value, 6) for one in lines] == [0.6, None, 0.9]
+    cat = lines[0].accuracy
     assert cat is not None
-    # Student's t over two seeds, and the doubt over images, in quadrature.
+    # Student's t over two seeds and the uncertainty from the images, in quadrature.
     reach = np.hypot(stats.t.ppf(0.975, 1) * 0.01, 0.1)
     assert (cat.low, cat.high) == pytest.approx((0.6 - reach, 0.6 + reach))
-    shown = Page(render(audited)).cells["classes"][2:]
-    assert [text.split()[:1] for text in shown[::2]] == [["cat"], ["dog"], ["2"]]
-    assert [text.split()[:1] for text in shown[1::2]] == [["60.0"], ["\u2013"], ["90.0"]]
+    shown = np.reshape(Page(render(audited)).cells["classes"][3:], (-1, 3)).tolist()
+    assert [[text.split()[0] for text in row] for row in shown] == [
+        ["cat", "30", "60.0"],
+        ["dog", "0", "\u2013"],
+        ["2", "60", "90.0"],
+    ]
+
+
+def test_the_classes_named_are_shown_before_any_copy_is_trained() -> None:
+    shown = Page(render(result([], named=named(3, 1)))).cells["classes"][3:]
+    assert [text.strip() for text in shown] == ["class 0", "3", "\u2013", "class 1", "1", "\u2013"]
+
+
+def facts(text: str) -> dict[str, str]:
+    cells = [one.strip() for one in Page(text).cells[""]]
+    return dict(zip(cells[::2], cells[1::2], strict=True))
+
+
+def test_what_a_copier_pays_is_shown_beside_what_the_owner_paid() -> None:
+    queries = {"spent": 4000, "total": 9797, "price": 4.0, "price_total": 12.0}
+    shown = np.reshape(Page(render(result(queries=queries))).cells["queries"][3:], (-1, 3))
+    assert [[text.strip() for text in row] for row in shown.tolist()] == [
+        ["what a copier pays", "4,000", "4.00"],
+        ["what the owner paid in all", "9,797", "12.00"],
+    ]
+    free = render(result(queries={"price": None, "price_total": None}))
+    assert [one.strip() for one in Page(free).cells["queries"][5::3]] == ["not given"] * 2
+
+
+def test_the_page_shows_what_was_chosen_from_the_transfer_set() -> None:
+    transfer = {
+        "images": 4000,
+        "entries": 1_000_000,
+        "skipped": {".heic": 12, "._x.jpg": 1},
+        "rotated": 31,
+        "broken": ["a.jpg"],
+        "repeated": 9,
+    }
+    shown = Page(render(result(transfer=transfer))).cells[""]
+    words = " | ".join(one.strip() for one in shown)
+    for fact in (
+        "chosen | 4,000 images of 1,000,000",
+        "broken | 1 file replaced: a.jpg",
+        "repeated | 9 images replaced by others",
+        "skipped | 12 files named .heic",
+        "skipped | 1 file named ._x.jpg",
+        "EXIF rotation | 31 images with one",
+    ):
+        assert fact in words
+
+
+def test_the_page_shows_what_ran() -> None:
+    shown = facts(
+        render(
+            result(
+                packages={"torch": "2.11.0"},
+                revision={"commit": "abc123", "dirty": True},
+                machine={"precision": "bfloat16", "precision_reason": "chosen by timing, 0.5"},
+            )
+        )
+    )
+    assert shown["precision"] == "bfloat16: chosen by timing, 0.5"
+    assert shown["torch"] == "2.11.0"
+    assert shown["revision"] == "abc123, with uncommitted changes"
+    assert facts(render(result(revision=None)))["revision"] == "not a source checkout"
+
+
+def test_every_setting_is_shown_with_what_was_given() -> None:
+    audited = result(settings={}, settings_given={"device": "auto"})
+    audited = audited.model_copy(update={"settings": {"device": "cpu", "batch": 64}})
+    shown = [one.strip() for one in Page(render(audited)).cells["settings"][3:]]
+    assert shown[:6] == ["device", '"cpu"', '"auto"', "batch", "64", "default"]
+
+
+def test_the_choice_of_augmentation_is_shown_with_its_evidence() -> None:
+    candidates = [
+        CandidateRecord(
+            augmentation=a, fidelity=figure(f, 0.02, 800), loss=loss, epochs=8, seconds=1
+        )
+        for a, f, loss in (([], 0.958, 0.213), (["crop", "flip"], 0.788, 0.702))
+    ]
+    selection = SelectionRecord(chosen=[], held_out=800, share=0.32, candidates=candidates)
+    text = render(result([cell(selection=selection), cell(budget=9)]))
+    words = " ".join(text.split())
+    assert "each scored on 800 answers held out from its budget" in words
+    assert "they took 32.0 % of the steps" in words
+    assert "chose each augmentation: none 1." in words
+    shown = np.reshape(Page(text).cells["selection"][5:], (-1, 5))
+    assert [[one.strip() for one in row] for row in shown.tolist()] == [
+        ["none (chosen)", "95.8 % 93.8 to 97.8 n 800", "0.213", "8", "1.0"],
+        ["crop + flip", "78.8 % 76.8 to 80.8 n 800", "0.702", "8", "1.0"],
+    ]
+    given = render(result([cell(augmentation=["crop", "flip"])]))
+    assert "used this augmentation: crop + flip. It was not chosen" in given
+
+
+def test_trainings_that_diverged_are_listed_with_their_reason() -> None:
+    text = render(result(diverged=[{"id": "copy-b", "reason": "the loss was nan in epoch 3"}]))
+    assert "<code>copy-b</code>: the loss was nan in epoch 3" in text
 
 
 def test_what_comes_from_outside_is_escaped() -> None:
@@ -361,8 +690,16 @@ def test_what_comes_from_outside_is_escaped() -> None:
         [cell(student=HOSTILE, response=HOSTILE), cell(student="b", recipe=HOSTILE, budget=9)],
         command=HOSTILE,
         authorised_by=HOSTILE,
-        black_box={"name": HOSTILE, "class_names": [HOSTILE] * 10, "identity": HOSTILE},
-        transfer={"name": HOSTILE},
+        black_box={
+            "name": HOSTILE,
+            "identity": HOSTILE,
+            "most_named": {"name": HOSTILE, "images": 1},
+        },
+        transfer={"name": HOSTILE, "broken": [HOSTILE]},
+        named=[{"name": HOSTILE, "images": 1}] * 10,
+        diverged=[{"id": HOSTILE, "reason": HOSTILE}],
+        packages={HOSTILE: HOSTILE},
+        revision={"commit": HOSTILE, "dirty": False},
         pictures=[{"png": HOSTILE, "named": HOSTILE, "share": 1.0}],
         settings={HOSTILE: [HOSTILE]},
     )
@@ -399,7 +736,7 @@ def test_the_curves_have_a_title_a_description_and_every_reference() -> None:
         assert (svg.get("aria-labelledby") or "").split() == [one.get("id") for one in svg[:2]]
         assert all(one.text for one in svg[:2])
     words = " ".join(budget.itertext())
-    for name in ("chance", "majority", "shuffled", "noise", "true labels", "own data"):
+    for name in ("chance", "majority", *(control.title for control in CONTROLS)):
         assert name in words
 
 
@@ -444,7 +781,7 @@ def test_epochs_are_ticked_at_a_few_round_numbers_inside_the_plot() -> None:
         assert min(last, 2) < len(epochs) <= 6
 
 
-def test_lines_are_labelled_by_the_least_that_tells_them_apart() -> None:
+def test_lines_are_labelled_by_the_least_that_distinguishes_them() -> None:
     cells = [
         cell(recipe=r, response=p) for r, p in (("a", "label"), ("b", "top-1"), ("a", "top-1"))
     ]
@@ -485,7 +822,7 @@ def test_a_browser_shows_the_page(tmp_path: Path, size: str) -> None:
     dumped = subprocess.run(
         [*browser, "--dump-dom", page], check=True, capture_output=True, timeout=120
     )
-    assert "Is the model in danger?" in dumped.stdout.decode()
+    assert "What showing less changes" in dumped.stdout.decode()
     pixels = inflated(picture.read_bytes())
     assert len(set(pixels[:: 4 * 97])) > 8
 

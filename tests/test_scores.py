@@ -193,3 +193,23 @@ def test_every_score_says_how_many_images_it_rests_on(
     measure: type[object],
 ) -> None:
     assert measure(STUDENT, BLACK_BOX).n == 500  # type: ignore[call-arg,attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("named", "occurring", "almost_one"),
+    [
+        # The share of ten classes, and of a rare and a frequent one, that are not the favourite.
+        (0.08, 0.9, True),
+        (0.10, 0.9, False),
+        (0.04, 0.5, True),
+        (0.03, 0.04, False),
+        (0.0, 0.0, False),
+    ],
+)
+def test_a_black_box_names_almost_one_class_by_what_occurs(
+    named: float, occurring: float, *, almost_one: bool
+) -> None:
+    n = 1000
+    black_box = np.eye(10, dtype=np.float32)[np.where(np.arange(n) < named * n, 1, 0)]
+    labels = np.where(np.arange(n) < occurring * n, 1 + np.arange(n) % 9, 0)
+    assert scores.names_almost_one_class(black_box, labels) is almost_one

@@ -7,10 +7,13 @@ from conftest import Papagaio, Tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papagaio.auditing.cells import lessons_of
+from papagaio.auditing.plan import AttackConfig, attack_configs
+from papagaio.blackboxes.contract import Contract
+from papagaio.controls import CONTROLS
 from papagaio.errors import BadSettings
+from papagaio.options import read_toml, to_toml, validated
 from papagaio.responses import RESPONSES
-from papagaio.settings import CONTROLS, Settings, read_toml, settings_from, to_toml
+from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
 
 NEEDED: dict[str, Any] = {
@@ -23,16 +26,23 @@ NEEDED: dict[str, Any] = {
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"], max_codepoint=0xFFFF))
 
 
+CONTROL_NAMES = tuple(control.name for control in CONTROLS)
+
+
+def settings_of(values: dict[str, Any]) -> Settings:
+    return validated(Settings, values, lambda name: f"somewhere: {name}")
+
+
 def round_trip(settings: Settings, folder: Path) -> Settings:
     path = folder / "config.toml"
     path.write_text(to_toml(settings), encoding="utf-8")
-    return settings_from(read_toml(path), str(path))
+    return settings_of(read_toml(path))
 
 
 def test_defaults_are_those_that_the_help_names() -> None:
-    settings = settings_from(NEEDED, "audit")
-    assert settings.responses == ("probabilities",)
-    assert settings.controls == CONTROLS
+    settings = settings_of(NEEDED)
+    assert settings.responses == ()
+    assert settings.controls == CONTROL_NAMES
     assert settings.seeds == (0,)
     assert (settings.batch, settings.workers, settings.checkpoint_seconds) == (64, 1, 10)
     assert (settings.device, settings.precision, settings.initial) == ("auto", "auto", "random")
@@ -42,12 +52,12 @@ def test_defaults_are_those_that_the_help_names() -> None:
 
 
 def test_the_curve_is_sorted_and_ends_at_the_budget() -> None:
-    settings = settings_from({**NEEDED, "budgets": [50, 10, 50]}, "audit")
+    settings = settings_of({**NEEDED, "budgets": [50, 10, 50]})
     assert settings.curve == (10, 50, 100)
 
 
 def test_one_value_may_stand_where_several_may() -> None:
-    settings = settings_from({**NEEDED, "seeds": 3, "responses": "label"}, "audit")
+    settings = settings_of({**NEEDED, "seeds": 3, "responses": "label"})
     assert settings.seeds == (3,)
     assert settings.responses == ("label",)
 
@@ -70,7 +80,7 @@ def test_one_value_may_stand_where_several_may() -> None:
 )
 def test_a_setting_out_of_range_is_named(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(BadSettings, match=rf"^somewhere: {named}"):
-        settings_from({**NEEDED, **changes}, "somewhere")
+        settings_of({**NEEDED, **changes})
 
 
 ANY_SETTINGS = st.fixed_dictionaries(
@@ -78,7 +88,7 @@ ANY_SETTINGS = st.fixed_dictionaries(
         "authorised-by": WORDS,
         "seeds": st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3),
         "responses": st.lists(st.sampled_from(RESPONSES), min_size=1, max_size=3),
-        "controls": st.lists(st.sampled_from(CONTROLS), max_size=3),
+        "controls": st.lists(st.sampled_from(CONTROL_NAMES), max_size=3),
         "price-per-1000": st.none() | st.floats(0, 1e6),
         "augmentation": st.none() | st.lists(st.sampled_from(["crop", "flip"]), max_size=2),
         "weights": st.just('weights/of "mine".safetensors'),
@@ -90,12 +100,12 @@ ANY_SETTINGS = st.fixed_dictionaries(
 def test_toml_gives_the_same_settings_back(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
-    settings = settings_from({**NEEDED, **values}, "audit")
+    settings = settings_of({**NEEDED, **values})
     assert round_trip(settings, tmp_path_factory.getbasetemp()) == settings
 
 
 def test_toml_gives_characters_beyond_the_first_plane_back(tmp_path: Path) -> None:
-    settings = settings_from({**NEEDED, "authorised-by": "a parrot: \U0001f99c"}, "audit")
+    settings = settings_of({**NEEDED, "authorised-by": "a parrot: \U0001f99c"})
     assert round_trip(settings, tmp_path) == settings
 
 
@@ -151,30 +161,45 @@ def test_a_dry_run_after_the_audit_has_nothing_left_to_ask(tiny: Tiny, papagaio:
     assert sum(tiny.asked()) == 21
 
 
+GREY = Contract(8, 8, 1, classes=3)
+
+
+def attacks(**more: object) -> list[AttackConfig]:
+    values = {**NEEDED, "responses": ["probabilities", "label"], **more}
+    return attack_configs(settings_of(values), GREY)
+
+
 def test_every_response_has_every_recipe_or_the_one_that_suits_it() -> None:
-    responses = ["probabilities", "label"]
+    def names(**more: object) -> list[tuple[str, str]]:
+        return [(attack.response, attack.recipe.name) for attack in attacks(**more)]
 
-    def lessons(**more: object) -> list[tuple[str, str]]:
-        settings = settings_from({**NEEDED, "responses": responses, **more}, "audit")
-        return [(response, recipe.name) for response, recipe in lessons_of(settings, (8, 8, 1))]
-
-    assert lessons() == [("probabilities", "recovered-logits"), ("label", "labels")]
-    assert lessons(recipes=["thesis", "labels"]) == [
-        (response, name) for response in responses for name in ("thesis", "labels")
+    assert names() == [("probabilities", "recovered-logits"), ("label", "labels")]
+    assert names(recipes=["thesis", "labels"]) == [
+        (response, name) for response in ("probabilities", "label") for name in ("thesis", "labels")
     ]
+
+
+def test_without_responses_copies_see_what_the_black_box_shows() -> None:
+    contract = replace(GREY, response="top-3")
+    (attack,) = attack_configs(settings_of(NEEDED), contract)
+    assert (attack.response, attack.recipe.name) == ("top-3", "censored-logits")
+
+
+def test_a_response_that_the_black_box_never_shows_is_refused_before_anything_is_asked() -> None:
+    contract = replace(GREY, response="label")
+    with pytest.raises(BadSettings, match=r"responses probabilities: .* shows label only"):
+        attack_configs(settings_of({**NEEDED, "responses": ["probabilities"]}), contract)
 
 
 def test_epochs_and_augmentation_are_changed_in_every_recipe() -> None:
     def recipes(**more: object) -> list[Recipe]:
-        values = {**NEEDED, "responses": ["probabilities", "label"], **more}
-        return [recipe for _, recipe in lessons_of(settings_from(values, "audit"), (8, 8, 1))]
+        return [attack.recipe for attack in attacks(**more)]
 
     plain = recipes()
     # A number of epochs holds: the least number of steps, which each of these has, goes with it.
     assert all(recipe.least_steps for recipe in plain)
     assert recipes(epochs=3) == [replace(recipe, epochs=3, least_steps=0) for recipe in plain]
-    assert recipes(augmentation=["flip"]) == [
-        replace(recipe, augmentation=("flip",)) for recipe in plain
-    ]
-    # None at all is a change too.
-    assert recipes(augmentation=[]) == [replace(recipe, augmentation=()) for recipe in plain]
+    for wanted in (["flip"], []):
+        assert recipes(augmentation=wanted) == [
+            replace(recipe, augmentation=tuple(wanted), augmentation_choices=()) for recipe in plain
+        ]

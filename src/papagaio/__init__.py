@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from papagaio.blackboxes.contract import BlackBox as BlackBox
     from papagaio.blackboxes.contract import Contract as Contract
     from papagaio.blackboxes.named import open_black_box as open_black_box
+    from papagaio.images.choosing import load as load
     from papagaio.images.imageset import ImageSet as ImageSet
     from papagaio.images.named import open_source as open_source
-    from papagaio.images.source import load as load
     from papagaio.ledger import Ledger as Ledger
     from papagaio.networks.named import build_student as build_student
     from papagaio.responses import derive as derive
@@ -45,7 +45,7 @@ _HOMES = {
     "build_student": "networks.named",
     "choose": "asking",
     "derive": "responses",
-    "load": "images.source",
+    "load": "images.choosing",
     "open_black_box": "blackboxes.named",
     "open_source": "images.named",
     "predict": "training.loop",

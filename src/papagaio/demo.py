@@ -15,9 +15,9 @@ from papagaio.auditing.plan import AttackConfig, AuditImages
 from papagaio.auditing.run import audit
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
+from papagaio.images.choosing import choose, load
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.images.source import choose, load
 from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.progress import Progress, no_progress
 from papagaio.responses import Answers

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from papagaio.errors import BadSettings
 
-__all__ = ["RESPONSES", "Answers", "Response", "centred_log", "complete", "derive"]
+__all__ = ["RESPONSES", "Answers", "Response", "centred_log", "complete", "derive", "is_derivable"]
 
 Response = Literal[
     "probabilities", "rounded-3", "rounded-2", "rounded-1", "top-5", "top-3", "top-1", "label"
@@ -61,7 +61,7 @@ def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answ
     Raises:
         BadSettings: `wanted` shows something that `shown` did not.
     """
-    if wanted != shown and not _is_weaker(wanted, shown):
+    if not is_derivable(wanted, shown):
         raise BadSettings(f"{wanted} cannot be derived from {shown}: the black box never showed it")
     scores: NDArray[np.generic] = full
     known = np.ones(full.shape, bool)
@@ -112,12 +112,12 @@ def centred_log(
     return np.asarray(logs - logs.mean(1, keepdims=True), np.float32)
 
 
-def _is_weaker(weak: Response, strong: Response) -> bool:
-    """Whether everything that `weak` shows can be told from what `strong` shows."""
-    if strong == "probabilities" or weak == "label":
+def is_derivable(wanted: str, shown: str) -> bool:
+    """Whether everything that the response `wanted` shows follows from what `shown` shows."""
+    if shown == "probabilities" or wanted == "label":
         return True
-    same_kind = weak.partition("-")[0] == strong.partition("-")[0]
-    return same_kind and RESPONSES.index(weak) > RESPONSES.index(strong)
+    same_kind = wanted.partition("-")[0] == shown.partition("-")[0]
+    return same_kind and RESPONSES.index(wanted) >= RESPONSES.index(shown)
 
 
 def _is_among_top(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:

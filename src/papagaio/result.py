@@ -106,6 +106,8 @@ class CellRecord(_Record):
     seed: int
     seconds: float
     epochs: int
+    recipe_epochs: int
+    """The epochs that the recipe asks for; `epochs` is less where they were cut."""
     steps: int
     parameters: int
     scores: Scores
@@ -142,6 +144,13 @@ class SummaryRow(Scores):
     """Mean per training."""
 
 
+class NamedClass(_Record):
+    """A class, and the number of images of a set on which the black box named it."""
+
+    name: str
+    images: int
+
+
 class BlackBoxRecord(_Record):
     """The black box."""
 
@@ -155,6 +164,10 @@ class BlackBoxRecord(_Record):
     accuracy: Figure
     better_than_majority: bool
     """Whether its accuracy is above the share of the most frequent class, interval included."""
+    most_named: NamedClass
+    """The class that it named most often on the test set."""
+    almost_one_class: bool
+    """Whether it named the others less than a tenth as often as they occur in the test set."""
 
 
 class SetRecord(_Record):
@@ -211,13 +224,6 @@ class Queries(_Record):
     """Of `total`: what the audit costs its owner."""
 
 
-class NamedClass(_Record):
-    """How often the black box named a class on the transfer set."""
-
-    name: str
-    images: int
-
-
 class References(_Record):
     """What needs no training: a class drawn at random, and always the most frequent one."""
 
@@ -268,6 +274,8 @@ class Result(_Record):
     started: str
     """UTC, ISO 8601."""
     seconds: float
+    trainings: int
+    """The number of trainings planned; those not in `cells` or `diverged` have not ended yet."""
     complete: bool
     """Whether every training ended with scores."""
     authorised_by: str | None
@@ -279,7 +287,7 @@ class Result(_Record):
     test: TestRecord
     queries: Queries
     named: list[NamedClass]
-    """Every class, in the black box's order."""
+    """Every class, in the black box's order, with its images of the transfer set."""
     references: References
     cells: list[CellRecord]
     diverged: list[DivergedRecord]

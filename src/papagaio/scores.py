@@ -23,6 +23,7 @@ __all__ = [
     "is_better_than_majority",
     "kl_divergence",
     "mean_over_seeds",
+    "names_almost_one_class",
     "over_seeds",
     "rate",
     "relative_accuracy",
@@ -34,6 +35,8 @@ Labels = NDArray[np.int64]
 
 _CONFIDENCE = 0.95
 _BINS = 15
+# A black box that works names the classes about as often as they occur.
+_RARELY_NAMED = 0.1
 # Probabilities below this count as this in a logarithm: a copy's one sure mistake must not turn
 # the mean of ten thousand images into infinity.
 _SMALLEST = 1e-12
@@ -112,6 +115,13 @@ def relative_accuracy(
 def is_better_than_majority(accuracy: Figure, labels: Labels) -> bool:
     """Whether the whole interval of an accuracy lies above the share of the most frequent class."""
     return accuracy.low > np.bincount(labels).max() / len(labels)
+
+
+def names_almost_one_class(black_box: Probabilities, labels: Labels) -> bool:
+    """Whether all classes but one are named less than a tenth as often as they occur."""
+    named = black_box.argmax(1)
+    favourite = np.bincount(named).argmax()
+    return bool((named != favourite).mean() < _RARELY_NAMED * (labels != favourite).mean())
 
 
 def kl_divergence(student: Probabilities, black_box: Probabilities) -> Figure:

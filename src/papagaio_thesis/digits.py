@@ -17,7 +17,7 @@ from papagaio.demo import digit_classifier
 from papagaio.errors import Diverged
 from papagaio.images.letters import LETTERS, draw_letters
 from papagaio.images.named import open_source
-from papagaio.images.source import load
+from papagaio.images.choosing import load
 from papagaio.jobs import Executor, Job, run_jobs
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress

@@ -12,7 +12,7 @@ from papagaio import files
 from papagaio.asking import ask
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.images.source import load
+from papagaio.images.choosing import load
 from papagaio.ledger import Ledger
 from papagaio.progress import Progress, no_progress
 from papagaio.vocabulary import Part

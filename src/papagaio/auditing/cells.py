@@ -208,6 +208,9 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
         trained.student, images, context.machine, recipe.augmentation, progress=progress
     )
     labels = np.load(context.test.labels)
+    # The recipe of that name, if it was cut; a recipe of one's own asks for what it has.
+    named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
+    asked = named.epochs_for(training.budget)
     return CellRecord(
         id=context.id_of(cell),
         kind=training.kind,
@@ -216,12 +219,13 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
         recipe=recipe.name,
         augmentation=list(recipe.augmentation),
         selection=trained.selection,
-        undertrained=_is_undertrained(recipe, images.shape[1:], training.budget, trained.epochs),
+        undertrained=len(trained.epochs) < asked or _has_not_learned(trained.epochs),
         response=training.attack.response,
         budget=training.budget,
         seed=training.seed,
         seconds=0,
         epochs=len(trained.epochs),
+        recipe_epochs=asked,
         steps=len(trained.epochs) * recipe.steps_per_epoch(training.budget),
         parameters=sum(p.numel() for p in trained.student.parameters()),
         scores=Scores(**scores.score_student(probabilities, np.load(answered.answers), labels)),
@@ -234,13 +238,8 @@ def _selection_record(selection: Selection) -> SelectionRecord:
     raise NotImplementedError(selection)
 
 
-def _is_undertrained(
-    recipe: Recipe, shape: tuple[int, int, int], budget: int, epochs: Sequence[Epoch]
-) -> bool:
-    """Whether it had fewer epochs than its recipe has, or has not learned its own answers."""
-    named = [known for known in recipes_for(shape) if known.name == recipe.name]
-    is_cut = any(len(epochs) < known.epochs_for(budget) for known in named)
-    return is_cut or epochs[-1].distillation_accuracy < _LEARNED
+def _has_not_learned(epochs: Sequence[Epoch]) -> bool:
+    return epochs[-1].distillation_accuracy < _LEARNED
 
 
 def _finished(context: CellContext, cell: Cell) -> CellRecord | None:

@@ -8,13 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.errors import BadAnswer
-from papagaio.scores import Figure, is_better_than_majority, rate
+from papagaio.scores import Figure, is_better_than_majority, names_almost_one_class, rate
 
 __all__ = ["check_test_answers"]
-
-# A share of the test set beyond which a black box names almost only one class, and the largest
-# share of a true class for which that is suspicious.
-_ALMOST_ALL, _NATURAL = 0.95, 0.85
 
 
 def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
@@ -32,14 +28,15 @@ def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[
     named = answers.argmax(1)
     accuracy = rate(named == labels)
     majority = np.bincount(labels).max() / len(labels)
-    same = np.bincount(named).max() / len(named)
     if not is_better_than_majority(accuracy, labels):
         problem = (
             f"is right on {_percent(accuracy)} of {len(labels):,} test images, which is not better "
             f"than always naming the most frequent class ({majority:.1%})"
         )
-    elif same > _ALMOST_ALL and majority < _NATURAL:
-        problem = f"names class {np.bincount(named).argmax()} for {same:.1%} of the test images"
+    elif names_almost_one_class(answers, labels):
+        counts = np.bincount(named)
+        share = counts.max() / len(named)
+        problem = f"names class {counts.argmax()} for {share:.1%} of the test images"
     else:
         return
     raise BadAnswer(

@@ -81,6 +81,8 @@ def black_box_record(
         response=box.contract.response,
         accuracy=accuracy,
         better_than_majority=scores.is_better_than_majority(accuracy, labels),
+        most_named=max(named_classes(answers, names), key=lambda named: named.images),
+        almost_one_class=scores.names_almost_one_class(answers, labels),
     )
 
 

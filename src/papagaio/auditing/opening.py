@@ -1,11 +1,14 @@
 """Opening what settings name: the black box and the images."""
 
+from functools import partial
+
 from papagaio.auditing.plan import AuditImages
 from papagaio.blackboxes.contract import BlackBox, Contract, Declaration
 from papagaio.blackboxes.named import open_black_box
+from papagaio.images.choosing import choose, load
 from papagaio.images.fit import Fit
 from papagaio.images.named import open_source
-from papagaio.images.source import Source, choose, load
+from papagaio.images.source import Source
 from papagaio.progress import Progress, no_progress
 from papagaio.settings import Settings
 from papagaio.vocabulary import Part
@@ -45,17 +48,24 @@ def open_images(
         BadSettings: the budget does not fit the transfer set.
     """
     fit = Fit(settings.resize, settings.colour, settings.exif)
-    shape = contract.shape
-    test = load(_labelled(settings, settings.test, "test"), shape=shape, fit=fit, progress=progress)
+    choosing = partial(choose, shape=contract.shape, fit=fit, progress=progress)
+    labelled = partial(_labelled, settings, progress)
+    test = load(labelled(settings.test, "test"), shape=contract.shape, fit=fit, progress=progress)
     own = None
     if settings.own_data:
-        source = _labelled(settings, settings.own_data, "train")
-        count = min(settings.budget, source.size)
-        own = choose(source, count, shape=shape, fit=fit, progress=progress)
-    source = open_source(settings.transfer, data_dir=settings.data_dir)
-    transfer = choose(source, settings.budget, shape=shape, fit=fit, progress=progress)
-    return AuditImages(transfer, test, own)
+        source = labelled(settings.own_data, "train")
+        own = choosing(source, min(settings.budget, source.size))
+    source = open_source(
+        settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
+    )
+    return AuditImages(choosing(source, settings.budget), test, own)
 
 
-def _labelled(settings: Settings, spec: str, part: Part) -> Source:
-    raise NotImplementedError
+def _labelled(settings: Settings, progress: Progress, spec: str, part: Part) -> Source:
+    return open_source(
+        spec,
+        part=part,
+        data_dir=settings.data_dir,
+        classes_from=settings.classes_from,
+        progress=progress,
+    )

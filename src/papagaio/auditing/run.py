@@ -103,6 +103,7 @@ def _ask(
         queries=describing.queries_record(options, plan, held),
         named=describing.named_classes(answers["transfer"], names),
         references=describing.references_record(labels, box.contract.classes),
+        trainings=len(cells),
         cells=[],
         diverged=[],
         summary=[],

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: from Parquet files at hand, or by torchvision's verified download.
+"""CIFAR-10 and CIFAR-100: from local Parquet files, or by torchvision's verified download.
 
 Alex Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
@@ -11,7 +11,8 @@ import numpy as np
 
 from papagaio.errors import BadImages
 from papagaio.images.parquet import parquet
-from papagaio.images.source import Part, Source, arrays
+from papagaio.images.source import Source, arrays
+from papagaio.vocabulary import Part
 
 __all__ = ["cifar"]
 
@@ -25,18 +26,21 @@ def cifar(name: Literal["cifar10", "cifar100"], part: Part, data_dir: Path | Non
         data_dir: a folder with `cifar10/train-*.parquet` and so on, or None to download.
 
     Raises:
-        BadImages: the files are not there, or could not be downloaded.
+        BadImages: the files are missing, or could not be downloaded.
     """
     if data_dir is None:
         return _downloaded(name, part)
     paths = sorted((data_dir / name).glob(f"{part}-*.parquet"))
     if not paths:
-        raise BadImages(f"{data_dir / name}: no {part}-*.parquet there; check --data-dir")
+        raise BadImages(
+            f"no {part}-*.parquet in {data_dir / name}; name the folder that holds {name}",
+            field="data_dir",
+        )
     return parquet(f"{name} {part}", paths)
 
 
 def _downloaded(name: str, part: Part) -> Source:
-    # Slow to import, and of use here only.
+    # Slow to import, and needed here only.
     from torchvision.datasets import CIFAR10, CIFAR100  # noqa: PLC0415
 
     kind = CIFAR10 if name == "cifar10" else CIFAR100
@@ -45,8 +49,9 @@ def _downloaded(name: str, part: Part) -> Source:
         data = kind(folder, train=part == "train", download=True)
     except (URLError, OSError, RuntimeError) as error:
         raise BadImages(
-            f"{name}: could not be downloaded to {folder} ({error}); "
-            "where there is no internet, give its Parquet files with --data-dir"
+            f"{name} could not be downloaded to {folder} ({error}); without internet access, "
+            f"name a folder that holds its Parquet files in {name}",
+            field="data_dir",
         ) from error
     return arrays(
         f"{name} {part}", data.data, np.asarray(data.targets, np.int64), tuple(data.classes)

@@ -1,33 +1,51 @@
-"""One image file's bytes -> pixels, under bounds and by named rules.
+"""One image file's bytes -> pixels, within limits and by fixed rules.
 
 What each kind of image becomes:
 
 * grey (1-bit, 8-bit): one channel
 * colour, palette, CMYK, YCbCr: three channels, by Pillow's conversion
 * transparency (RGBA, LA, a palette with a transparent entry): laid over white, three channels
-* 16 bits a channel, float, animated: refused, since any conversion would be a guess
+* 16 bits per channel, float, animated: refused, since any conversion would be a guess
 
-EXIF rotation is not applied, as in torchvision's `ImageFolder`.
+The EXIF rotation is returned with the pixels and not applied; `Fit` decides about it.
 """
 
 import io
+import struct
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from papagaio.errors import BadImages
 
-__all__ = ["FORMATS", "MOST_BYTES", "MOST_PIXELS", "decode"]
+__all__ = ["FORMATS", "MOST_BYTES", "MOST_PIXELS", "Picture", "decode"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+# PPM is Pillow's name for all of .ppm, .pgm, .pbm and .pnm.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM")
 MOST_BYTES = 50_000_000
-# Pillow itself lets a 9.9 KB file of 9,000 x 9,000 pixels pass without a word.
+# Pillow itself decodes a 9.9 KB file of 9,000 x 9,000 pixels without a warning.
 MOST_PIXELS = 25_000_000
 
+# The limit above is stricter. Set once: `warnings.catch_warnings` is not safe in threads.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
-def decode(data: bytes, where: str) -> NDArray[np.uint8]:
+
+class Picture(NamedTuple):
+    """One decoded image.
+
+    Attributes:
+        pixels: uint8 (H, W, C), as stored.
+        orientation: the EXIF orientation, 1 to 8; 1 is upright.
+    """
+
+    pixels: NDArray[np.uint8]
+    orientation: int = 1
+
+
+def decode(data: bytes, where: str) -> Picture:
     """Decode one image file.
 
     Args:
@@ -35,27 +53,24 @@ def decode(data: bytes, where: str) -> NDArray[np.uint8]:
         where: names the image in an error.
 
     Returns:
-        uint8 (H, W, 1) or (H, W, 3), see the module's rules.
+        uint8 (H, W, 1) or (H, W, 3), see the rules above, and the EXIF orientation.
 
     Raises:
-        BadImages: not an image of a known format, damaged, too large, or of a refused kind.
+        BadImages: not an image in a known format, damaged, too large, or of a refused kind.
     """
     if len(data) > MOST_BYTES:
-        raise BadImages(
-            f"{where}: more than {MOST_BYTES:,} bytes, which is the limit; make it smaller"
-        )
+        raise BadImages(f"{where}: more than {MOST_BYTES:,} bytes, which is the limit; shrink it")
     try:
-        with warnings.catch_warnings():
-            # Our own limit decides, and it is stricter than the one Pillow warns about.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _refuse_unfit(image, where)
-                return _pixels(image)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _refuse_unfit(image, where)
+            return Picture(_pixels(image), _orientation(image))
     except UnidentifiedImageError as error:
         raise BadImages(
             f"{where}: not a readable image; {', '.join(FORMATS)} are read, repair or remove it"
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImages(f"{where}: more than {MOST_PIXELS:,} pixels; shrink it") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise BadImages(f"{where}: damaged image ({error}); repair or remove it") from error
 
 
@@ -63,14 +78,16 @@ def _refuse_unfit(image: Image.Image, where: str) -> None:
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise BadImages(
-            f"{where}: {width} x {height} pixels, the limit is {MOST_PIXELS:,}; make it smaller"
+            f"{where}: {width} x {height} pixels, the limit is {MOST_PIXELS:,}; shrink it"
         )
     if getattr(image, "n_frames", 1) > 1:
         raise BadImages(f"{where}: an animated image; save the one frame that is meant")
-    # Pillow reads 16-bit colour as 8-bit; only the decoder's raw mode tells.
-    raw_modes = str([tile[3] for tile in getattr(image, "tile", [])])
-    if image.mode.startswith(("I", "F")) or ";16" in raw_modes:
-        raise BadImages(f"{where}: more than 8 bits a channel; convert it to 8 bits")
+    # Pillow reads 16-bit colour as 8-bit; only the decoder's arguments tell: the raw mode, or, in
+    # a PPM file, the largest value.
+    decoders = [tile[3] for tile in getattr(image, "tile", [])]
+    largest = max((d[1] for d in decoders if image.format == "PPM" and len(d) > 1), default=255)
+    if image.mode.startswith(("I", "F")) or ";16" in str(decoders) or largest > 255:
+        raise BadImages(f"{where}: more than 8 bits per channel; convert it to 8 bits")
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
@@ -80,3 +97,12 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     else:
         image = image.convert("L" if image.mode in ("1", "L") else "RGB")
     return np.atleast_3d(np.asarray(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 where there is none, or none that can be read."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, KeyError, struct.error):
+        return 1
+    return found if found in range(1, 9) else 1

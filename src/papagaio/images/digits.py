@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.errors import BadImages
-from papagaio.images.source import Part, Source, arrays
+from papagaio.images.source import Source, arrays
+from papagaio.vocabulary import Part
 
 __all__ = ["digits", "levels_to_pixels"]
 

@@ -1,19 +1,19 @@
-"""Fitting one image to the black box's contract, by rules that the user names."""
+"""Fitting one image to the input shape of the black box, by rules that the user names."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from papagaio.errors import BadImages
+from papagaio.images.decode import Picture
+from papagaio.vocabulary import Colour, Exif, Resize
 
-__all__ = ["Colour", "Fit", "Resize", "fit_image"]
+__all__ = ["Fit", "Shape", "fit_image", "oriented"]
 
-Resize = Literal["exact", "stretch", "crop", "pad"]
-Colour = Literal["exact", "convert"]
 Shape = tuple[int, int, int]
 
 _RESIZERS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
@@ -23,27 +23,50 @@ _RESIZERS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
 }
 
 
+# What the values 2 to 8 of the EXIF orientation ask for, as `PIL.ImageOps.exif_transpose`.
+_ORIENTERS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90,
+}
+
+
 @dataclass(frozen=True)
 class Fit:
-    """How images become what the black box takes.
+    """How images are fitted to the black box's input.
 
     Attributes:
-        resize: `exact` refuses another size; `stretch` ignores the aspect ratio; `crop` fills and
-            cuts what sticks out; `pad` shows the whole image on black. All three are bicubic.
-        colour: `exact` refuses another number of channels; `convert` makes grey by ITU-R 601
+        resize: `exact` refuses another size; `stretch` ignores the aspect ratio; `crop` scales the
+            image to cover the frame and cuts off the rest; `pad` scales it to fit inside the frame,
+            on black. All three are bicubic.
+        colour: `exact` refuses another number of channels; `convert` computes grey as ITU-R 601
             luma, and colour by repeating grey.
+        exif: `ignore` takes the pixels as stored, as torchvision's `ImageFolder` does; `rotate`
+            applies the EXIF orientation.
     """
 
     resize: Resize = "exact"
     colour: Colour = "exact"
+    exif: Exif = "ignore"
+
+
+def oriented(picture: Picture, fit: Fit) -> NDArray[np.uint8]:
+    """The pixels (uint8, H x W x C) of a picture, turned upright if the rules say so."""
+    if fit.exif == "ignore" or picture.orientation == 1:
+        return picture.pixels
+    return np.ascontiguousarray(_ORIENTERS[picture.orientation](picture.pixels))
 
 
 def fit_image(pixels: NDArray[np.uint8], shape: Shape, fit: Fit, where: str) -> NDArray[np.uint8]:
-    """Fit one image.
+    """Fit one image to the size and the channels of the black box's input.
 
     Args:
         pixels: uint8 (H, W, C).
-        shape: height, width and channels that the black box takes.
+        shape: height, width and channels of the black box's input.
         fit: the rules.
         where: names the image in an error.
 
@@ -59,14 +82,14 @@ def fit_image(pixels: NDArray[np.uint8], shape: Shape, fit: Fit, where: str) -> 
     if pixels.shape[2] != channels and fit.colour == "exact":
         raise BadImages(
             f"{where}: {pixels.shape[2]} channels where {channels} are needed; "
-            "say --colour convert to convert such images"
+            "choose convert to convert such images",
+            field="colour",
         )
     if pixels.shape[:2] != (height, width) and fit.resize == "exact":
-        found = f"{pixels.shape[0]} x {pixels.shape[1]}"
-        rules = ", ".join(get_args(Resize)[1:])
         raise BadImages(
-            f"{where}: {found} pixels where {height} x {width} are needed; "
-            f"say --resize with one of {rules}"
+            f"{where}: {pixels.shape[0]} x {pixels.shape[1]} pixels where {height} x {width} are "
+            f"needed; choose one of {', '.join(get_args(Resize)[1:])} to resize such images",
+            field="resize",
         )
     image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
     image = image.convert("L" if channels == 1 else "RGB")

@@ -1,9 +1,11 @@
 """Parquet files as the `datasets` library writes them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,47 +13,103 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from papagaio.errors import BadImages
-from papagaio.images.decode import decode
-from papagaio.images.source import Picture, Source
+from papagaio.images.decode import Picture, decode
+from papagaio.images.imageset import SourceNotes
+from papagaio.images.source import Source, stamp_of
 
 __all__ = ["parquet"]
 
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
-_ROWS_AT_ONCE = 256
+# Encoded images that are kept in memory: images chosen at random come from every row group.
+_BYTES_IN_MEMORY = 256_000_000
+
+
+class _Group(NamedTuple):
+    """A row group: its first row in its file and in the source, and the image column."""
+
+    path: Path
+    number: int
+    column: str
+    in_file: int
+    in_source: int
 
 
 def parquet(name: str, paths: Sequence[Path]) -> Source:
-    """The images of Parquet files, one after the other.
+    """The images of Parquet files, one file after the other.
 
-    The image column is a struct with a field `bytes`, or plain binary; the labels, where there
-    are any, stand in `label`, `labels` or `fine_label`, and the classes' names in the schema's
-    metadata. Labels that are no integers are none.
+    The image column is a struct with a field `bytes`, or plain binary. The labels, if there are
+    any, are in `label`, `labels` or `fine_label`, and the names of the classes in the schema's
+    metadata. Labels that are not integers are ignored.
 
     Raises:
         BadImages: a file is not Parquet, or has no image column.
     """
-    schemas = [_schema(path) for path in paths]
-    columns = [_image_column(path, schema) for path, schema in zip(paths, schemas, strict=True)]
+    metadata = [_metadata(path) for path in paths]
+    schemas = [one.schema.to_arrow_schema() for one in metadata]
     label = next((c for c in _LABEL_COLUMNS if all(c in s.names for s in schemas)), None)
+    groups = _groups(paths, metadata)
+    starts = [group.in_source for group in groups]
+    stamps = {path: stamp_of(path) for path in paths}
+    largest = max(
+        (m.row_group(g).total_byte_size for m in metadata for g in range(m.num_row_groups)),
+        default=1,
+    )
 
-    def pictures() -> Iterator[Picture]:
-        for path, column in zip(paths, columns, strict=True):
-            yield from _read(path, column)
+    @lru_cache(max(1, _BYTES_IN_MEMORY // max(1, largest)))
+    def values(group: _Group) -> pa.ChunkedArray:
+        try:
+            return pq.ParquetFile(group.path).read_row_group(group.number, [group.column]).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(group.path, error) from error
+
+    def find(row: int) -> tuple[_Group, int]:
+        group = groups[bisect_right(starts, row) - 1]
+        return group, row - group.in_source
+
+    def where(row: int) -> str:
+        group, offset = find(row)
+        return f"{group.path}, row {group.in_file + offset}"
+
+    def read(row: int) -> Picture:
+        group, offset = find(row)
+        value = values(group)[offset].as_py()
+        data = value["bytes"] if isinstance(value, dict) else value
+        if data is None:
+            raise BadImages(f"{where(row)}: no image bytes; only images inside the file are read")
+        return decode(data, where(row))
+
+    def stamp(row: int) -> str:
+        group, offset = find(row)
+        return f"{stamps[group.path]}\0{group.in_file + offset}"
 
     return Source(
         name,
-        sum(pq.read_metadata(path).num_rows for path in paths),
-        pictures,
+        read,
+        where,
+        SourceNotes(sum(one.num_rows for one in metadata)),
         None if label is None else _all_labels(paths, label),
         None if label is None else _class_names(schemas[0], label),
+        stamp,
     )
 
 
-def _schema(path: Path) -> pa.Schema:
+def _metadata(path: Path) -> pq.FileMetaData:
     try:
-        return pq.read_schema(path)
+        return pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadImages(f"{path}: not a readable Parquet file ({error})") from error
+
+
+def _groups(paths: Sequence[Path], metadata: Sequence[pq.FileMetaData]) -> list[_Group]:
+    groups, in_source = [], 0
+    for path, one in zip(paths, metadata, strict=True):
+        column = _image_column(path, one.schema.to_arrow_schema())
+        in_file = 0
+        for number in range(one.num_row_groups):
+            groups.append(_Group(path, number, column, in_file, in_source + in_file))
+            in_file += one.row_group(number).num_rows
+        in_source += in_file
+    return groups
 
 
 def _image_column(path: Path, schema: pa.Schema) -> str:
@@ -65,29 +123,12 @@ def _image_column(path: Path, schema: pa.Schema) -> str:
     )
 
 
-def _read(path: Path, column: str) -> Iterator[Picture]:
-    for row, value in enumerate(_values(path, column)):
-        where = f"{path}, row {row}"
-        data = value["bytes"] if isinstance(value, dict) else value
-        if data is None:
-            raise BadImages(f"{where}: no image bytes; only images inside the file are read")
-        yield Picture(decode(data, where), where)
-
-
-def _values(path: Path, column: str) -> Iterator[Any]:
-    try:
-        for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=[column]):
-            yield from batch.column(0).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-
-
 def _damaged(path: Path, error: Exception) -> BadImages:
-    return BadImages(f"{path}: damaged Parquet file ({error}); fetch or write it again")
+    return BadImages(f"{path}: damaged Parquet file ({error}); download or write it again")
 
 
 def _all_labels(paths: Sequence[Path], column: str) -> NDArray[np.int64] | None:
-    """The labels of every file; None where they are no classes' numbers."""
+    """The labels of every file; None if any of them are not integers."""
     found = [_labels(path, column) for path in paths]
     known = [labels for labels in found if labels is not None]
     return np.concatenate(known) if len(known) == len(found) else None
@@ -109,6 +150,6 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
         return None
     try:
         names = json.loads(text)["info"]["features"][label]["names"]
-    except (ValueError, KeyError, TypeError):  # written by something else than `datasets`
+    except (ValueError, KeyError, TypeError):  # not written by `datasets`
         return None
     return tuple(map(str, names)) if names else None

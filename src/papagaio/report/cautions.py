@@ -1,90 +1,141 @@
-"""What could make a result meaningless, said before anything else."""
+"""What could make a result misleading, stated before anything else."""
 
-from papagaio.report.headline import at_the_floor, headline_row
-from papagaio.report.numbers import count, plural
-from papagaio.result import Result
+from collections.abc import Iterator
+from itertools import chain
+
+from papagaio.report.copies import trainings
+from papagaio.report.headline import at_the_floor, black_box_fault, headline_row
+from papagaio.report.numbers import count, listing, percent, plural
+from papagaio.report.references import highest
+from papagaio.result import CellRecord, Result
 
 __all__ = ["cautions"]
 
 _FEW_IMAGES = 100
+# Two classes named on more than this share of the transfer set, or this share of the classes never
+# named, leave most of a black box's decisions unasked.
+_TWO_CLASSES = 0.8
+_NEVER_NAMED = 0.1
 
 
 def cautions(result: Result) -> list[str]:
-    """The warnings that apply, the gravest first; none where all is well."""
-    every = (
-        _incomplete,
-        _black_box_is_wrong,
-        _near_duplicates,
-        _one_seed,
-        _at_the_floor,
-        _interrupted,
-        _few_images,
+    """The cautions that apply, the most serious first."""
+    groups = (_black_box, _run, _copies, _transfer_set, _test_set)
+    return list(chain.from_iterable(group(result) for group in groups))
+
+
+def _black_box(result: Result) -> Iterator[str]:
+    if fault := black_box_fault(result):
+        yield (
+            f"{fault[0].upper()}{fault[1:]}: it is probably used in the wrong way. The usual causes"
+            " are the scale of the pixels (0 to 1 or 0 to 255), the order of the colours (RGB or"
+            " BGR), and the order of the classes (the folders of the test set may be in another"
+            " order than the classes of the black box)."
+        )
+    if result.unchecked:
+        yield (
+            "The black box failed the check on the test set, and the audit was told to continue all"
+            " the same."
+        )
+
+
+def _run(result: Result) -> Iterator[str]:
+    missing = result.trainings - len(result.cells) - len(result.diverged)
+    if missing > 0:
+        yield (
+            f"The run is incomplete, and what is shown here may change. Trainings missing:"
+            f" {count(missing)} of {count(result.trainings)}. The same command continues the run."
+        )
+    if result.diverged:
+        ids = listing([one.id for one in result.diverged])
+        yield (
+            f"Trainings that diverged and have no scores: {count(len(result.diverged))} of"
+            f" {count(result.trainings)} ({ids}). Means are over the other seeds."
+        )
+    if lost := result.queries.interrupted:
+        yield (
+            f"Images sent again because a request never returned: {count(lost)}. If the black box"
+            " charged for that request, they were paid for twice."
+        )
+
+
+def _copies(result: Result) -> Iterator[str]:
+    row, floor = headline_row(result), highest(result, "floor")
+    if row is None:
+        return
+    if floor and at_the_floor(result):
+        yield (
+            f"The copy is not above the floor: the student of the control \u201c{floor.name}\u201d,"
+            " which learns nothing from the black box, may reach as much."
+        )
+    copies = [cell for cell in result.cells if cell.kind == "copy"]
+    if short := [cell for cell in copies if cell.undertrained]:
+        whose = ", the headline\u2019s among them" if _any(short, trainings(result, row)) else ""
+        yield (
+            f"Undertrained copies: {count(len(short))} of {count(len(copies))}{whose}."
+            f" {_shortest(short)} A full training gives a better copy, so these figures understate"
+            " the risk."
+        )
+    if row.seeds == 1:
+        yield (
+            "Only one seed: the intervals show how much depends on the choice of test images, but"
+            " not how much a second training would differ."
+        )
+
+
+def _transfer_set(result: Result) -> Iterator[str]:
+    named = sorted(result.named, key=lambda one: -one.images)
+    total = sum(one.images for one in named)
+    never = [one.name for one in named if not one.images]
+    asked = []
+    if len(named) > 2 and sum(one.images for one in named[:2]) > _TWO_CLASSES * total:
+        two = sum(one.images for one in named[:2]) / total
+        asked.append(
+            f"names two classes ({listing([one.name for one in named[:2]])}) on {percent(two)} of"
+            " the transfer images"
+        )
+    if total and len(never) >= max(2, _NEVER_NAMED * len(named)):
+        asked.append(
+            f"never names {count(len(never))} of its {count(len(named))} classes ({listing(never)})"
+        )
+    if asked:
+        yield (
+            f"On the transfer set, the black box {' and '.join(asked)}: these images ask about"
+            " little, so a low fidelity says little about safety. Other images may give a much"
+            " better copy."
+        )
+    if broken := result.transfer.broken:
+        yield (
+            "Files of the transfer set that could not be decoded and were replaced:"
+            f" {count(len(broken))} ({listing(broken)})."
+        )
+
+
+def _test_set(result: Result) -> Iterator[str]:
+    if alike := result.test.near_duplicates:
+        yield (
+            f"Test images that look almost the same as a transfer image: {count(alike)} of"
+            f" {count(result.test.images)}. If they show the same thing, the copy is tested on"
+            " images that it learned from. Simple drawings can look alike and still differ."
+        )
+    if result.test.images < _FEW_IMAGES:
+        yield (
+            f"The test set is small ({plural(result.test.images, 'image')}): the intervals are"
+            " wide, and cases that are rare in use may be missing from it."
+        )
+
+
+def _any(some: list[CellRecord], others: list[CellRecord]) -> bool:
+    return bool({cell.id for cell in some} & {cell.id for cell in others})
+
+
+def _shortest(cells: list[CellRecord]) -> str:
+    shortest = min(cells, key=lambda cell: cell.epochs / cell.recipe_epochs)
+    sentence = (
+        f"The shortest training had {count(shortest.epochs)} of its recipe\u2019s"
+        f" {plural(shortest.recipe_epochs, 'epoch')}."
     )
-    return [said for caution in every if (said := caution(result))]
-
-
-def _incomplete(result: Result) -> str:
-    if result.complete:
-        return ""
-    return (
-        "The run is incomplete: trainings are missing, and what stands here may change."
-        " The same command goes on where it stopped."
-    )
-
-
-def _black_box_is_wrong(result: Result) -> str:
-    box = result.black_box
-    if box.classes == 2 or box.accuracy.value > 2 / box.classes:
-        return ""
-    return (
-        "The black box itself is hardly ever right: its classes may stand in another order than the"
-        " test set\u2019s (a folder\u2019s sub-folders count in the order of their names)."
-    )
-
-
-def _near_duplicates(result: Result) -> str:
-    found = result.test.near_duplicates
-    if not found:
-        return ""
-    return (
-        f"{count(found)} of {plural(result.test.images, 'test image')} stand nearly the same in"
-        " the transfer set: the copy is tested on what it may have learned by heart."
-    )
-
-
-def _one_seed(result: Result) -> str:
-    row = headline_row(result)
-    if row is None or row.seeds != 1:
-        return ""
-    return (
-        "Only one seed: the intervals tell how much the choice of test images matters,"
-        " and nothing about the luck of a training."
-    )
-
-
-def _at_the_floor(result: Result) -> str:
-    if not at_the_floor(result):
-        return ""
-    return (
-        "The copy is not above the floor: a student of shuffled answers, or of answers about pure"
-        " noise, may reach as much."
-    )
-
-
-def _interrupted(result: Result) -> str:
-    lost = result.queries.interrupted
-    if not lost:
-        return ""
-    return (
-        f"{plural(lost, 'image')} went out in requests that never returned: where these were"
-        " charged, the images are paid for twice."
-    )
-
-
-def _few_images(result: Result) -> str:
-    if result.test.images >= _FEW_IMAGES:
-        return ""
-    return (
-        f"The test set is small ({plural(result.test.images, 'image')}): the intervals are wide,"
-        " and what is rare in use may be absent from it."
-    )
+    last = [cell.curve[-1].distillation_accuracy for cell in cells if cell.curve]
+    if not last:
+        return sentence
+    return f"{sentence} The lowest distillation accuracy in a last epoch is {percent(min(last))}."

@@ -1,38 +1,45 @@
-"""Accuracy class by class."""
+"""What the black box named on the transfer set, and the copy's accuracy, class by class."""
 
 from dataclasses import dataclass
 
+from papagaio.report.copies import trainings
 from papagaio.report.headline import headline_row
 from papagaio.result import Result
 from papagaio.scores import Figure
-from papagaio.summary import mean_figure
+from papagaio.summary import mean_share
 
-__all__ = ["ClassAccuracy", "class_accuracies"]
+__all__ = ["ClassFigures", "class_figures"]
 
 
 @dataclass(frozen=True)
-class ClassAccuracy:
-    """The headline copy's accuracy on one true class, the mean over seeds."""
+class ClassFigures:
+    """One class.
+
+    Attributes:
+        name: of the class.
+        named: the number of transfer images on which the black box named it.
+        part: `named`, divided by that of the class named most often.
+        accuracy: the headline copy's, on test images of this class, the mean over seeds; None
+            where there is no copy or no such image.
+    """
 
     name: str
+    named: int
+    part: float
     accuracy: Figure | None
 
 
-def class_accuracies(result: Result) -> list[ClassAccuracy]:
-    """One line for every class of the headline's copy; none where there is no copy."""
+def class_figures(result: Result) -> list[ClassFigures]:
+    """One line per class, in the black box's order."""
     row = headline_row(result)
-    if row is None:
-        return []
-    same = {"kind", "student", "recipe", "response", "budget"}
-    wanted = row.model_dump(include=same)
-    copies = [cell for cell in result.cells if cell.model_dump(include=same) == wanted]
-    columns = zip(*(cell.per_class for cell in copies), strict=True)
+    cells = trainings(result, row) if row else []
+    most = max((one.images for one in result.named), default=0) or 1
     return [
-        ClassAccuracy(_name(result, index), mean_figure(column, is_share=True))
-        for index, column in enumerate(columns)
+        ClassFigures(
+            one.name,
+            one.images,
+            one.images / most,
+            mean_share([cell.per_class[index] for cell in cells]),
+        )
+        for index, one in enumerate(result.named)
     ]
-
-
-def _name(result: Result, index: int) -> str:
-    names = result.black_box.class_names or []
-    return names[index] if index < len(names) else str(index)

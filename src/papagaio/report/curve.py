@@ -1,4 +1,4 @@
-"""The budget curve: how faithful a copy becomes with more answers."""
+"""The budget curve: fidelity against the number of answers."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def budget_curve(result: Result) -> Markup | None:
     svg = plot.paper("budget-curve", "Fidelity by budget", _description(lines), len(lines))
     places = dict(zip(budgets, _places(budgets), strict=True))
     ticks = _ticks(places)
-    plot.axes(svg, ticks, "budget: answers learned from", "fidelity on the test set")
+    plot.axes(svg, ticks, "budget (answers learned from)", "fidelity on the test set")
     _draw_references(svg, result)
     for index, one in enumerate(lines):
         shift = (index - (len(lines) - 1) / 2) * min(_DODGE, 36 / len(lines))
@@ -42,18 +42,18 @@ def budget_curve(result: Result) -> Markup | None:
 
 
 def _description(lines: Sequence[Series]) -> str:
-    said = [
+    points = [
         f"{one.label}: {percent(row.fidelity.value)} ({share(row.fidelity).interval})"
         f" from {plural(row.budget, 'answer')}"
         for one in lines
         for row in one.rows
         if row.fidelity
     ]
-    return "; ".join(said) + ". The tables below hold the same numbers."
+    return "; ".join(points) + ". The tables below show the same numbers."
 
 
 def _places(budgets: Sequence[int]) -> list[float]:
-    """Parts of the way across, by logarithm; a single budget stands in the middle."""
+    """Positions (0 to 1) on a logarithmic axis; a single budget is in the middle."""
     logs = [math.log(max(budget, 1)) for budget in budgets]
     if logs[0] == logs[-1]:
         return [0.5] * len(logs)
@@ -61,7 +61,7 @@ def _places(budgets: Sequence[int]) -> list[float]:
 
 
 def _ticks(places: dict[int, float]) -> list[tuple[float, str]]:
-    """The budgets as ticks; one whose text would touch a larger one's is left out."""
+    """The budgets as ticks, without those whose text would overlap that of a larger one."""
     ticks: list[tuple[float, str]] = []
     for budget, part in sorted(places.items(), reverse=True):
         if not ticks or plot.x_of(ticks[-1][0]) - plot.x_of(part) >= _TICK_GAP:
@@ -82,9 +82,9 @@ def _draw_references(svg: Element, result: Result) -> None:
         add(marks, "line", x1=plot.LEFT, x2=plot.RIGHT, y1=y, y2=y)
         leader = f"{plot.RIGHT:.0f},{y:.1f} {plot.RIGHT + 14:.0f},{label:.1f}"
         add(marks, "polyline", class_="leader", points=leader, fill="none")
-        learned = "" if one.budget is None else f" ({count(one.budget)})"
-        words = f"{one.name} {percent(value)}{learned}"
-        add(marks, "text", words, x=plot.RIGHT + 18, y=label + 4)
+        text = add(marks, "text", f"{one.name} {percent(value)}", x=plot.RIGHT + 18, y=label + 4)
+        if one.budget is not None:
+            add(text, "tspan", f" ({count(one.budget)})", class_="learned")
 
 
 def _draw(marks: Element, index: int, one: Series, places: dict[int, float], shift: float) -> None:

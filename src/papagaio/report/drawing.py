@@ -1,4 +1,4 @@
-"""SVG by elements: well-formed, and escaped whatever the text."""
+"""SVG built from elements, so that it is well-formed and every text is escaped."""
 
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -8,13 +8,13 @@ __all__ = ["add", "drawing", "markup"]
 
 
 def drawing(name: str, size: tuple[float, float], title: str, description: str) -> Element:
-    """An empty picture.
+    """An empty drawing.
 
     Args:
-        name: distinguishes its ids from those of other pictures in the page.
-        size: width and height in its own units.
-        title: what it is.
-        description: what is to be seen, for those who do not see it.
+        name: prefix of its ids, unique in the page.
+        size: width and height in user units.
+        title: a short name.
+        description: what it shows, for screen readers.
     """
     svg = Element(
         "svg",
@@ -41,5 +41,5 @@ def add(parent: Element, tag: str, content: str = "", **attributes: str | float)
 
 
 def markup(svg: Element) -> Markup:
-    """The picture as text that stands in a page as it is."""
+    """The drawing as text that a template does not escape again."""
     return Markup(tostring(svg, encoding="unicode"))  # noqa: S704  # ElementTree has escaped it

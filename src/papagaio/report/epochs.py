@@ -1,4 +1,4 @@
-"""Distillation accuracy by epoch: how a copy comes to agree on the images it learns from."""
+"""Distillation accuracy by epoch."""
 
 import math
 
@@ -14,21 +14,23 @@ __all__ = ["epoch_curve"]
 
 
 def epoch_curve(result: Result) -> Markup | None:
-    """Agreement by epoch of the first copy of each series with the largest budget, as inline SVG.
+    """Distillation accuracy by epoch, as inline SVG; None where no epoch has been recorded.
 
-    None where no epoch has been recorded.
+    One line per series: its first copy with the largest budget.
     """
     lines = series(result)
-    # A line keeps the colour that its series has in the budget curve.
+    # Each line has the colour of its series in the budget curve.
     cells = [(i, one.longest) for i, one in enumerate(lines) if one.longest and one.longest.curve]
     if not cells:
         return None
     last = max(1, *(cell.curve[-1].epoch for _, cell in cells))
-    said = "; ".join(f"{lines[i].label}: {_end(cell)}" for i, cell in cells)
-    svg = plot.paper("epoch-curve", "Distillation accuracy by epoch", f"{said}.", len(lines))
+    description = "; ".join(f"{lines[i].label}: {_end(cell)}" for i, cell in cells)
+    svg = plot.paper("epoch-curve", "Distillation accuracy by epoch", f"{description}.", len(lines))
     plot.axes(svg, _ticks(last), "epoch", "distillation accuracy")
     for index, cell in cells:
-        points = [(plot.x_of(p.epoch / last), plot.y_of(p.agreement)) for p in cell.curve]
+        points = [
+            (plot.x_of(p.epoch / last), plot.y_of(p.distillation_accuracy)) for p in cell.curve
+        ]
         marks = plot.group(svg, index)
         plot.line(marks, index, points)
         plot.marker(marks, index, *points[-1])
@@ -38,7 +40,7 @@ def epoch_curve(result: Result) -> Markup | None:
 
 def _end(cell: CellRecord) -> str:
     end = cell.curve[-1]
-    return f"{percent(end.agreement)} after {plural(end.epoch, 'epoch')}"
+    return f"{percent(end.distillation_accuracy)} after {plural(end.epoch, 'epoch')}"
 
 
 def _ticks(last: int) -> list[tuple[float, str]]:

@@ -1,46 +1,43 @@
-"""The result in a sentence, and the answer to the question in its title."""
+"""The result in one sentence, and the conclusion."""
 
+from papagaio.report.copies import copies, rivals, strength
 from papagaio.report.numbers import count, money, percent, plural, share
+from papagaio.report.references import highest
 from papagaio.report.series import series
-from papagaio.result import Kind, Result, SummaryRow
-from papagaio.scores import Figure
+from papagaio.result import Result, SummaryRow
 
-__all__ = ["answer", "at_the_floor", "floor_row", "headline", "headline_row", "row_of"]
+__all__ = ["at_the_floor", "black_box_fault", "conclusion", "headline", "headline_row"]
 
 _BOXS = "black box\u2019s"
-_DEFAULT_RECIPES = ("recovered-logits", "labels")
 
 
 def headline_row(result: Result) -> SummaryRow | None:
-    """The copies that the headline is about.
+    """The copy that the headline is about; None where there is none.
 
-    Those of the largest budget, the first response and student, and of several recipes the default.
+    It is the most faithful of those with the largest budget that the first response allows.
     """
-    copies = [row for row in result.summary if row.kind == "copy"]
-    if not copies:
-        return None
-    first = max(copies, key=lambda row: row.budget)
-    same = (first.budget, first.response, first.student)
-    rivals = [row for row in copies if (row.budget, row.response, row.student) == same]
-    return next((row for row in rivals if row.recipe in _DEFAULT_RECIPES), first)
+    return max(_rivals(result), key=strength, default=None)
 
 
-def row_of(result: Result, kind: Kind) -> SummaryRow | None:
-    """The first row of a floor or ceiling; None where there is none."""
-    return next((row for row in result.summary if row.kind == kind), None)
-
-
-def floor_row(result: Result) -> SummaryRow | None:
-    """The floor that is hardest to beat: the student of shuffled answers, or of noise images."""
-    rows = [row_of(result, "floor:shuffled"), row_of(result, "floor:noise")]
-    present = [row for row in rows if row is not None and row.fidelity is not None]
-    return max(present, key=lambda row: _value(row.fidelity), default=None)
+def black_box_fault(result: Result) -> str:
+    """Why no fidelity to this black box means anything, as a clause; empty where it works."""
+    box, of = result.black_box, plural(result.test.images, "test image")
+    reasons = []
+    if not box.better_than_majority:
+        reasons.append(
+            f"is right on {percent(box.accuracy.value)} of {of}, no better than always naming the"
+            f" most frequent class ({percent(result.references.majority.value)})"
+        )
+    if box.almost_one_class:
+        most = box.most_named
+        reasons.append(f"names \u201c{most.name}\u201d on {count(most.images)} of {of}")
+    return f"the black box {', and '.join(reasons)}" if reasons else ""
 
 
 def at_the_floor(result: Result) -> bool:
-    """Whether the headline's copy stays at or under its floor's upper bound."""
-    copy, floor = headline_row(result), floor_row(result)
-    if copy is None or floor is None or copy.fidelity is None or floor.fidelity is None:
+    """Whether the headline's copy is no higher than the upper end of its floor's interval."""
+    copy, floor = headline_row(result), highest(result, "floor")
+    if copy is None or copy.fidelity is None or floor is None or floor.fidelity is None:
         return False
     return copy.fidelity.value <= floor.fidelity.high
 
@@ -50,10 +47,44 @@ def headline(result: Result) -> str:
     row = headline_row(result)
     if row is None:
         return "No copy has been trained yet."
-    found = [part for part in (_same(result, row), _right(result, row)) if part]
-    said = " and ".join(found) or "could not be scored"
-    about = f"From {plural(row.budget, 'answer')} about {result.transfer.name}"
-    return f"{about}, a copy {said}{_cost(result, row)}."
+    parts = [part for part in (_same(result, row), _right(result, row)) if part]
+    figures = " and ".join(parts) or "could not be scored"
+    compared = len(_rivals(result))
+    copy = "a copy" if compared == 1 else f"the most faithful of {compared} copies"
+    fault = black_box_fault(result)
+    return (
+        f"From {plural(row.budget, 'answer')} about {result.transfer.name}, {copy} {figures}"
+        f"{fault and f', which means little: {fault}'}{_cost(result, row)}."
+    )
+
+
+def conclusion(result: Result) -> str:
+    """What the numbers say about how well the model can be copied, in plain text."""
+    row = headline_row(result)
+    if row is None or row.fidelity is None:
+        return "There is no conclusion before a copy has been trained and scored."
+    if fault := black_box_fault(result):
+        return f"This audit allows no conclusion: {fault}."
+    reproduced = f"{percent(row.fidelity.value)} of the {_BOXS} decisions"
+    floor = highest(result, "floor")
+    if floor and at_the_floor(result):
+        return (
+            "This audit does not show that the model can be copied, and does not prove that it is"
+            f" safe: the copy reproduces {reproduced}, no more than the floor ({floor.name}) may"
+            " reach."
+        )
+    return (
+        f"Somebody with {plural(row.budget, 'answer')} can reproduce {reproduced}"
+        f"{_against(result)}{_earlier(result, row)}."
+    )
+
+
+def _rivals(result: Result) -> list[SummaryRow]:
+    every = copies(result)
+    if not every:
+        return []
+    first = max(every, key=lambda row: row.budget)
+    return rivals(result, first.response, first.budget)
 
 
 def _same(result: Result, row: SummaryRow) -> str:
@@ -70,7 +101,7 @@ def _right(result: Result, row: SummaryRow) -> str:
     if row.accuracy is None:
         return ""
     right = f"is right on {percent(row.accuracy.value)}"
-    if row.relative_accuracy is None:
+    if row.relative_accuracy is None or black_box_fault(result):
         return right
     own = percent(result.black_box.accuracy.value)
     return f"{right}, which is {percent(row.relative_accuracy.value)} of the {_BOXS} own {own}"
@@ -81,45 +112,20 @@ def _cost(result: Result, row: SummaryRow) -> str:
     if queries.price is None:
         return ""
     # An unfinished run may have paid for more answers than its largest copy has learned from.
-    whose = "its" if row.budget == queries.spent else f"the audit\u2019s {count(queries.spent)}"
-    return f"; {whose} queries cost {money(queries.price)}"
-
-
-def answer(result: Result) -> str:
-    """Whether the model is in danger, in numbers and one sentence."""
-    row = headline_row(result)
-    if row is None or row.fidelity is None:
-        return "Nothing can be said before a copy has been trained and scored."
-    made = percent(row.fidelity.value)
-    if at_the_floor(result):
-        return (
-            f"This audit does not show it: the copy makes {made} of the {_BOXS} decisions, no more"
-            f" than {_floor_words(result)} may reach."
-        )
-    return (
-        f"Somebody with {plural(row.budget, 'answer')} can make {made}"
-        f" of the {_BOXS} decisions without it{_against(result)}{_earlier(result, row)}."
-    )
+    which = "these" if row.budget == queries.spent else f"the copies\u2019 {count(queries.spent)}"
+    cost = f"; {which} answers cost {money(queries.price)}"
+    if queries.price_total is None:
+        return cost
+    return f"{cost}, all {count(queries.total)} of the audit {money(queries.price_total)}"
 
 
 def _against(result: Result) -> str:
-    floor, own = floor_row(result), row_of(result, "ceiling:own-data")
     others = [
-        f"{percent(figure.value)} for {whose}"
-        for figure, whose in (
-            (_fidelity(floor), _floor_words(result)),
-            (_fidelity(own), "a student of answers about the owner\u2019s own data"),
-        )
-        if figure is not None
+        f"{percent(reference.level)} for the {reference.side} ({reference.name})"
+        for side in ("floor", "ceiling")
+        if (reference := highest(result, side)) and reference.level is not None
     ]
     return f", against {' and '.join(others)}" if others else ""
-
-
-def _floor_words(result: Result) -> str:
-    floor = floor_row(result)
-    if floor is not None and floor.kind == "floor:noise":
-        return "a student of answers about pure noise"
-    return "a student of shuffled answers"
 
 
 def _earlier(result: Result, row: SummaryRow) -> str:
@@ -127,11 +133,3 @@ def _earlier(result: Result, row: SummaryRow) -> str:
     if first.budget == row.budget or first.fidelity is None:
         return ""
     return f"; {plural(first.budget, 'answer')} already give {percent(first.fidelity.value)}"
-
-
-def _fidelity(row: SummaryRow | None) -> Figure | None:
-    return None if row is None else row.fidelity
-
-
-def _value(figure: Figure | None) -> float:
-    return 0.0 if figure is None else figure.value

@@ -1,15 +1,23 @@
-"""Numbers as they are read."""
+"""Numbers as text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isclose
 
 from papagaio.scores import Figure
 
-__all__ = ["Shown", "count", "duration", "money", "nats", "percent", "plural", "ratio", "share"]
+__all__ = ["Shown", "count", "duration", "listing", "money", "nats", "percent", "plural", "ratio"]
+__all__ += ["share"]
+
+_Range = tuple[float, float]
+_PERCENT: _Range = (0.0, 100.0)
+_POSITIVE: _Range = (0.0, inf)
+_LISTED = 5
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure as it is read: `98.9 %`, `98.1 to 99.4`, `n 590`."""
+    """A figure as text: `98.9 %`, `98.1 to 99.4`, `n 590`."""
 
     value: str
     interval: str
@@ -17,18 +25,25 @@ class Shown:
 
 
 def count(number: int) -> str:
-    """A whole number with its thousands marked."""
+    """A whole number with thousands separators."""
     return f"{number:,}"
 
 
 def plural(number: int, noun: str) -> str:
     """A number of things: `1 seed`, `3 seeds`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+
+
+def listing(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def percent(value: float) -> str:
-    """A share (1 is all) as a percentage."""
-    return f"{100 * value:.1f} %"
+    """A share (1 is all) as a percentage; 100 % and 0 % are exactly that."""
+    (text,) = _decimals([100 * value], 1, _PERCENT)
+    return f"{text} %"
 
 
 def money(price: float) -> str:
@@ -47,23 +62,34 @@ def duration(seconds: float) -> str:
 
 
 def share(figure: Figure) -> Shown:
-    """A share of images; its interval ends where shares end, at 0 and 100 %.
-
-    Student's t interval over seeds knows no such end.
-    """
-    return _shown(figure, percent(figure.value), 100, 1, (0.0, 1.0))
+    """A share of images; its interval is cut at 0 and 100 %, which Student's t may exceed."""
+    return _shown(figure, percent(figure.value), _interval(figure, 100, 1, _PERCENT))
 
 
 def ratio(figure: Figure) -> Shown:
-    """A share of another share, which may exceed 100 %."""
-    return _shown(figure, percent(figure.value), 100, 1, (0.0, float("inf")))
+    """A share divided by another, which may exceed 100 %."""
+    return _shown(figure, percent(figure.value), _interval(figure, 100, 1, _POSITIVE))
 
 
 def nats(figure: Figure) -> Shown:
     """A mean divergence, which is never negative."""
-    return _shown(figure, f"{figure.value:.3f}", 1, 3, (0.0, float("inf")))
+    return _shown(figure, f"{figure.value:.3f}", _interval(figure, 1, 3, _POSITIVE))
 
 
-def _shown(figure: Figure, value: str, scale: int, digits: int, ends: tuple[float, float]) -> Shown:
-    low, high = (scale * min(max(end, ends[0]), ends[1]) for end in (figure.low, figure.high))
-    return Shown(value, f"{low:.{digits}f} to {high:.{digits}f}", f"n {figure.n:,}")
+def _shown(figure: Figure, value: str, interval: str) -> Shown:
+    return Shown(value, interval, f"n {figure.n:,}")
+
+
+def _interval(figure: Figure, scale: float, digits: int, ends: _Range) -> str:
+    cut = [min(max(scale * end, ends[0]), ends[1]) for end in (figure.low, figure.high)]
+    return " to ".join(_decimals(cut, digits, ends))
+
+
+def _decimals(numbers: Sequence[float], digits: int, ends: _Range) -> list[str]:
+    """Numbers with `digits` decimals, or as many more as keep them from being rounded to an end."""
+    inside = [
+        number for number in numbers if not any(isclose(number, end, abs_tol=1e-9) for end in ends)
+    ]
+    while any(round(number, digits) in ends for number in inside):
+        digits += 1
+    return [f"{number:.{digits if number in inside else 0}f}" for number in numbers]

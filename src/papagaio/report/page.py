@@ -1,6 +1,8 @@
-"""The page: a result put into its template."""
+"""`report.html`: a result rendered into its template."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -8,18 +10,22 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, se
 from papagaio import files
 from papagaio.report import numbers
 from papagaio.report.cautions import cautions
-from papagaio.report.classes import class_accuracies
+from papagaio.report.classes import class_figures
+from papagaio.report.copies import trainings
 from papagaio.report.curve import budget_curve
 from papagaio.report.epochs import epoch_curve
-from papagaio.report.headline import answer, headline
+from papagaio.report.headline import conclusion, headline, headline_row
 from papagaio.report.references import references
+from papagaio.report.showing_less import advice, showing_less
 from papagaio.result import Result
 
 __all__ = ["environment", "render", "write_report"]
 
 
 def render(result: Result) -> str:
-    """The report: one HTML page that needs nothing from outside itself."""
+    """The report: one HTML page that loads nothing from outside."""
+    row = headline_row(result)
+    responses = showing_less(result)
     return (
         environment("papagaio.report")
         .get_template("report.html.j2")
@@ -27,11 +33,15 @@ def render(result: Result) -> str:
             result=result,
             cautions=cautions(result),
             headline=headline(result),
-            answer=answer(result),
+            conclusion=conclusion(result),
             budget_curve=budget_curve(result),
             epoch_curve=epoch_curve(result),
             references=references(result),
-            classes=class_accuracies(result),
+            responses=responses,
+            advice=advice(responses),
+            copy=next(iter(trainings(result, row)), None) if row else None,
+            chosen=_chosen(result),
+            classes=class_figures(result),
         )
     )
 
@@ -46,7 +56,7 @@ def write_report(result: Result, path: Path) -> None:
 
 
 def environment(*packages: str) -> Environment:
-    """What puts values into the templates of some packages, with the numbers' forms as filters."""
+    """A Jinja environment for the templates of some packages, with number formats as filters."""
     made = Environment(
         loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
         autoescape=select_autoescape(["html.j2"]),
@@ -57,11 +67,29 @@ def environment(*packages: str) -> Environment:
     for form in (
         numbers.count,
         numbers.duration,
+        numbers.listing,
         numbers.money,
         numbers.nats,
+        numbers.percent,
+        numbers.plural,
         numbers.ratio,
         numbers.share,
     ):
         made.filters[form.__name__] = form
+    made.filters["augmentation"] = _augmentation
     made.filters["setting"] = lambda value: json.dumps(value, ensure_ascii=False)
     return made
+
+
+def _augmentation(names: Sequence[str]) -> str:
+    return " + ".join(names) or "none"
+
+
+def _chosen(result: Result) -> str:
+    """How many copies chose each augmentation: `none 8, crop + flip 4`."""
+    choices = Counter(
+        _augmentation(cell.selection.chosen)
+        for cell in result.cells
+        if cell.kind == "copy" and cell.selection
+    )
+    return ", ".join(f"{name} {count}" for name, count in choices.most_common())

@@ -1,4 +1,4 @@
-"""What the plots share: paper, axes, and marks that differ in more than their colour."""
+"""What all plots share: axes, and marks that differ in shape and dashes as well as colour."""
 
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
@@ -8,9 +8,9 @@ from papagaio.report.drawing import add, drawing
 __all__ = ["BOTTOM", "LEFT", "RIGHT", "TOP", "axes", "group", "legend", "line", "marker", "paper"]
 __all__ += ["spread", "x_of", "y_of"]
 
-# The plot's edges on paper 640 units wide; the margin on the right holds labels.
+# The edges of the plot, in a drawing 668 units wide; the right margin is for labels.
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 470.0, 38.0, 338.0
-_WIDTH, _LEGEND, _ROW = 640.0, BOTTOM + 74, 24.0
+_WIDTH, _LEGEND, _ROW = 668.0, BOTTOM + 74, 24.0
 
 # As many as there are colours in report.css.
 _COLOURS = 6
@@ -27,17 +27,17 @@ _MARKERS = (
 
 
 def paper(name: str, title: str, description: str, lines: int) -> Element:
-    """An empty plot with room for a legend of so many lines."""
+    """An empty plot with room for a legend of `lines` lines."""
     return drawing(name, (_WIDTH, _LEGEND + lines * _ROW - 10), title, description)
 
 
 def x_of(part: float) -> float:
-    """The place of a part (0 to 1) of the way from left to right."""
+    """The x of a position between the left edge (0) and the right edge (1)."""
     return LEFT + part * (RIGHT - LEFT)
 
 
 def y_of(part: float) -> float:
-    """The height of a share; what lies outside 0 to 1 is drawn at the edge."""
+    """The y of a share; shares outside 0 to 1 are drawn at the edge."""
     return BOTTOM - min(max(part, 0.0), 1.0) * (BOTTOM - TOP)
 
 
@@ -46,9 +46,9 @@ def axes(svg: Element, ticks: Sequence[tuple[float, str]], across: str, upwards:
 
     Args:
         svg: the plot.
-        ticks: of the horizontal axis: part of the way (0 to 1) and text.
-        across: what the horizontal axis is.
-        upwards: what the vertical axis is, from 0 to 100 %.
+        ticks: of the horizontal axis: position (0 to 1) and text.
+        across: label of the horizontal axis.
+        upwards: label of the vertical axis, which goes from 0 to 100 %.
     """
     box = add(svg, "g", class_="axes")
     for fifth in range(6):
@@ -65,25 +65,25 @@ def axes(svg: Element, ticks: Sequence[tuple[float, str]], across: str, upwards:
 
 
 def group(svg: Element, index: int) -> Element:
-    """The marks of one series, in its colour."""
+    """A group for the marks of one series, in its colour."""
     return add(svg, "g", class_=f"series colour-{index % _COLOURS}")
 
 
 def line(marks: Element, index: int, points: Sequence[tuple[float, float]]) -> None:
-    """A line through points on the paper, in the series' own dashes."""
+    """A line through points, in the dashes of the series."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dashes = _DASHES[index % len(_DASHES)]
     add(marks, "polyline", points=path, fill="none", stroke_dasharray=dashes)
 
 
 def marker(marks: Element, index: int, x: float, y: float) -> None:
-    """A point on the paper, in the series' own shape."""
+    """A point, in the shape of the series."""
     shape = _MARKERS[index % len(_MARKERS)]
     add(marks, "path", class_="marker", d=shape, transform=f"translate({x:.1f},{y:.1f})")
 
 
 def legend(svg: Element, labels: Sequence[str]) -> None:
-    """Under the plot, a line for each series."""
+    """A legend below the plot, one line per series."""
     for index, label in enumerate(labels):
         y = _LEGEND + index * _ROW
         marks = group(svg, index)
@@ -93,11 +93,11 @@ def legend(svg: Element, labels: Sequence[str]) -> None:
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Heights as near to the wanted ones as a gap between any two allows, inside the plot.
+    """Move heights apart until neighbours are at least `gap` apart, inside the plot.
 
     Args:
-        wanted: heights on the paper, from the top down.
-        gap: the least distance between neighbours.
+        wanted: y of each label, from the top down.
+        gap: the smallest distance between neighbours.
     """
     placed: list[float] = []
     for height in wanted:

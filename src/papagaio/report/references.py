@@ -1,12 +1,12 @@
-"""Floors and ceilings: what a copy's figures are to be read against."""
+"""Floors and ceilings: what the figures of a copy are compared with."""
 
 from dataclasses import dataclass
 
-from papagaio.report.headline import row_of
-from papagaio.result import Kind, Result
+from papagaio.controls import CONTROLS, Control
+from papagaio.result import Result
 from papagaio.scores import Figure
 
-__all__ = ["Reference", "references"]
+__all__ = ["Reference", "highest", "references"]
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,10 @@ class Reference:
 
     Attributes:
         side: `floor` or `ceiling`.
-        name: in a word or two.
-        meaning: in one line.
-        accuracy, fidelity: as far as they were measured.
-        budget: how many images it learned from, where it learned.
+        name: one or two words.
+        meaning: one sentence.
+        accuracy, fidelity: None where not measured.
+        budget: the number of images it learned from; None where nothing was trained.
     """
 
     side: str
@@ -30,33 +30,9 @@ class Reference:
 
     @property
     def level(self) -> float | None:
-        """Where it stands beside fidelities; its accuracy, where nothing was trained."""
+        """Its height in the plot of fidelities: its accuracy where nothing was trained."""
         figure = self.fidelity or self.accuracy
         return None if figure is None else figure.value
-
-
-_TRAINED: tuple[tuple[Kind, str, str], ...] = (
-    (
-        "floor:shuffled",
-        "shuffled",
-        "A student of the same images with each other\u2019s answers: the knowledge taken out.",
-    ),
-    (
-        "floor:noise",
-        "noise",
-        "A student of the black box\u2019s answers about noise images: pictures of nothing.",
-    ),
-    (
-        "ceiling:labels",
-        "true labels",
-        "A student of the owner\u2019s own images and their true labels: honest training.",
-    ),
-    (
-        "ceiling:own-data",
-        "own data",
-        "A student of the black box\u2019s answers about the owner\u2019s images: the best to ask.",
-    ),
-)
 
 
 def references(result: Result) -> list[Reference]:
@@ -65,14 +41,21 @@ def references(result: Result) -> list[Reference]:
     return [
         Reference("floor", "chance", "A class drawn at random.", given.chance, None),
         Reference("floor", "majority", "Always the most frequent class.", given.majority, None),
-        *(_trained(result, *one) for one in _TRAINED),
+        *(_trained(result, control) for control in CONTROLS),
         Reference("ceiling", "black box", "The black box itself, on the test set.", box, None),
     ]
 
 
-def _trained(result: Result, kind: Kind, name: str, meaning: str) -> Reference:
-    row = row_of(result, kind)
-    side = kind.partition(":")[0]
+def highest(result: Result, side: str) -> Reference | None:
+    """The trained floor or ceiling with the highest fidelity; None where there is none."""
+    scored = [one for one in references(result) if one.side == side and one.fidelity]
+    return max(scored, key=lambda one: one.level or 0, default=None)
+
+
+def _trained(result: Result, control: Control) -> Reference:
+    row = next((row for row in result.summary if row.kind == control.kind), None)
     if row is None:
-        return Reference(side, name, meaning, None, None)
-    return Reference(side, name, meaning, row.accuracy, row.fidelity, row.budget)
+        return Reference(control.side, control.title, control.meaning, None, None)
+    return Reference(
+        control.side, control.title, control.meaning, row.accuracy, row.fidelity, row.budget
+    )

@@ -1,9 +1,10 @@
-"""Copies that differ in budget and seed only: one line of a plot."""
+"""Copies that differ only in budget and seed: one line of a plot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from papagaio.report.copies import copies
 from papagaio.result import CellRecord, Result, SummaryRow
 
 __all__ = ["Series", "series"]
@@ -16,7 +17,7 @@ class Series:
     """One student, recipe and response.
 
     Attributes:
-        label: what tells it from the other series.
+        label: distinguishes it from the other series.
         rows: by budget, smallest first.
         longest: its first training with the largest budget; None where it has none yet.
     """
@@ -28,7 +29,7 @@ class Series:
 
 def series(result: Result) -> list[Series]:
     """Every series of copies, in the order of the summary."""
-    rows = [row for row in result.summary if row.kind == "copy"]
+    rows = copies(result)
     cells = [cell for cell in result.cells if cell.kind == "copy"]
     keys = list(dict.fromkeys(_key(row) for row in rows))
     largest = max((cell.budget for cell in cells), default=0)
@@ -47,7 +48,7 @@ def _key(record: SummaryRow | CellRecord) -> _Key:
 
 
 def _labels(keys: Sequence[_Key]) -> list[str]:
-    """The response, and as few parts more as tell them apart."""
+    """The response, and as few other parts as distinguish the series."""
     choices = [(0, *parts) for size in (0, 1, 2) for parts in combinations((1, 2), size)]
     tries = ([", ".join(key[i] for i in parts) for key in keys] for parts in choices)
     whole = [", ".join(key) for key in keys]

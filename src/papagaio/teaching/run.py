@@ -4,9 +4,9 @@ from functools import partial
 
 from papagaio import files
 from papagaio.errors import BadImages
+from papagaio.images.choosing import load
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
-from papagaio.images.source import load
 from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.progress import Message, Progress, no_progress
 from papagaio.scores import Figure, accuracy

@@ -10,23 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from papagaio.training.inference import predict
 from safetensors.torch import load_file
 from scipy.special import softmax
 
-from papagaio import scores, study
+from papagaio import scores
+from papagaio.auditing import cells as cells_module
+from papagaio.auditing.cells import Cell, CellContext, TestSet, TrainingSet, cell_job, run_cell
+from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import Diverged
+from papagaio.jobs import executor_for, run_jobs
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
-from papagaio.progress import Step
-from papagaio.scores import Figure
+from papagaio.progress import Message, Progress, Step, no_progress
 from papagaio.result import CellRecord
-from papagaio.study import Cell, Material, Study, run_cell, run_cells
-from papagaio.training.augmentation import Augmentation
-from papagaio.training.loop import predict
-from papagaio.training.losses import Loss
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
+from papagaio.training.recipes import recipe_named
 from papagaio.training.variants import Variants
+from papagaio.vocabulary import Augmentation, Loss
 
 RECIPE = Recipe("quick", rate=1e-3, batch=8, epochs=2)
 CLASSES = 3
@@ -55,21 +57,36 @@ OTHER_VALUES: dict[str, object] = {
 
 @dataclass(frozen=True)
 class Lab:
-    """A study in a folder, and one cell of it."""
+    """The context of cells, and one cell of it."""
 
-    study: Study
+    context: CellContext
     cell: Cell
 
     def folder(self, cell: Cell) -> Path:
-        return self.study.folder / self.study.id_of(cell)
+        return self.context.folder / self.context.id_of(cell)
 
-    def run(self, *cells: Cell, workers: int = 1) -> list[CellRecord]:
-        return list(run_cells(self.study, cells, workers=workers))
+    def run(
+        self, *cells: Cell, workers: int = 1, progress: Progress = no_progress
+    ) -> list[CellRecord]:
+        jobs = [cell_job(self.context, cell) for cell in cells]
+        outcomes = run_jobs(jobs, executor_for(workers), unit="trainings", progress=progress)
+        return [outcome for _, outcome in outcomes if isinstance(outcome, CellRecord)]
 
 
-def material(
+def changed(cell: Cell, **changes: Any) -> Cell:  # noqa: ANN401  # any field's value
+    """The cell with other fields, of itself, of its training or of its attack."""
+
+    def of(record: object) -> dict[str, Any]:
+        return {f.name: changes[f.name] for f in fields(record) if f.name in changes}  # type: ignore[arg-type]
+
+    attack = replace(cell.training.attack, **of(cell.training.attack))
+    training = replace(cell.training, attack=attack, **of(cell.training))
+    return replace(cell, training=training, **of(cell))
+
+
+def training_set(
     folder: Path, name: str, seed: int, count: int, shape: tuple[int, int, int] = (8, 8, 1)
-) -> Material:
+) -> TrainingSet:
     random = np.random.default_rng(seed)
     images = random.integers(0, 200, (count, *shape), np.uint8)
     answers = np.asarray(softmax(random.normal(0, 3, (count, CLASSES)), axis=1), np.float32)
@@ -78,26 +95,26 @@ def material(
     for path, array in zip(paths, (images, answers), strict=True):
         np.save(path, array)
     digest = hashlib.sha256(images.tobytes() + answers.tobytes()).hexdigest()
-    return Material(*paths, "probabilities", count, digest)
+    return TrainingSet(*paths, "probabilities", count, digest)
 
 
 def lab_in(folder: Path, shape: tuple[int, int, int] = (8, 8, 1)) -> Lab:
-    test = material(folder / "inputs", "test", 2, 30, shape)
+    answered = training_set(folder / "inputs", "test", 2, 30, shape)
     labels = folder / "inputs" / "test-labels.npy"
     np.save(labels, np.arange(30) % CLASSES)
-    learned = material(folder / "inputs", "transfer", 1, 20, shape)
-    cell = Cell(
+    training = Training(
         kind="copy",
         student="small-cnn",
         initial="random",
-        start="",
-        recipe=RECIPE,
-        response="probabilities",
+        attack=AttackConfig("probabilities", RECIPE),
         budget=16,
         seed=0,
-        material=learned,
+        images="transfer",
+        answers="queried",
     )
-    return Lab(Study(folder / "cells", test, labels, Machine(), 10.0), cell)
+    cell = Cell(training, training_set(folder / "inputs", "transfer", 1, 20, shape))
+    test = TestSet(answered, labels)
+    return Lab(CellContext(folder / "cells", test, Machine(), 10.0), cell)
 
 
 @pytest.fixture
@@ -113,12 +130,12 @@ def weights(folder: Path) -> bytes:
 
 
 def test_equal_cells_have_the_same_name(lab: Lab) -> None:
-    again = replace(lab.cell, recipe=replace(RECIPE), material=replace(lab.cell.material))
-    assert lab.study.id_of(again) == replace(lab.study).id_of(lab.cell)
+    again = changed(lab.cell, recipe=replace(RECIPE), data=replace(lab.cell.data))
+    assert lab.context.id_of(again) == replace(lab.context).id_of(lab.cell)
 
 
 def test_a_name_can_be_read_and_is_a_folders(lab: Lab) -> None:
-    names = [lab.study.id_of(replace(lab.cell, kind=kind)) for kind in ("copy", "floor:noise")]
+    names = [lab.context.id_of(changed(lab.cell, kind=kind)) for kind in ("copy", "floor:noise")]
     assert names[0].startswith("copy_quick_probabilities_16_0_")
     assert names[1].startswith("floor-noise_quick_probabilities_16_0_")
     assert all(set("/:\\ ").isdisjoint(name) for name in names)
@@ -130,31 +147,36 @@ def test_a_name_can_be_read_and_is_a_folders(lab: Lab) -> None:
         {"kind": "floor:shuffled"},
         {"student": "residual-cnn"},
         {"initial": "library"},
-        {"start": "digest of a file"},
+        {"initial_digest": "digest of a file"},
+        {"images": "own"},
+        {"answers": "shuffled"},
         {"response": "rounded-3"},
         {"budget": 15},
         {"seed": 1},
     ],
 )
 def test_another_cell_has_another_name(lab: Lab, change: dict[str, Any]) -> None:
-    assert lab.study.id_of(replace(lab.cell, **change)) != lab.study.id_of(lab.cell)
+    assert lab.context.id_of(changed(lab.cell, **change)) != lab.context.id_of(lab.cell)
 
 
 def test_every_field_of_a_recipe_is_part_of_the_name(lab: Lab) -> None:
     assert set(OTHER_VALUES) == {field.name for field in fields(Recipe)}
     changed: list[dict[str, Any]] = [{name: value} for name, value in OTHER_VALUES.items()]
     recipes = [RECIPE, *(replace(RECIPE, **change) for change in changed)]
-    names = {lab.study.id_of(replace(lab.cell, recipe=recipe)) for recipe in recipes}
+    names = {lab.context.id_of(changed(lab.cell, recipe=recipe)) for recipe in recipes}
     assert len(names) == len(OTHER_VALUES) + 1
 
 
-def test_other_material_another_test_and_another_machine_are_another_name(lab: Lab) -> None:
-    materials = [lab.cell.material, replace(lab.cell.material, digest="other")]
-    tests = [lab.study.test, replace(lab.study.test, digest="other")]
+def test_other_data_another_test_and_another_machine_are_another_name(lab: Lab) -> None:
+    data = [lab.cell.data, replace(lab.cell.data, digest="other")]
+    answered = lab.context.test.answered
+    tests = [
+        replace(lab.context.test, answered=one) for one in (answered, replace(answered, digest="o"))
+    ]
     machines = [Machine(), Machine(precision="bfloat16"), Machine(threads=2), Machine("cuda")]
     names = {
-        replace(lab.study, test=test, machine=machine).id_of(replace(lab.cell, material=learned))
-        for learned in materials
+        replace(lab.context, test=test, machine=machine).id_of(changed(lab.cell, data=learned))
+        for learned in data
         for test in tests
         for machine in machines
     }
@@ -162,41 +184,41 @@ def test_other_material_another_test_and_another_machine_are_another_name(lab: L
 
 
 def test_where_files_lie_and_how_often_it_is_kept_are_no_part_of_the_name(lab: Lab) -> None:
+    answered = replace(lab.context.test.answered, images=Path("test.npy"))
     elsewhere = replace(
-        lab.study,
+        lab.context,
         folder=Path("elsewhere"),
-        labels=Path("labels.npy"),
         checkpoint_seconds=0,
-        test=replace(lab.study.test, images=Path("test.npy")),
+        test=TestSet(answered, Path("labels.npy")),
     )
-    moved = replace(lab.cell, material=replace(lab.cell.material, images=Path("images.npy")))
-    assert elsewhere.id_of(moved) == lab.study.id_of(lab.cell)
+    moved = changed(lab.cell, data=replace(lab.cell.data, images=Path("images.npy")))
+    assert elsewhere.id_of(moved) == lab.context.id_of(lab.cell)
 
 
 def test_another_version_of_the_package_trains_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = lab.study.id_of(lab.cell)
-    monkeypatch.setattr(study, "__version__", "99")
-    assert lab.study.id_of(lab.cell) != before
+    before = lab.context.id_of(lab.cell)
+    monkeypatch.setattr(cells_module, "__version__", "99")
+    assert lab.context.id_of(lab.cell) != before
 
 
 # Running them.
 
 
-def test_finished_cells_come_first_and_the_others_in_their_order(lab: Lab) -> None:
-    cells = [replace(lab.cell, seed=seed) for seed in range(4)]
-    (middle,) = lab.run(cells[2])
-    again = lab.run(*cells)
-    assert again[0] == middle
-    assert [record.seed for record in again] == [2, 0, 1, 3]
-    assert [record.id for record in again] == [lab.study.id_of(cells[i]) for i in (2, 0, 1, 3)]
+def test_a_cells_job_has_its_name_its_length_and_its_record(lab: Lab) -> None:
+    job = cell_job(lab.context, lab.cell)
+    assert job.id == lab.context.id_of(lab.cell)
+    assert job.cost == 2 * 2 * 8  # epochs, steps per epoch, images per step
+    assert job.finished() is None
+    (record,) = lab.run(lab.cell)
+    assert job.finished() == record
 
 
 def test_a_finished_cell_is_not_trained_again(lab: Lab) -> None:
     (first,) = lab.run(lab.cell)
     (lab.folder(lab.cell) / "student.safetensors").write_bytes(b"left alone")
-    lab.cell.material.images.unlink()
+    lab.cell.data.images.unlink()
     assert lab.run(lab.cell) == [first]
     assert weights(lab.folder(lab.cell)) == b"left alone"
 
@@ -217,8 +239,8 @@ def test_a_cell_without_scores_is_trained_again(lab: Lab, missing: tuple[str, ..
 
 
 def test_a_cell_leaves_its_recipe_curve_student_and_scores(lab: Lab) -> None:
-    study_ = replace(lab.study, checkpoint_seconds=0)
-    record = run_cell(study_, lab.cell)
+    context = replace(lab.context, checkpoint_seconds=0)
+    record = run_cell(context, lab.cell)
     folder = lab.folder(lab.cell)
     names = {path.name for path in folder.iterdir()}
     assert names == {"recipe.json", "curve.csv", "student.safetensors", "scores.json"}
@@ -231,23 +253,28 @@ def test_a_cell_leaves_its_recipe_curve_student_and_scores(lab: Lab) -> None:
 
 
 def test_progress_is_told_cell_by_cell_and_epoch_by_epoch(lab: Lab) -> None:
-    cells = [replace(lab.cell, seed=seed) for seed in range(3)]
+    cells = [changed(lab.cell, seed=seed) for seed in range(3)]
     lab.run(cells[1])
-    steps: list[Step] = []
-    records = list(run_cells(lab.study, cells, workers=1, progress=steps.append))
-    told = [replace(step, note="") for step in steps]
+    steps: list[Step | Message] = []
+    records = lab.run(*cells, progress=steps.append)
+    told = [replace(step, note="") for step in steps if isinstance(step, Step)]
     epochs = [Step("quick", 1, 2, "epochs"), Step("quick", 2, 2, "epochs")]
-    counts = [Step("training", done, 3, "cells") for done in (1, 2, 3)]
-    assert told == [counts[0], *epochs, counts[1], *epochs, counts[2]]
+    counts = [Step("training", done, 3, "trainings") for done in (1, 2, 3)]
+    scoring = [step for step in told if step.unit == "images"]
+    assert [step for step in told if step not in scoring] == [
+        counts[0], *epochs, counts[1], *epochs, counts[2]
+    ]  # fmt: skip
     fidelity = records[-1].scores.fidelity
     assert fidelity is not None
-    assert steps[-1].note == f"copy_quick_probabilities_16_2: fidelity {fidelity.value:.3f}"
+    last = steps[-1]
+    assert isinstance(last, Step)
+    assert last.note == f"copy_quick_probabilities_16_2: fidelity {fidelity.value:.3f}"
 
 
 def test_only_the_budgets_images_are_learned_from(lab: Lab) -> None:
     lab.run(lab.cell)
     before = weights(lab.folder(lab.cell))
-    for path in (lab.cell.material.images, lab.cell.material.answers):
+    for path in (lab.cell.data.images, lab.cell.data.answers):
         array = np.load(path)
         array[16:] = array[:4]
         np.save(path, array)
@@ -260,7 +287,7 @@ def test_worker_processes_leave_the_same_bytes(tmp_path: Path) -> None:
     found: list[dict[str, object]] = []
     for workers in (1, 2):
         lab = lab_in(tmp_path / str(workers))
-        cells = [replace(lab.cell, seed=seed, budget=16 - seed) for seed in range(3)]
+        cells = [changed(lab.cell, seed=seed, budget=16 - seed) for seed in range(3)]
         records = lab.run(*cells, workers=workers)
         assert len(records) == 3
         found.append(
@@ -276,13 +303,30 @@ def test_worker_processes_leave_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_leaves_no_scores_and_the_cells_before_it(lab: Lab) -> None:
-    wild = replace(lab.cell, recipe=replace(RECIPE, name="wild", rate=1e30))
-    found: list[CellRecord] = []
-    with pytest.raises(Diverged, match=r"stopped being finite in epoch \d+, step \d+"):
-        found.extend(run_cells(lab.study, [lab.cell, wild], workers=1))
+    wild = changed(lab.cell, recipe=replace(RECIPE, name="wild", rate=1e30))
+    with pytest.raises(Diverged, match=r"finite in epoch \d+, step \d+"):
+        run_cell(lab.context, wild)
+    (record,) = lab.run(wild, lab.cell)
+    assert record.recipe == "quick"
     assert (lab.folder(lab.cell) / "scores.json").exists()
     assert {path.name for path in lab.folder(wild).iterdir()} == {"recipe.json"}
-    assert lab.run(lab.cell) == found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "undertrained"),
+    [
+        # The named recipe has more epochs.
+        (replace(recipe_named("recovered-logits", (8, 8, 1)), epochs=1, least_steps=0), True),
+        # A recipe of one's own has as many epochs as it says, but this one learns nothing.
+        (replace(RECIPE, rate=1e-9), True),
+        (replace(RECIPE, rate=1e-2, epochs=200), False),
+    ],
+)
+def test_a_copy_that_was_cut_short_or_has_not_learned_its_answers_is_undertrained(
+    lab: Lab, recipe: Recipe, *, undertrained: bool
+) -> None:
+    (record,) = lab.run(changed(lab.cell, recipe=recipe))
+    assert record.undertrained is undertrained
 
 
 @pytest.mark.parametrize(("epochs", "points"), [(1, 1), (99, 99), (100, 100), (137, 100)])
@@ -290,12 +334,12 @@ def test_a_curve_is_thinned_to_a_hundred_points_with_both_ends(
     lab: Lab, epochs: int, points: int
 ) -> None:
     recipe = replace(RECIPE, epochs=epochs, batch=16)
-    (record,) = lab.run(replace(lab.cell, recipe=recipe))
+    (record,) = lab.run(changed(lab.cell, recipe=recipe))
     at = [point.epoch for point in record.curve]
     assert (len(at), at[0], at[-1], record.epochs) == (points, 1, epochs, epochs)
     assert np.diff(at).max(initial=1) <= max(1, 2 * epochs // 100)
     assert at == sorted(set(at))
-    lines = (lab.folder(replace(lab.cell, recipe=recipe)) / "curve.csv").read_text().splitlines()
+    lines = (lab.folder(changed(lab.cell, recipe=recipe)) / "curve.csv").read_text().splitlines()
     assert len(lines) == 1 + epochs
 
 
@@ -303,8 +347,8 @@ def test_a_curve_is_thinned_to_a_hundred_points_with_both_ends(
 
 
 def scored_again(lab: Lab, cell: Cell, student: Classifier) -> NDArray[np.float32]:
-    images = np.load(lab.study.test.images)
-    return predict(student, images, lab.study.machine, cell.recipe.augmentation)
+    images = np.load(lab.context.test.answered.images)
+    return predict(student, images, lab.context.machine, cell.training.attack.recipe.augmentation)
 
 
 COPIES = [
@@ -322,15 +366,15 @@ def test_a_students_file_answers_as_its_scores_were_taken(
     augmentation: tuple[Augmentation, ...],
 ) -> None:
     lab = lab_in(tmp_path, shape)
-    cell = replace(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
+    cell = changed(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
     (record,) = lab.run(cell)
     student = build_student("small-cnn", "random", np.zeros((1, *shape), np.uint8), 3, seed=9)
     student.load_state_dict(load_file(lab.folder(cell) / "student.safetensors"))
     found = scored_again(lab, cell, student)
-    labels = np.load(lab.study.labels)
-    measured = scores.score_student(found, np.load(lab.study.test.answers), labels)
+    labels = np.load(lab.context.test.labels)
+    measured = scores.score_student(found, np.load(lab.context.test.answered.answers), labels)
     for name, score in measured.items():
-        assert getattr(record.scores, name) == (score)
+        assert getattr(record.scores, name) == score
 
 
 @pytest.mark.parametrize(("shape", "loss", "augmentation"), COPIES)
@@ -341,11 +385,13 @@ def test_a_student_that_starts_from_a_copys_file_answers_as_the_copy(
     augmentation: tuple[Augmentation, ...],
 ) -> None:
     lab = lab_in(tmp_path, shape)
-    cell = replace(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
+    cell = changed(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
     (record,) = lab.run(cell)
     file = lab.folder(cell) / "student.safetensors"
-    images = np.load(cell.material.images)[: cell.budget]
+    images = np.load(cell.data.images)[: cell.training.budget]
     student = build_student("small-cnn", str(file), images, CLASSES, seed=9)
-    found = scores.kl_divergence(scored_again(lab, cell, student), np.load(lab.study.test.answers))
+    found = scores.kl_divergence(
+        scored_again(lab, cell, student), np.load(lab.context.test.answered.answers)
+    )
     assert record.scores.kl is not None
     assert found.value == pytest.approx(record.scores.kl.value, rel=1e-5)
