@@ -4,9 +4,9 @@ from papagaio.errors import BadSettings
 from papagaio.images.named import open_source
 from papagaio.networks.headed import Architecture, build_headed
 from papagaio.training.machine import choose_device
-from papagaio_thesis.experiments import BODIES, EXPERIMENTS
+from papagaio_thesis.experiments import BODIES
 from papagaio_thesis.initial import initial_weights
-from papagaio_thesis.inputs import IMAGE_SETS
+from papagaio_thesis.inputs import PARTS
 from papagaio_thesis.options import StudyOptions
 from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.teacher import CLASSES, SHAPE
@@ -21,10 +21,13 @@ def check_requirements(settings: ReproduceSettings, options: StudyOptions) -> No
         BadImages: image files are missing.
         BadSettings: the device, an architecture or a file of weights cannot be used.
     """
+    if not settings.needs_teacher:
+        return
     choose_device(settings.device)
     if settings.data_dir is not None:
-        for name in IMAGE_SETS:
-            open_source(name, data_dir=settings.data_dir)
+        for name in ("cifar10",) if settings.is_teacher_only else ("cifar10", "cifar100"):
+            for part in PARTS:
+                open_source(name, part=part, data_dir=settings.data_dir)
     if "similar" in settings.studies:
         for body in options.studies.similar:
             build_headed(Architecture(body), "random", SHAPE, CLASSES, seed=0)

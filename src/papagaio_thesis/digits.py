@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from papagaio.training.inference import predict
 
 from papagaio import files
 from papagaio.demo import digit_classifier
 from papagaio.errors import Diverged
+from papagaio.images.choosing import load
 from papagaio.images.letters import LETTERS, draw_letters
 from papagaio.images.named import open_source
-from papagaio.images.choosing import load
 from papagaio.jobs import Executor, Job, run_jobs
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress
 from papagaio.responses import Answers
-from papagaio.training.inference import predict
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -80,13 +80,6 @@ class Copy:
         """File of the test digits: `images`, uint8 (M, 8, 8, 1), and `labels`, int64 (M,)."""
         return self.folder / "test.npz"
 
-    def diverged(self, reason: str) -> DivergedRecord:
-        """Return its record if it diverged."""
-        variant = f"{self.letters} letters by {self.recipe.name}"
-        return DivergedRecord(
-            study="taxonomy", variant=variant, body=_STUDENT, seed=self.seed, reason=reason
-        )
-
 
 def _digest(*values: object) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
@@ -129,7 +122,8 @@ def study_digits(
     ]
     for job, outcome in run_jobs(jobs, executor, unit="copies of digits", progress=progress):
         if isinstance(outcome, Diverged):
-            yield by_id[job.id].diverged(str(outcome))
+            copy = by_id[job.id]
+            yield DivergedRecord.of_copy(copy.letters, copy.recipe.name, copy.seed, str(outcome))
         else:
             yield outcome
 

@@ -7,7 +7,6 @@ from math import log
 import numpy as np
 
 from papagaio.report.numbers import plural
-
 from papagaio_thesis.records import Magnified, MagnifiedRecord, ThesisResult, TrialRecord
 from papagaio_thesis.tables import experiment_trials, number
 from papagaio_thesis.verdicts import Judgement, combined, undecided
@@ -39,8 +38,8 @@ def explosion(result: ThesisResult) -> Judgement:
     every = (*thesis, *changed)
     shown = [trial for trial in every if _has_exploded(trial)] or [max(every, key=_largest_loss)]
     text = (
-        f"{plural(len(every), 'training')}, measured on the first test images after every epoch and on both "
-        f"parts at the marks. {'; '.join(map(_described, shown))}.{_reached(every)}"
+        f"{plural(len(every), 'training')}, measured on the first test images after every epoch "
+        f"and on both parts at the marks. {'; '.join(map(_described, shown))}.{_reached(every)}"
     )
     exploded = [trial for trial in thesis if _has_exploded(trial)]
     if not exploded:

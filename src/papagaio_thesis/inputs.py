@@ -2,17 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from papagaio import files
 from papagaio.asking import ask
+from papagaio.images.choosing import load
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.images.choosing import load
 from papagaio.ledger import Ledger
 from papagaio.progress import Progress, no_progress
 from papagaio.vocabulary import Part
@@ -22,10 +23,9 @@ from papagaio_thesis.superclasses import group_rows
 from papagaio_thesis.teacher import SHAPE, Teacher
 from papagaio_thesis.trials import TrainingSet
 
-__all__ = ["IMAGE_SETS", "TrialInputs", "load_parts", "prepare_inputs", "transfer_sets"]
+__all__ = ["PARTS", "TrialInputs", "load_parts", "prepare_inputs", "transfer_sets"]
 
-# The teacher's data, and the attacker's.
-IMAGE_SETS = ("cifar10", "cifar100")
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,9 @@ def load_parts(
         BadImages: the files are missing or broken.
         NoSpace: the disk is full.
     """
-    parts: tuple[Part, ...] = ("train", "test")
     return {
         part: load(open_source(name, part=part, data_dir=data_dir), shape=SHAPE, progress=progress)
-        for part in parts
+        for part in PARTS
     }
 
 
@@ -70,9 +69,9 @@ def transfer_sets(options: StudyOptions, cifar100: Mapping[Part, ImageSet]) -> d
     train, test = cifar100["train"], cifar100["test"]
     groups = group_rows(train.required_labels, options.studies.superclass_images)
     return {
-        "large": _subset(train, slice(options.images.large)),
-        "small": _subset(test, slice(options.images.small)),
-        **{group: _subset(train, rows) for group, rows in groups.items()},
+        "large": _first(train, options.images.large),
+        "small": _first(test, options.images.small),
+        **{group: train.take(rows) for group, rows in groups.items()},
     }
 
 
@@ -105,10 +104,9 @@ def prepare_inputs(
             for name, images in transfer_sets(options, cifar100).items()
         }
     # The teacher's own data are not the attacker's: no query is spent on them.
-    own = _subset(cifar10["train"], slice(len(teacher.own_answers)))
+    own = _first(cifar10["train"], len(teacher.own_answers))
     train, test = (
-        _evaluation_set(part, cifar10[part], teacher.labels[part], folder)
-        for part in ("train", "test")
+        _evaluation_set(part, cifar10[part], teacher.labels[part], folder) for part in PARTS
     )
     return TrialInputs(
         large=sets.pop("large"),
@@ -120,13 +118,8 @@ def prepare_inputs(
     )
 
 
-def _subset(images: ImageSet, rows: slice | NDArray[np.int64]) -> ImageSet:
-    return replace(
-        images,
-        pixels=images.pixels[rows],
-        digests=images.digests[rows],
-        labels=images.required_labels[rows],
-    )
+def _first(images: ImageSet, size: int) -> ImageSet:
+    return images.take(np.arange(min(size, len(images))))
 
 
 def _freeze(name: str, images: ImageSet, answers: NDArray[np.float32], folder: Path) -> TrainingSet:
@@ -145,7 +138,7 @@ def _evaluation_set(
     part: Part, images: ImageSet, teacher_labels: NDArray[np.int64], folder: Path
 ) -> EvaluationSet:
     size = len(teacher_labels)
-    some = _subset(images, slice(size))
+    some = _first(images, size)
     digest = _digest(some.digests, teacher_labels, some.required_labels)
     paths = _write_once(
         folder / f"evaluation-{part}-{digest[:8]}",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from papagaio_thesis.options import StudyOptions
 from papagaio_thesis.experiments import Scale
+from papagaio_thesis.options import StudyOptions
 from papagaio_thesis.records import (
     DivergedRecord,
     MagnifiedRecord,
@@ -59,19 +59,18 @@ def _trials(earlier: Sequence[TrialRecord], new: Sequence[TrialRecord]) -> list[
 
     # Later ones replace earlier ones.
     records = {
-        (*_key(record), record.initial, record.training_set): record for record in (*earlier, *new)
+        (*record.key, record.initial, record.training_set): record for record in (*earlier, *new)
     }
     return sorted(records.values(), key=order)
 
 
 def _diverged(earlier: Sequence[DivergedRecord], new: ThesisResult) -> list[DivergedRecord]:
     """Trainings that diverged when they were last tried."""
-    tried = {_key(record) for record in (*new.trials, *new.diverged)}
-    return [record for record in earlier if _key(record) not in tried] + new.diverged
-
-
-def _key(record: TrialRecord | DivergedRecord) -> tuple[str, str, str, int]:
-    return record.study, record.variant, record.body, record.seed
+    tried = {record.key for record in (*new.trials, *new.diverged)}
+    tried |= {
+        DivergedRecord.of_copy(copy.letters, copy.recipe, copy.seed, "").key for copy in new.digits
+    }
+    return [record for record in earlier if record.key not in tried] + new.diverged
 
 
 def _magnified(

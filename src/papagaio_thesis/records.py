@@ -1,6 +1,7 @@
 """`thesis.json`: everything that the tables, the figures and the claims show."""
 
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -96,6 +97,11 @@ class _Training(_Record):
     body: str
     seed: int
 
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """All of these."""
+        return self.study, self.variant, self.body, self.seed
+
 
 class TrialRecord(_Training):
     """One training of a student, and its figures.
@@ -136,6 +142,12 @@ class DivergedRecord(_Training):
     """A training whose loss stopped being finite."""
 
     reason: str
+
+    @classmethod
+    def of_copy(cls, letters: str, recipe: str, seed: int, reason: str) -> Self:
+        """Return the record of a copy of the digit classifier."""
+        variant = f"{letters} letters by {recipe}"
+        return cls(study="taxonomy", variant=variant, body="small-cnn", seed=seed, reason=reason)
 
     def __str__(self) -> str:
         return f"{self.study}, {self.variant}, {self.body}, seed {self.seed}: {self.reason}"

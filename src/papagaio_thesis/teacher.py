@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from papagaio.networks.initial import fitting_weights
+from papagaio.training.inference import infer
 from scipy.special import softmax
 
 from papagaio import files
@@ -16,12 +18,10 @@ from papagaio.errors import BadSettings
 from papagaio.images.imageset import ImageSet, digest_of_set
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.headed import build_headed
-from papagaio.networks.initial import fitting_weights
 from papagaio.progress import Progress, no_progress
 from papagaio.responses import centred_log
 from papagaio.teaching.folder import network_box, save_taught
 from papagaio.teaching.phases import Phase, teach
-from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
