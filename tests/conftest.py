@@ -121,6 +121,12 @@ def grey(count: int, seed: int, side: int = 8) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, 1), np.uint8)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded images are cached for these tests alone, also by the processes that they start."""
+    os.environ["PAPAGAIO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
     made = Tiny(tmp_path)

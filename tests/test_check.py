@@ -41,9 +41,9 @@ def test_one_that_is_only_better_by_luck_is_refused() -> None:
 
 
 def test_one_that_names_almost_one_class_only_is_refused() -> None:
-    labels = np.repeat([0, 1], [600, 400])
-    named = np.zeros(1000, np.int64)
-    named[-30:] = 1
+    labels = np.repeat([0, 1], [6000, 4000])
+    named = np.zeros(10000, np.int64)
+    named[-300:] = 1
     with pytest.raises(BadAnswer, match=r"names class 0 for 97\.0% of the test images"):
         check_test_answers("box", answers_that_name(named, 2), labels)
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ from torch import nn
 
 from papagaio.errors import BadSettings
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.freezing import freeze, set_learning, split
-from papagaio.networks.headed import Design, Head, build_headed
-from papagaio.training import loop
+from papagaio.networks.freezing import freeze, set_training_mode, split
+from papagaio.networks.headed import Architecture, Head, build_headed
+from papagaio.networks.named import build_student
+from papagaio.progress import Step, no_progress
+from papagaio.responses import Answers
+from papagaio.training import feed
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -18,8 +22,8 @@ from papagaio.training.variants import Variants
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (40, 32, 32, 3), np.uint8)
-ANSWERS = RANDOM.dirichlet(np.ones(10), 40).astype(np.float32)
-MOBILE = Design("torchvision/mobilenet_v2", Head(widths=(16,)))
+ANSWERS = Answers.of(RANDOM.dirichlet(np.ones(10), 40).astype(np.float32))
+MOBILE = Architecture("torchvision/mobilenet_v2", Head(widths=(16,)))
 
 
 def small_chain(*, norm: bool = False, dropped: bool = False) -> Classifier:
@@ -30,6 +34,19 @@ def small_chain(*, norm: bool = False, dropped: bool = False) -> Classifier:
     layers += [nn.Sequential(nn.Conv2d(8, 8, 3, stride=4), nn.ReLU()), nn.Flatten()]
     layers += [nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 10)]
     return Classifier(nn.Sequential(*layers), ([0.5] * 3, [0.25] * 3))
+
+
+class CountingFeatures:
+    """Counts how often the features of a frozen front are stored."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times, compute = 0, feed.compute_features
+
+        def counting(*given: Any) -> torch.Tensor:  # noqa: ANN401  # handed on
+            self.times += 1
+            return compute(*given)
+
+        monkeypatch.setattr(feed, "compute_features", counting)
 
 
 def learning(network: nn.Module) -> list[str]:
@@ -55,12 +72,12 @@ def test_normalisation_belongs_to_the_layer_before_it() -> None:
 def test_frozen_normalisation_keeps_its_statistics() -> None:
     student = small_chain(norm=True)
     freeze(student, 2)
-    set_learning(student)
+    set_training_mode(student)
     before = student.network[2].running_mean.clone()  # type: ignore[index]
     student(torch.from_numpy(IMAGES).permute(0, 3, 1, 2))
     assert torch.equal(before, student.network[2].running_mean)  # type: ignore[index]
     freeze(student, None)
-    set_learning(student)
+    set_training_mode(student)
     student(torch.from_numpy(IMAGES).permute(0, 3, 1, 2))
     assert not torch.equal(before, student.network[2].running_mean)  # type: ignore[index]
 
@@ -88,7 +105,7 @@ def test_what_learns_from_the_first_layer_on_is_not_split() -> None:
 @pytest.mark.parametrize(
     "variants",
     [
-        None,
+        Variants(),
         Variants(flip=0.5),
         Variants(0.5, (0.8, 1.2), 0.5),
         Variants(0, (0.5,), 1),
@@ -98,43 +115,73 @@ def test_what_learns_from_the_first_layer_on_is_not_split() -> None:
 )
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_frozen_layers_computed_once_learn_the_same_bit_for_bit(
-    variants: Variants | None, layers: int
+    variants: Variants, layers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe("frozen", epochs=3, batch=16, variants=variants)
     whole, parted = small_chain(), small_chain()
     for student in (whole, parted):
         freeze(student, layers)
-    front, rest = split(parted)
+    stored = CountingFeatures(monkeypatch)
+    b = train(parted, IMAGES, ANSWERS, recipe, seed=1, machine=Machine())
+    assert stored.times == 1
+    monkeypatch.setattr(feed, "_MOST_FEATURES", 0)
     a = train(whole, IMAGES, ANSWERS, recipe, seed=1, machine=Machine())
-    b = train(rest, IMAGES, ANSWERS, recipe, seed=1, machine=Machine(), front=front)
+    assert stored.times == 1
     assert a == b
     for mine, theirs in zip(whole.parameters(), parted.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 
-def test_nothing_is_dropped_in_front_of_frozen_layers() -> None:
+def test_nothing_is_dropped_in_front_of_frozen_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe("frozen", epochs=2, batch=16)
-    found = []
-    for parted in (False, True):
+    curves = []
+    for most in (6e9, 0):
+        monkeypatch.setattr(feed, "_MOST_FEATURES", most)
         student = small_chain(dropped=True)
         freeze(student, 2)
-        front, rest = split(student) if parted else (None, student)
-        found.append(train(rest, IMAGES, ANSWERS, recipe, seed=1, machine=Machine(), front=front))
-    assert found[0] == found[1]
+        curves.append(train(student, IMAGES, ANSWERS, recipe, seed=1, machine=Machine()))
+    assert curves[0] == curves[1]
 
 
-def test_frozen_layers_of_the_thesiss_teacher_computed_once_learn_the_same() -> None:
+def test_a_front_is_not_stored_where_that_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = CountingFeatures(monkeypatch)
+    augmented, tiny = small_chain(), build_student("residual-cnn", "random", IMAGES, 10, seed=0)
+    freeze(augmented, 2)
+    for student, augmentation in ((augmented, ("flip",)), (tiny, ())):
+        recipe = Recipe("frozen", epochs=1, batch=20, augmentation=augmentation)  # type: ignore[arg-type]
+        train(student, IMAGES, ANSWERS, recipe, seed=1, machine=Machine())
+    # The whitening of residual-cnn is a front too, and cheaper to compute than to look up.
+    assert split(tiny)[0] is not None
+    assert stored.times == 0
+
+
+def test_frozen_features_are_computed_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "ROWS_AT_ONCE", 15)
+    student, told = small_chain(), list[Step]()
+    freeze(student, 2)
+    recipe = Recipe("frozen", epochs=2, batch=16, variants=Variants(flip=0.5))
+    train(student, IMAGES, ANSWERS, recipe, seed=1, machine=Machine(), progress=told.append)
+    features = [step for step in told if step.task == "frozen features"]
+    assert [step.done for step in features] == [15, 30, 40, 55, 70, 80]
+    assert {(step.total, step.unit) for step in features} == {(80, "images")}
+    # All of it before the first epoch.
+    assert told[: len(features)] == features
+
+
+def test_frozen_layers_of_the_thesiss_teacher_computed_once_learn_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     recipe = Recipe(
         "frozen", epochs=2, batch=20, rate=1e-4, variants=Variants(0.5, (0.8, 1.2), 0.5)
     )
-    design = Design("torchvision/vgg16")
+    design = Architecture("torchvision/vgg16")
     whole = build_headed(design, "random", (32, 32, 3), 10, seed=0)
     parted = build_headed(design, "random", (32, 32, 3), 10, seed=0)
     for student in (whole, parted):
         freeze(student, 4)
-    front, rest = split(parted)
+    b = train(parted, IMAGES, ANSWERS, recipe, seed=1, machine=Machine())
+    monkeypatch.setattr(feed, "_MOST_FEATURES", 0)
     a = train(whole, IMAGES, ANSWERS, recipe, seed=1, machine=Machine())
-    b = train(rest, IMAGES, ANSWERS, recipe, seed=1, machine=Machine(), front=front)
     # Convolutions of another number of images at once may add in another order.
     assert [e.loss for e in a] == pytest.approx([e.loss for e in b], rel=1e-5)
     for mine, theirs in zip(whole.parameters(), parted.parameters(), strict=True):
@@ -157,9 +204,10 @@ def test_every_variant_is_what_its_number_says() -> None:
 def test_a_frozen_front_is_shown_every_variant_of_every_image_part_by_part(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(feed, "ROWS_AT_ONCE", 7)
     pixels = torch.from_numpy(IMAGES)
-    found = loop._features(nn.Flatten(), pixels, Variants(0.5, (0.5,), 0.5), Machine())
+    variants = Variants(0.5, (0.5,), 0.5)
+    found = feed.compute_features(nn.Flatten(), pixels, variants, Machine(), no_progress)
     assert len(found) == 4
     for number, features in enumerate(found):
         images = IMAGES[:, :, ::-1] if number >= 2 else IMAGES
@@ -198,7 +246,7 @@ def test_variants_that_cannot_occur_are_not_counted(variants: Variants, count: i
 
 
 def test_the_thesiss_teacher_has_14_8_million_parameters() -> None:
-    student = build_headed(Design("torchvision/vgg16"), "random", (32, 32, 3), 10, seed=0)
+    student = build_headed(Architecture("torchvision/vgg16"), "random", (32, 32, 3), 10, seed=0)
     convolutions = sum(
         weight.numel() for name, weight in student.named_parameters() if "features" in name
     )
@@ -216,7 +264,7 @@ def test_the_thesiss_teacher_has_14_8_million_parameters() -> None:
     ],
 )
 def test_the_dense_layers_are_as_wide_as_they_are_to_be(head: Head, side: int, dense: int) -> None:
-    design = Design("torchvision/mobilenet_v2", head, side)
+    design = Architecture("torchvision/mobilenet_v2", head, side)
     student = build_headed(design, "random", (32, 32, 3), 10, seed=0)
     found = sum(w.numel() for n, w in student.named_parameters() if "classifier" in n)
     assert found == dense
@@ -232,11 +280,11 @@ def test_the_three_forms_of_normalisation_are_what_they_are_called() -> None:
         "tf": exact / 127.5 - 1,
         "caffe": (exact - mean)[..., ::-1],
     }
-    for form, wanted in expected.items():
-        design = Design("torchvision/mobilenet_v2", form=form)  # type: ignore[arg-type]
+    for name, wanted in expected.items():
+        design = Architecture("torchvision/mobilenet_v2", normalisation=name)  # type: ignore[arg-type]
         student = build_headed(design, "random", (32, 32, 3), 10, seed=0)
         seen = student.normalised(pixels)
-        if form == "caffe":
+        if name == "caffe":
             seen = student.network.blue_first(seen)  # type: ignore[operator]
         assert seen.permute(0, 2, 3, 1).numpy() == pytest.approx(wanted, abs=1e-3)
 
@@ -247,7 +295,7 @@ def test_convolutions_start_from_a_file_and_dense_layers_at_random(tmp_path: Pat
     save_file({n: t.contiguous() for n, t in one.network.state_dict().items()}, file)
     same = build_headed(MOBILE, str(file), (32, 32, 3), 10, seed=2)
     other = build_headed(
-        Design(MOBILE.body, Head(widths=(24,))), str(file), (32, 32, 3), 10, seed=2
+        Architecture(MOBILE.body, Head(widths=(24,))), str(file), (32, 32, 3), 10, seed=2
     )
     for name, tensor in one.network.state_dict().items():
         assert torch.equal(tensor, same.network.state_dict()[name])
@@ -262,15 +310,15 @@ def test_convolutions_start_from_a_file_and_dense_layers_at_random(tmp_path: Pat
     ("body", "message"),
     [
         ("vgg16", "write torchvision/NAME or timm/NAME"),
-        ("torchvision/vgg61", "not to be had"),
-        ("torchvision/resnet18", "not to be had"),
-        ("timm/nothing", "not to be had"),
+        ("torchvision/vgg61", "cannot load its convolutional layers"),
+        ("torchvision/resnet18", "cannot load its convolutional layers"),
+        ("timm/nothing", "cannot load its convolutional layers"),
         ("timm/vit_tiny_patch16_224", "does not take images|no planes"),
     ],
 )
 def test_a_body_that_is_none_is_refused(body: str, message: str) -> None:
     with pytest.raises(BadSettings, match=message):
-        build_headed(Design(body), "random", (32, 32, 3), 10, seed=0)
+        build_headed(Architecture(body), "random", (32, 32, 3), 10, seed=0)
 
 
 def test_weights_are_taken_by_the_librarys_own_names_and_by_a_students(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional
 from torchvision.models import get_model, get_model_weights
 
 from papagaio.errors import BadSettings
 from papagaio.networks.classifier import IMAGENET, channel_statistics
-from papagaio.networks.headed import Design, build_headed
+from papagaio.networks.headed import Architecture, build_headed
 from papagaio.networks.named import OWN, build_student, check_student, default_student
 
 RANDOM = np.random.default_rng(0)
@@ -111,7 +112,7 @@ def test_weights_for_other_classes_leave_the_last_layer_random(tmp_path: Path) -
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.safetensors"
     save_file(build_student("small-cnn", "random", SMALL, 7, seed=1).state_dict(), file)
-    with pytest.raises(BadSettings, match="does not fit this student"):
+    with pytest.raises(BadSettings, match="does not fit this network"):
         build_student("timm/resnet18", str(file), NATURAL, 7, seed=0)
 
 
@@ -125,7 +126,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_student_is_answered_with_near_names(name: str, near: str) -> None:
-    with pytest.raises(BadSettings, match="no such architecture") as caught:
+    with pytest.raises(BadSettings, match="no such network") as caught:
         build_student(name, "random", SMALL, 7, seed=0)
     assert near in str(caught.value)
 
@@ -167,14 +168,45 @@ def test_weights_that_cannot_be_fetched_are_named() -> None:
     ):
         build_student("torchvision/mobilenet_v2", "library", NATURAL, 7, seed=0)
     with pytest.raises(BadSettings, match=r"could not be fetched .* give a safetensors file"):
-        build_headed(Design("torchvision/mobilenet_v2"), "library", (32, 32, 3), 7, seed=0)
+        build_headed(Architecture("torchvision/mobilenet_v2"), "library", (32, 32, 3), 7, seed=0)
 
 
 def test_our_own_students_have_no_library_weights() -> None:
-    with pytest.raises(BadSettings, match="no weights of its own"):
+    with pytest.raises(BadSettings, match="no pre-trained weights"):
         build_student("small-cnn", "library", SMALL, 7, seed=0)
 
 
 def test_a_student_that_cannot_take_the_images_is_found_out_beforehand() -> None:
     with pytest.raises(BadSettings, match="8"):
         check_student("torchvision/alexnet", "random", (8, 8, 3), 7)
+
+
+def started(kind: str, initial: str) -> nn.Module:
+    if kind == "headed":
+        architecture = Architecture("torchvision/mobilenet_v2")
+        return build_headed(architecture, initial, (32, 32, 3), 7, seed=0).network
+    return build_student("residual-cnn", initial, NATURAL, 7, seed=0).network
+
+
+@pytest.mark.parametrize("kind", ["headed", "own"])
+def test_weights_saved_from_data_parallel_are_named_as_such(tmp_path: Path, kind: str) -> None:
+    file, weights = tmp_path / "parallel.safetensors", started(kind, "random").state_dict()
+    weights = {f"module.{name}": tensor.contiguous() for name, tensor in weights.items()}
+    save_file(weights, file)
+    with pytest.raises(BadSettings, match=r"saved from DataParallel.*removeprefix") as caught:
+        started(kind, str(file))
+    assert caught.value.field == "initial"
+    # Following the message helps.
+    save_file({name.removeprefix("module."): tensor for name, tensor in weights.items()}, file)
+    own = started(kind, str(file)).state_dict()
+    assert all(torch.equal(own[name.removeprefix("module.")], t) for name, t in weights.items())
+
+
+def test_messages_name_fields_and_no_options_of_the_command_line() -> None:
+    caught = []
+    for name, initial in (("resnet18", "random"), ("small-cnn", "library")):
+        with pytest.raises(BadSettings) as one:
+            build_student(name, initial, SMALL, 7, seed=0)
+        caught.append(one.value)
+    assert [error.field for error in caught] == ["students", "initial"]
+    assert not any("--" in str(error) for error in caught)

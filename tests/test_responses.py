@@ -47,6 +47,24 @@ def rows(*values: list[float]) -> NDArray[np.float32]:
     return np.array(values, np.float32)
 
 
+def test_answers_of_probabilities_show_everything() -> None:
+    full = rows([0.1, 0.2, 0.7], [0.5, 0.25, 0.25])
+    answers = Answers.of(full)
+    derived = derive(full, "probabilities", "probabilities")
+    assert answers.known.all()
+    assert answers.resolution == 0
+    assert derived.scores.tobytes() == answers.scores.tobytes()
+    assert answers.labels.tolist() == [2, 0]
+    second = answers[1:]
+    assert (len(answers), len(second), second.labels.tolist()) == (2, 1, [0])
+
+
+def test_the_resolution_is_the_step_of_rounding() -> None:
+    full = rows([0.1234, 0.8766])
+    steps = [derive(full, "probabilities", response).resolution for response in RESPONSES]
+    assert steps == pytest.approx([0, 1e-3, 1e-2, 1e-1, 0, 0, 0, 0])
+
+
 def test_every_response_has_a_row_in_the_table() -> None:
     assert tuple(DERIVABLE) == RESPONSES
 
@@ -73,7 +91,7 @@ def test_an_answer_of_a_weak_form_is_worth_what_one_derived_to_it_is(shown: Resp
     assert given.scores.tobytes() == derived.scores.tobytes()
     np.testing.assert_array_equal(given.known, derived.known)
     np.testing.assert_array_equal(complete(given), complete(derived))
-    assert given.asked.tolist() == [0, 1]
+    assert given.resolution == derived.resolution
 
 
 def test_top_three_by_hand() -> None:
@@ -199,9 +217,7 @@ def test_rows_that_rounding_took_off_one_are_divided_by_their_sum() -> None:
 
 
 def test_more_than_one_shown_leaves_nothing_to_the_hidden_classes() -> None:
-    answers = Answers(
-        rows([0.7, 0.31, 0, 0]), np.array([[True, True, False, False]]), np.array([0])
-    )
+    answers = Answers(rows([0.7, 0.31, 0, 0]), np.array([[True, True, False, False]]))
 
     np.testing.assert_allclose(complete(answers), rows([0.7, 0.31, 0, 0]) / np.float32(1.01))
 

@@ -14,28 +14,25 @@ from torch.nn import functional
 from papagaio.errors import BadSettings, Diverged
 from papagaio.networks.named import build_student
 from papagaio.progress import Step
-from papagaio.responses import RESPONSES, centred_log
-from papagaio.training.augmentation import AUGMENTATIONS, Augmentation, _changed, views
-from papagaio.training.loop import (
-    Batch,
-    Checkpoints,
-    Epoch,
-    infer,
-    optimisers_for,
-    predict,
-    train,
-    training_step,
-)
-from papagaio.training.losses import Loss, loss_of, spread_of, targets_of
+from papagaio.responses import RESPONSES, Answers, centred_log, derive
+from papagaio.training.augmentation import AUGMENTATIONS, _changed, views
+from papagaio.training.checkpoint import Checkpoints
+from papagaio.training.inference import infer, predict
+from papagaio.training.loop import Epoch, train
+from papagaio.training.losses import loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.muon import Muon, convolutions_before_norm, orthogonal
+from papagaio.training.optimisers import optimisers_for
 from papagaio.training.products import use_products
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import default_recipe, recipe_named, recipe_names
+from papagaio.training.recipes import _NATURAL, _SMALL, default_recipe, recipe_named
+from papagaio.training.step import Batch, training_step
+from papagaio.vocabulary import Augmentation
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (50, 8, 8, 1), np.uint8)
 ANSWERS = np.asarray(softmax(RANDOM.normal(0, 3, (50, 4)), axis=1), np.float32)
+FULL = Answers.of(ANSWERS)
 QUICK = Recipe("quick", optimiser="adamw", rate=1e-3, schedule="one-cycle", batch=16, epochs=4)
 MACHINE = Machine()
 
@@ -44,7 +41,7 @@ def trained(
     recipe: Recipe = QUICK, seed: int = 0, checkpoints: Checkpoints | None = None
 ) -> nn.Module:
     student = build_student("small-cnn", "random", IMAGES, 4, seed=seed)
-    train(student, IMAGES, ANSWERS, recipe, seed=seed, machine=MACHINE, checkpoints=checkpoints)
+    train(student, IMAGES, FULL, recipe, seed=seed, machine=MACHINE, checkpoints=checkpoints)
     return student
 
 
@@ -57,7 +54,7 @@ def weights(network: nn.Module) -> bytes:
 
 def test_cross_entropy_at_temperature_1_is_the_thesiss_equation_2() -> None:
     logits = RANDOM.normal(0, 2, (6, 4))
-    targets = targets_of("cross-entropy", 1, 0, ANSWERS[:6])
+    targets = targets_of("cross-entropy", 1, 0, FULL[:6])
     expected = -(ANSWERS[:6] * log_softmax(logits, axis=1)).sum(1).mean()
     found = loss_of("cross-entropy", 1, torch.tensor(logits), torch.tensor(targets))
     assert found.item() == pytest.approx(expected, rel=1e-5)
@@ -67,30 +64,94 @@ def test_cross_entropy_at_temperature_1_is_the_thesiss_equation_2() -> None:
 def test_stored_probabilities_give_every_temperature(temperature: float) -> None:
     logits = RANDOM.normal(0, 3, (6, 4))
     stored = np.asarray(softmax(logits, axis=1), np.float32)
-    found = targets_of("cross-entropy", temperature, 0, stored)
+    found = targets_of("cross-entropy", temperature, 0, Answers.of(stored))
     assert found == pytest.approx(softmax(logits / temperature, axis=1), abs=1e-6)
 
 
-@pytest.mark.parametrize(("loss", "power"), [("centred-l1", 1), ("centred-l2", 2)])
-def test_centred_losses_compare_logits_up_to_a_constant(loss: Loss, power: int) -> None:
+def test_the_centred_loss_compares_logits_up_to_a_constant() -> None:
     logits = RANDOM.normal(0, 3, (6, 4))
     stored = np.asarray(softmax(RANDOM.normal(0, 3, (6, 4)), axis=1), np.float32)
-    targets = targets_of(loss, 1, 0, stored)
+    targets = targets_of("centred-l2", 1, 0, Answers.of(stored))
     centred = logits - logits.mean(1, keepdims=True)
-    expected = (np.abs(centred - centred_log(stored)) ** power).mean()
-    found = loss_of(loss, 1, torch.tensor(logits + 7), torch.tensor(targets))
+    expected = ((centred - centred_log(stored)) ** 2).mean()
+    found = loss_of("centred-l2", 1, torch.tensor(logits + 7), torch.tensor(targets))
     assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def censored_loss(answers: Answers, probabilities: list[float]) -> float:
+    """Of a network that gives one image these probabilities."""
+    targets = torch.from_numpy(targets_of("censored-l2", 1, 0, answers))
+    logits = torch.tensor([np.log(probabilities) + 7])
+    return loss_of("censored-l2", 1, logits, targets).item()
+
+
+def squared(*probabilities: tuple[float, float]) -> float:
+    """Between the centred logarithms of what a network gives and of what is allowed."""
+    given, allowed = np.log(probabilities).T
+    return float(np.var(given - allowed))
+
+
+def test_a_score_rounded_to_0_is_only_a_bound() -> None:
+    answers = Answers(np.array([[0.8, 0.1, 0, 0, 0]], np.float32), np.ones((1, 5), bool), 0.1)
+    # Three classes are shown as 0: below 0.05, and anything below is as good.
+    for small in ([0.04, 0.03, 0.03], [0.0499, 0.0499, 0.0002]):
+        assert censored_loss(answers, [0.8, 0.1, *small]) < 1e-6
+    expected = squared((0.7, 0.8), (0.1, 0.1), (0.1, 0.05), (0.07, 0.05), (0.03, 0.03))
+    found = censored_loss(answers, [0.7, 0.1, 0.1, 0.07, 0.03])
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_hidden_classes_are_bounded_and_share_the_remainder() -> None:
+    scores, known = np.array([[0.6, 0.2, 0, 0, 0]]), np.array([[True, True, False, False, False]])
+    answers = Answers(scores.astype(np.float32), known)
+    # 0.2 is left to three classes, in any way that leaves none of them above 0.2.
+    for inside in ([0.6, 0.2, 0.1, 0.06, 0.04], [0.6, 0.2, 0.1999, 5e-5, 5e-5]):
+        assert censored_loss(answers, inside) < 1e-5
+    # One is above 0.2, the smallest score shown; cut to it, the three have 0.3 instead of 0.2.
+    expected = squared(
+        (0.5, 0.6), (0.1, 0.2), (0.3, 0.2 * 2 / 3), (0.05, 0.05 * 2 / 3), (0.05, 0.05 * 2 / 3)
+    )
+    found = censored_loss(answers, [0.5, 0.1, 0.3, 0.05, 0.05])
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_remainder_below_float32s_rounding_is_only_a_bound() -> None:
+    answers = Answers(np.array([[1.0, 0, 0]], np.float32), np.array([[True, False, False]]))
+    assert censored_loss(answers, [1.0, 1e-8, 1e-9]) < 1e-6
+    assert censored_loss(answers, [0.8, 0.1, 0.1]) > 1
+
+
+def test_of_full_answers_the_censored_loss_is_the_centred_one() -> None:
+    logits = torch.tensor(RANDOM.normal(0, 3, (6, 4)))
+    losses = [
+        loss_of(loss, 1, logits, torch.tensor(targets_of(loss, 1, 0, FULL[:6])))
+        for loss in ("censored-l2", "centred-l2")
+    ]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    spreads = [spread_of(loss, FULL) for loss in ("censored-l2", "centred-l2")]
+    assert spreads[0] == pytest.approx(spreads[1], rel=1e-5)
+
+
+def test_the_censored_loss_has_finite_gradients_for_every_response() -> None:
+    extreme = np.array([[1, 0, 0, 0, 0, 0], [0.5, 0.5, 0, 0, 0, 0]], np.float32)
+    for response in RESPONSES:
+        answers = derive(extreme, "probabilities", response)
+        targets = torch.from_numpy(targets_of("censored-l2", 1, 0, answers))
+        logits = (torch.randn(2, 6) * 50).requires_grad_()
+        loss = loss_of("censored-l2", 1, logits, targets)
+        (slope,) = torch.autograd.grad(loss, logits)
+        assert slope.isfinite().all()
 
 
 def test_smoothing_spreads_a_share_of_the_target_evenly() -> None:
     one_hot = np.eye(4, dtype=np.float32)
-    found = targets_of("cross-entropy", 1, 0.1, one_hot)
+    found = targets_of("cross-entropy", 1, 0.1, Answers.of(one_hot))
     assert found == pytest.approx(one_hot * 0.9 + 0.025)
 
 
 def test_logits_are_learned_in_units_of_their_spread() -> None:
-    assert spread_of("cross-entropy", ANSWERS) == 1
-    assert spread_of("centred-l2", ANSWERS) == pytest.approx(centred_log(ANSWERS).std())
+    assert spread_of("cross-entropy", FULL) == 1
+    assert spread_of("centred-l2", FULL) == pytest.approx(centred_log(ANSWERS).std())
 
 
 # recipes
@@ -117,14 +178,24 @@ def test_augmentation_fades_further_the_more_images_there_are() -> None:
 
 @pytest.mark.parametrize("side", [8, 32])
 def test_every_recipe_exists_for_small_and_for_natural_images(side: int) -> None:
-    for name in recipe_names():
+    assert list(_SMALL) == list(_NATURAL)
+    for name in _SMALL:
         assert recipe_named(name, (side, side, 3)).name == name
 
 
-def test_labels_are_the_default_recipe_exactly_where_no_score_is_seen() -> None:
-    scored = [response for response in RESPONSES if response != "label"]
+def test_the_default_recipe_goes_by_what_an_answer_shows() -> None:
+    partial = set(RESPONSES) - {"probabilities", "label"}
+    assert default_recipe("probabilities") == "recovered-logits"
     assert default_recipe("label") == "labels"
-    assert {default_recipe(response) for response in scored} == {"recovered-logits"}
+    assert {default_recipe(response) for response in partial} == {"censored-logits"}
+
+
+def test_natural_images_leave_the_augmentation_to_be_chosen() -> None:
+    for name in ("recovered-logits", "censored-logits", "labels"):
+        recipe = recipe_named(name, (32, 32, 3))
+        assert recipe.augmentation == ()
+        assert set(recipe.augmentation_choices) == {(), ("crop",), ("flip",), ("crop", "flip")}
+    assert not recipe_named("thesis", (32, 32, 3)).augmentation_choices
 
 
 def test_the_thesiss_recipe_is_as_written_there() -> None:
@@ -142,11 +213,10 @@ def in_words(recipe: Recipe) -> str:
         adam = f"Muon {recipe.muon} for convolutions, {adam} for the rest"
     schedule = {"constant": "", "one-cycle": "one-cycle, "}[recipe.schedule]
     steps = f" and at least {recipe.least_steps} steps" if recipe.least_steps else ""
-    seen = {
-        (): "no augmentation",
-        ("crop", "flip"): "crop and flip",
-        ("affine",): "small affine changes",
-    }[recipe.augmentation]
+    seen = {(): "no augmentation", ("affine",): "small affine changes"}[recipe.augmentation]
+    if recipe.augmentation_choices:
+        assert recipe.augmentation_choices == ((), ("crop",), ("flip",), ("crop", "flip"))
+        seen = "no augmentation, crop, flip or both, as held-out answers decide"
     seen += " that fade" if recipe.fade else ""
     return f"{adam}, {schedule}batch {recipe.batch}, {recipe.epochs} epochs{steps}, {seen}"
 
@@ -157,8 +227,8 @@ def test_the_recipes_are_as_the_documentation_has_them() -> None:
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
     written = {row[0].split("`")[1]: row[1:] for row in rows}
     # On both sides of what counts as small, by the shorter side.
-    natural = {name: recipe_named(name, (24, 30, 3)) for name in recipe_names()}
-    small = {name: recipe_named(name, (40, 23, 3)) for name in recipe_names()}
+    natural = {name: recipe_named(name, (24, 30, 3)) for name in _NATURAL}
+    small = {name: recipe_named(name, (40, 23, 3)) for name in _NATURAL}
     logits, labels = natural["recovered-logits"], natural["labels"]
     assert list(written) == list(natural)
     assert written["recovered-logits"] == [
@@ -167,6 +237,15 @@ def test_the_recipes_are_as_the_documentation_has_them() -> None:
         in_words(small["recovered-logits"]),
     ]
     assert {logits.loss, small["recovered-logits"].loss} == {"centred-l2"}
+    assert written["censored-logits"] == [
+        "squared difference between centred logits and the nearest that the answer allows",
+        "the same otherwise",
+        "the same otherwise",
+    ]
+    for recipes in (natural, small):
+        censored = replace(recipes["censored-logits"], name="recovered-logits", loss="centred-l2")
+        assert recipes["censored-logits"].loss == "censored-l2"
+        assert censored == recipes["recovered-logits"]
     assert written["labels"] == [
         f"cross-entropy, smoothed by {labels.smoothing}",
         "the same otherwise",
@@ -284,7 +363,7 @@ def test_many_images_are_answered_in_parts_as_if_at_once(monkeypatch: pytest.Mon
     student = trained()
     whole = infer(student, IMAGES, MACHINE)
     # 50 images are seven parts and one image more.
-    monkeypatch.setattr("papagaio.training.loop._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("papagaio.training.inference.ROWS_AT_ONCE", 7)
     assert infer(student, IMAGES, MACHINE) == pytest.approx(whole, abs=1e-5)
 
 
@@ -378,7 +457,7 @@ def test_an_epoch_shows_every_image_once_in_nearly_equal_batches_and_an_order_of
         seen.append(given[0][:, 0, 0, 0].tolist())
 
     student.register_forward_pre_hook(note)
-    answers = np.full((100, 4), 0.25, np.float32)
+    answers = Answers.of(np.full((100, 4), 0.25, np.float32))
     train(student, images, answers, replace(QUICK, batch=64, epochs=2), seed=0, machine=MACHINE)
     assert [len(batch) for batch in seen] == [50, 50, 50, 50]
     first, second = seen[0] + seen[1], seen[2] + seen[3]
@@ -386,15 +465,16 @@ def test_an_epoch_shows_every_image_once_in_nearly_equal_batches_and_an_order_of
     assert first != second
 
 
-def test_an_epochs_loss_and_agreement_are_those_of_its_batches() -> None:
+def test_an_epochs_loss_and_distillation_accuracy_are_those_of_its_batches() -> None:
     student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
     logits = infer(student, IMAGES, MACHINE).astype(float)
     # At a rate that changes nothing, what is measured in passing is what the network was.
     recipe = replace(QUICK, rate=1e-12, batch=25, epochs=1)
-    (epoch,) = train(student, IMAGES, ANSWERS, recipe, seed=0, machine=MACHINE)
+    (epoch,) = train(student, IMAGES, FULL, recipe, seed=0, machine=MACHINE)
     expected = -(ANSWERS * log_softmax(logits, axis=1)).sum(1).mean()
     assert epoch.loss == pytest.approx(expected, rel=1e-5)
-    assert epoch.agreement == pytest.approx((logits.argmax(1) == ANSWERS.argmax(1)).mean())
+    right = logits.argmax(1) == ANSWERS.argmax(1)
+    assert epoch.distillation_accuracy == pytest.approx(right.mean())
 
 
 def test_a_seed_decides_the_weights_bit_for_bit() -> None:
@@ -424,7 +504,7 @@ def test_a_training_taken_up_again_ends_with_the_same_bits(
         train(
             first,
             IMAGES,
-            ANSWERS,
+            FULL,
             recipe,
             seed=0,
             machine=MACHINE,
@@ -444,7 +524,7 @@ def test_muon_is_taken_up_again_with_its_momentum(tmp_path: Path) -> None:
         train(
             student,
             images,
-            ANSWERS[:16],
+            FULL[:16],
             replace(recipe, epochs=epochs, schedule="constant"),
             seed=0,
             machine=MACHINE,
@@ -481,17 +561,17 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(batch: int, where: str) -
 
 def test_the_curve_has_one_record_an_epoch_and_the_loss_falls() -> None:
     student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
-    curve = train(student, IMAGES, ANSWERS, replace(QUICK, epochs=30), seed=0, machine=MACHINE)
+    curve = train(student, IMAGES, FULL, replace(QUICK, epochs=30), seed=0, machine=MACHINE)
     assert [epoch.number for epoch in curve] == list(range(1, 31))
     assert curve[-1].loss < curve[0].loss
-    assert curve[-1].agreement > curve[0].agreement
+    assert curve[-1].distillation_accuracy > curve[0].distillation_accuracy
 
 
 def test_a_frozen_weight_stays_as_it_was() -> None:
     images = RANDOM.integers(0, 256, (16, 24, 24, 3), np.uint8)
     student = build_student("residual-cnn", "random", images, 4, seed=0)
     frozen = [p.clone() for p in student.parameters() if not p.requires_grad]
-    train(student, images, ANSWERS[:16], QUICK, seed=0, machine=MACHINE)
+    train(student, images, FULL[:16], QUICK, seed=0, machine=MACHINE)
     after = [p for p in student.parameters() if not p.requires_grad]
     assert len(frozen) == 1
     assert all(torch.equal(a, b) for a, b in zip(frozen, after, strict=True))
@@ -509,7 +589,7 @@ def test_a_linear_black_box_is_copied_almost_exactly() -> None:
     train(
         student,
         images[:500],
-        answers_of_a_linear_box(images[:500]),
+        Answers.of(answers_of_a_linear_box(images[:500])),
         recipe,
         seed=0,
         machine=MACHINE,
@@ -524,9 +604,9 @@ def test_recorded_steps_learn_what_steps_one_by_one_learn(monkeypatch: pytest.Mo
     found = []
     for recorded in (True, False):
         if not recorded:
-            monkeypatch.setattr("papagaio.training.loop.CapturedStep", lambda step: step)
+            monkeypatch.setattr("papagaio.training.step.CapturedStep", lambda step: step)
         student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
-        curve = train(student, IMAGES, ANSWERS, recipe, seed=0, machine=Machine("cuda"))
+        curve = train(student, IMAGES, FULL, recipe, seed=0, machine=Machine("cuda"))
         found.append([epoch.loss for epoch in curve])
     assert found[0] == pytest.approx(found[1], rel=1e-3)
 
@@ -575,18 +655,18 @@ def test_gradients_are_no_longer_than_the_recipe_allows() -> None:
 
 def test_a_recipe_with_true_labels_wants_them() -> None:
     student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
-    with pytest.raises(BadSettings, match="give it labels"):
-        train(student, IMAGES, ANSWERS, replace(QUICK, alpha=0.1), seed=0, machine=MACHINE)
+    with pytest.raises(BadSettings, match="pass labels"):
+        train(student, IMAGES, FULL, replace(QUICK, alpha=0.1), seed=0, machine=MACHINE)
 
 
 def test_true_labels_stay_with_their_images() -> None:
     labels = RANDOM.integers(0, 4, 50)
-    one_hot = np.eye(4, dtype=np.float32)[labels]
+    answers = Answers.of(np.eye(4, dtype=np.float32)[labels])
     losses = []
     for alpha in (0.0, 1.0):
         student = build_student("small-cnn", "random", IMAGES, 4, seed=0)
         recipe = replace(QUICK, alpha=alpha, batch=50, epochs=1)
-        (epoch,) = train(student, IMAGES, one_hot, recipe, seed=0, machine=MACHINE, labels=labels)
+        (epoch,) = train(student, IMAGES, answers, recipe, seed=0, machine=MACHINE, labels=labels)
         losses.append(epoch.loss)
     # Where the answers are the labels, both parts of the thesis's equation 1 are the same.
     assert losses[1] == pytest.approx(2 * losses[0], rel=1e-5)
@@ -600,7 +680,7 @@ def test_a_visitor_sees_every_epoch_and_changes_nothing() -> None:
         seen.append(epoch.number)
         predict(student, IMAGES, MACHINE)
 
-    train(student, IMAGES, ANSWERS, QUICK, seed=0, machine=MACHINE, visit=visit)
+    train(student, IMAGES, FULL, QUICK, seed=0, machine=MACHINE, visit=visit)
     assert seen == [1, 2, 3, 4]
     assert weights(student) == weights(trained())
 

@@ -90,19 +90,17 @@ def disk_full_is_no_space(path: Path) -> Iterator[None]:
 
 
 def need_space(path: Path, size: int) -> None:
-    """Refuse a large file of `size` bytes before it is begun, rather than in its middle.
-
-    A memory-mapped file on a full disk ends the process without an error to catch.
+    """Refuse to begin writing `size` bytes to a file that its disk cannot hold.
 
     Raises:
-        NoSpace: fewer than `size` bytes are free there.
+        NoSpace: fewer than `size` bytes are free on the disk of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise NoSpace(
-            f"{path} needs {size / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
-            "free some space, or choose another folder"
+            f"{path.parent} needs {size / 1e6:,.0f} MB more and {free / 1e6:,.0f} MB are free; "
+            "free some space or choose another folder"
         )
 
 

@@ -1,45 +1,48 @@
-"""What a response form shows of an answer, and what can be read back from it.
+"""Response forms: what each shows of an answer, and what can be recovered from it.
 
-Pure functions over arrays: weaker responses are derived from stored stronger ones, at no query.
+Pure functions over arrays. A response that shows less is derived from a stored one that shows more,
+without a query.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.errors import BadSettings
+from papagaio.vocabulary import RESPONSES, Response
 
 __all__ = ["RESPONSES", "Answers", "Response", "centred_log", "complete", "derive", "is_derivable"]
 
-Response = Literal[
-    "probabilities", "rounded-3", "rounded-2", "rounded-1", "top-5", "top-3", "top-1", "label"
-]
-RESPONSES: tuple[Response, ...] = get_args(Response)
-
-# What float32 can hold and a logarithm can bear.
+# Float32 holds it, and its logarithm is finite.
 _SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a response form showed.
+    """What the black box showed about each image. Training takes this.
 
     Attributes:
         scores: float32 (N, K); 0 where nothing was shown.
         known: bool (N, K); whether the score was shown.
-        asked: int64 (N,); the row of the transfer set each answer belongs to.
-        resolution: a shown 0 means less than twice this.
+        resolution: the step to which shown scores are rounded, or 0 if they are not: a shown 0
+            means less than half a step.
     """
 
     scores: NDArray[np.float32]
     known: NDArray[np.bool_]
-    asked: NDArray[np.int64]
     resolution: float = 0.0
 
+    @classmethod
+    def of(cls, probabilities: NDArray[np.float32]) -> "Answers":
+        """Answers that show every probability (float32, N x K); one-hot rows for true labels."""
+        return cls(probabilities, np.ones(probabilities.shape, bool))
+
     def __len__(self) -> int:
-        return len(self.asked)
+        return len(self.scores)
+
+    def __getitem__(self, rows: slice | NDArray[np.integer]) -> "Answers":
+        return Answers(self.scores[rows], self.known[rows], self.resolution)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -48,15 +51,12 @@ class Answers:
 
 
 def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answers:
-    """What `wanted` would have shown, from stored answers.
+    """Return what `wanted` would have shown, from stored answers.
 
     Args:
         full: float32 (N, K), answers as they were stored.
         shown: the response form of the stored answers.
         wanted: the response form to derive.
-
-    Returns:
-        Answers whose `asked` counts from 0.
 
     Raises:
         BadSettings: `wanted` shows something that `shown` did not.
@@ -66,7 +66,7 @@ def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answ
     scores: NDArray[np.generic] = full
     known = np.ones(full.shape, bool)
     kind, _, digits = wanted.partition("-")
-    resolution = 10.0 ** -int(digits) / 4 if kind == "rounded" else 0.0
+    resolution = 10.0 ** -int(digits) if kind == "rounded" else 0.0
     if kind == "rounded":
         scores = np.round(full, int(digits))
     elif kind == "top":
@@ -74,18 +74,17 @@ def derive(full: NDArray[np.float32], shown: Response, wanted: Response) -> Answ
         scores = np.where(known, full, 0)
     elif kind == "label":
         scores = _is_among_top(full, 1)
-    rows = np.arange(len(full), dtype=np.int64)
-    return Answers(scores.astype(np.float32), known, rows, resolution)
+    return Answers(scores.astype(np.float32), known, resolution)
 
 
 def complete(answers: Answers) -> NDArray[np.float32]:
-    """Probabilities (float32, N x K, rows sum to one) that agree with what was shown.
+    """Return probabilities (float32, N x K, rows sum to 1) that agree with what was shown.
 
-    What is left to one is spread evenly over the classes that were not shown. Where rounding left a
-    0, half of what it may hide is put back: a logarithm would take the 0 at its word. Rows that
-    rounding took off one are put right by division.
+    The remainder to 1 is spread evenly over the classes that were not shown. A shown 0 of a rounded
+    answer becomes a quarter of a step, the middle of what it can mean. Every row is divided by its
+    sum, which rounding moves away from 1.
     """
-    shown = np.maximum(answers.scores, answers.resolution)
+    shown = np.maximum(answers.scores, answers.resolution / 4)
     hidden = (~answers.known).sum(1, keepdims=True)
     left = np.clip(1 - answers.scores.sum(1, keepdims=True), 0, None)
     scores = np.where(answers.known, shown, left / np.maximum(hidden, 1))
@@ -95,15 +94,15 @@ def complete(answers: Answers) -> NDArray[np.float32]:
 def centred_log(
     probabilities: NDArray[np.float32], smallest: float = _SMALLEST
 ) -> NDArray[np.float32]:
-    """The black box's logits, up to a constant an image, which softmax ignores.
+    """Return the black box's logits, up to one constant per image, which softmax ignores.
 
-    `ln softmax(x) = x + C`, so subtracting the row's mean leaves `x - mean(x)`: with it every
-    temperature is `softmax((x - mean(x)) / T)` (Truong et al., Data-Free Model Extraction, CVPR
+    `ln softmax(x) = x + C`, so subtracting the row's mean leaves `x - mean(x)`, and the answer at
+    temperature T is `softmax((x - mean(x)) / T)` (Truong et al., Data-Free Model Extraction, CVPR
     2021, section 3.3; appendix A of the thesis draws the opposite conclusion).
 
     Args:
         probabilities: float32 (N, K).
-        smallest: smaller ones count as this.
+        smallest: smaller probabilities count as this.
 
     Returns:
         float32 (N, K), each row with mean 0.

@@ -114,7 +114,7 @@ def relative_accuracy(
 
 def is_better_than_majority(accuracy: Figure, labels: Labels) -> bool:
     """Whether the whole interval of an accuracy lies above the share of the most frequent class."""
-    return accuracy.low > np.bincount(labels).max() / len(labels)
+    return bool(accuracy.low > np.bincount(labels).max() / len(labels))
 
 
 def names_almost_one_class(black_box: Probabilities, labels: Labels) -> bool:

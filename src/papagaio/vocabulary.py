@@ -1,12 +1,16 @@
-"""The closed vocabularies of settings and recipes. Imports nothing heavy: help must be fast."""
+"""The closed vocabularies of the settings. Importing this module loads no library."""
 
 from typing import Literal, get_args
 
 __all__ = [
+    "AUGMENTATION_NAMES",
+    "NORMALISATION_NAMES",
+    "PRECISIONS",
     "RESPONSES",
     "Augmentation",
     "Colour",
     "Exif",
+    "Loss",
     "Normalisation",
     "Part",
     "Precision",
@@ -14,21 +18,33 @@ __all__ = [
     "Response",
 ]
 
-# How much of an answer is shown, from everything down to the class alone.
+# How much of an answer the black box shows, from most to least within a kind.
 Response = Literal[
     "probabilities", "rounded-3", "rounded-2", "rounded-1", "top-5", "top-3", "top-1", "label"
 ]
 RESPONSES: tuple[Response, ...] = get_args(Response)
 
+# How an image is changed each time it is shown in training.
 Augmentation = Literal["flip", "crop", "affine"]
-Precision = Literal["float32", "bfloat16"]
+AUGMENTATION_NAMES: tuple[Augmentation, ...] = get_args(Augmentation)
 
-# What to do with images of another size, of another number of channels, and with EXIF rotations.
+# What training minimises; `training.losses` defines each.
+Loss = Literal["cross-entropy", "centred-l2", "censored-l2"]
+
+# The precision of convolutions and matrix products.
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+# The three colour normalisations with which ImageNet networks were published.
+Normalisation = Literal["torch", "caffe", "tf"]
+NORMALISATION_NAMES: tuple[Normalisation, ...] = get_args(Normalisation)
+
+# How an image of another size, or with another number of channels, is fitted to the black box.
 Resize = Literal["exact", "stretch", "crop", "pad"]
 Colour = Literal["exact", "convert"]
+
+# What is done with an image's EXIF rotation.
 Exif = Literal["ignore", "rotate"]
 
+# The part of a published data set.
 Part = Literal["train", "test"]
-
-# The three forms in which ImageNet's networks were published; see `networks.headed.Architecture`.
-Normalisation = Literal["torch", "caffe", "tf"]

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress
 from papagaio.responses import derive
-from papagaio.result import CellRecord, CurvePoint, Scores, SelectionRecord
+from papagaio.result import CandidateRecord, CellRecord, CurvePoint, Scores, SelectionRecord
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.inference import predict
 from papagaio.training.loop import Epoch, train
@@ -165,25 +165,19 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
     build = partial(
         build_student, training.student, training.initial, images, full.shape[1], seed=training.seed
     )
-    recipe, selection = training.attack.recipe, None
+    recipe = training.attack.recipe
+    selection = None
     if recipe.augmentation_choices:
-        kept = folder / "selection.json"
-        if kept.exists():
-            selection = SelectionRecord.model_validate_json(kept.read_bytes())
-        else:
-            chosen = select_augmentation(
-                build,
-                images,
-                answers,
-                recipe,
-                seed=training.seed,
-                machine=context.machine,
-                progress=progress,
-            )
-            selection = _selection_record(chosen)
-            files.write(kept, selection.model_dump_json(indent=1))
-        augmentation = cast("tuple[Augmentation, ...]", tuple(selection.chosen))
-        recipe = replace(recipe, augmentation=augmentation, augmentation_choices=())
+        select = partial(select_augmentation, build, images, answers, recipe, seed=training.seed)
+        selection = _kept(
+            folder / "selection.json", partial(select, machine=context.machine, progress=progress)
+        )
+        chosen = selection.chosen if selection else ()
+        recipe = replace(
+            recipe,
+            augmentation=cast("tuple[Augmentation, ...]", tuple(chosen)),
+            augmentation_choices=(),
+        )
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = train(
@@ -197,6 +191,18 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         progress=progress,
     )
     return _Trained(student, recipe, selection, epochs)
+
+
+def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord | None:
+    """The selection that an interrupted attempt made, or a new one."""
+    if path.exists():
+        return SelectionRecord.model_validate_json(path.read_bytes())
+    selection = select()
+    if selection is None:
+        return None
+    record = _selection_record(selection)
+    files.write(path, record.model_dump_json(indent=1))
+    return record
 
 
 def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progress) -> CellRecord:
@@ -235,7 +241,21 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
 
 
 def _selection_record(selection: Selection) -> SelectionRecord:
-    raise NotImplementedError(selection)
+    return SelectionRecord(
+        chosen=list(selection.augmentation),
+        held_out=len(selection.candidates[0].hits),
+        share=round(selection.share, 3),
+        candidates=[
+            CandidateRecord(
+                augmentation=list(candidate.augmentation),
+                fidelity=scores.rate(candidate.hits),
+                loss=float(candidate.losses.mean()),
+                epochs=selection.epochs,
+                seconds=round(candidate.seconds, 3),
+            )
+            for candidate in selection.candidates
+        ],
+    )
 
 
 def _has_not_learned(epochs: Sequence[Epoch]) -> bool:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from papagaio.auditing.plan import AttackConfig, AuditImages, Plan, attack_configs, make_plan
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.errors import BadImages, BadSettings
@@ -78,15 +81,15 @@ def prepare(
     precision = earlier.precision if options.precision == "auto" else options.precision
     reason = "as given"
     if precision == "auto":
-        pixels = images.transfer.pixels
-        build = partial(build_student, students[0], "random", pixels[:64], 10, seed=0)
-        precision, reason = settled_precision(
-            students[0], build, pixels, attacks[0].recipe, machine
-        )
-        progress(Message(f"precision {precision}: {reason}"))
+        shape = box.contract.shape
+        build = partial(build_student, students[0], "random", _blank(shape), 10, seed=0)
+        machine, reason = settled_precision(students[0], build, shape, machine)
+        progress(Message(f"precision {machine.precision}: {reason}"))
+    else:
+        machine = replace(machine, precision=precision)
     resolved = {
         "device": device,
-        "precision": precision,
+        "precision": machine.precision,
         "threads": threads,
         "students": tuple(students),
         "responses": options.responses or (box.contract.response,),
@@ -94,10 +97,14 @@ def prepare(
     return Prepared(
         options=options.model_copy(update=resolved),
         plan=plan,
-        machine=replace(machine, precision=precision),
+        machine=machine,
         precision_reason=reason,
         initial_digest=_digest_of(Path(options.initial)),
     )
+
+
+def _blank(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    return np.zeros((2, *shape), np.uint8)
 
 
 def _digest_of(file: Path) -> str:

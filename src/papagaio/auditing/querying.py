@@ -101,7 +101,7 @@ def _freeze(
     folder: Path, name: str, images: ImageSet, answers: Scores, shown: Response
 ) -> TrainingSet:
     paths = folder / f"{name}-images.npy", folder / f"{name}-answers.npy"
-    for path, array in zip(paths, (images.pixels, answers), strict=True):
-        files.write_array(path, array)
+    files.write_array(paths[0], images.pixels)
+    files.write_array(paths[1], answers)
     digest = hashlib.sha256(f"{images.digest} {shown}".encode() + answers.tobytes()).hexdigest()
     return TrainingSet(*paths, shown, len(images), digest)

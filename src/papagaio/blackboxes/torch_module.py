@@ -12,7 +12,7 @@ from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.imported import import_function
 from papagaio.errors import BadSettings
-from papagaio.weights import digest_weights, load_weights
+from papagaio.weights import digest_weights, load_weights, parallel_hint
 
 __all__ = ["open_torch_module"]
 
@@ -49,7 +49,8 @@ def open_torch_module(spec: str, weights: Path, declared: Declaration) -> Functi
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise BadSettings(f"do not fit {spec}: {error}", field="weights", value=weights) from error
+        reason = parallel_hint(state) or error
+        raise BadSettings(f"do not fit {spec}: {reason}", field="weights", value=weights) from error
     # The same weights with another forward pass are another model.
     own = f"{digest_weights(state)}+{imported.digest[:16]}"
     return FunctionBox(

@@ -18,7 +18,7 @@ from rich.progress import (
     Progress as Bars,
 )
 
-from papagaio.progress import Progress, Step
+from papagaio.progress import Message, Progress, Step
 
 __all__ = ["show_progress"]
 
@@ -27,7 +27,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """A function to tell steps to, for as long as the block runs."""
+    """A progress callback, for as long as the block runs."""
     console = Console(stderr=True)
     if console.is_terminal:
         with _bars(console) as bars:
@@ -50,15 +50,15 @@ def _bars(console: Console) -> Bars:
 
 
 class _Bars:
-    """A bar a task; a task begun again (the next training) begins its bar again."""
+    """One bar per task; a task that starts again (the next training) resets its bar."""
 
     def __init__(self, progress: Bars) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, step: Step) -> None:
-        if step.total == 0:
-            self._progress.console.print(step.task, markup=False, highlight=False)
+    def __call__(self, step: Step | Message) -> None:
+        if isinstance(step, Message):
+            self._progress.console.print(step.text, markup=False, highlight=False)
             return
         if step.task not in self._tasks:
             self._tasks[step.task] = self._progress.add_task(
@@ -75,16 +75,16 @@ class _Bars:
 
 
 class _Lines:
-    """A line when a task begins, when it ends, and now and then between."""
+    """A line when a task begins, when it ends, and every ten seconds in between."""
 
     def __init__(self) -> None:
         self._task = ""
         self._begun = self._last = time.monotonic()
         self._first_done = 0
 
-    def __call__(self, step: Step) -> None:
-        if step.total == 0:
-            print(step.task, file=sys.stderr, flush=True)  # noqa: T201  # the rim
+    def __call__(self, step: Step | Message) -> None:
+        if isinstance(step, Message):
+            print(step.text, file=sys.stderr, flush=True)  # noqa: T201  # the command line
             return
         now = time.monotonic()
         begins = step.task != self._task
@@ -99,13 +99,13 @@ class _Lines:
         if advance > 0 and seconds > 0:
             rate = advance / seconds
             words += [_rate(rate)]
-            words += [] if ends else [f"about {(step.total - step.done) / rate:,.0f} s to go"]
+            words += [] if ends else [f"about {(step.total - step.done) / rate:,.0f} s left"]
         words += [step.note] if step.note else []
-        print(", ".join(words), file=sys.stderr, flush=True)  # noqa: T201  # the rim
+        print(", ".join(words), file=sys.stderr, flush=True)  # noqa: T201  # the command line
 
 
 def _rate(per_second: float) -> str:
-    """A rate one can read: slow things by the minute."""
+    """A readable rate: slow things per minute."""
     if per_second < 1:
-        return f"{per_second * 60:,.1f} a minute"
-    return f"{per_second:,.1f} a second"
+        return f"{per_second * 60:,.1f} per minute"
+    return f"{per_second:,.1f} per second"

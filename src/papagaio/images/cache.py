@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio import files
+from papagaio.cache import cache_folder
 from papagaio.errors import BadSettings
 from papagaio.images.decoding import Fitted
 from papagaio.images.fit import Shape
 from papagaio.progress import Progress, Step
 
-__all__ = ["RECORD", "Records", "Store", "cache_folder", "kept_within", "stamp_digest", "stored"]
+__all__ = ["RECORD", "Records", "Store", "kept_within", "stamp_digest", "stored"]
 
 # One image that was tried: kept, broken, or (if neither) a repetition of an earlier one.
 RECORD = np.dtype(
@@ -102,12 +103,6 @@ def stamp_digest(stamp: str) -> bytes:
     return hashlib.blake2b(stamp.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
-def cache_folder() -> Path:
-    """Where decoded images are kept: `PAPAGAIO_CACHE`, or `~/.cache/papagaio/images`."""
-    chosen = os.environ.get("PAPAGAIO_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "papagaio" / "images"
-
-
 def kept_within(records: Records, size: int) -> Records:
     """The first records that keep `size` images; all of them if they keep fewer."""
     return records[: int(np.searchsorted(np.cumsum(records["kept"]), size)) + 1]
@@ -124,6 +119,7 @@ def stored(fitted: Fitted, wanted: int, progress: Progress) -> Iterator[Store]:
 
     Raises:
         BadSettings: the cache folder cannot be written.
+        NoSpace: the images would not fit on its disk.
     """
     stamp = fitted.source.stamp
     if stamp is None:
@@ -142,6 +138,8 @@ def stored(fitted: Fitted, wanted: int, progress: Progress) -> Iterator[Store]:
         with _locked(current, wanted, fitted.source.name, progress):
             store = current()
             if is_valid(store.records):
+                missing = wanted - int(store.records["kept"].sum())
+                files.need_space(store.index, missing * int(np.prod(fitted.shape)))
                 yield store
                 return
 
@@ -151,7 +149,7 @@ def _path(fitted: Fitted, stamp: Callable[[int], str], generation: int) -> Path:
     decides.update(stamp_digest(stamp(int(fitted.rows[0]))))
     decides.update(fitted.rows.tobytes())
     decides.update(repr((fitted.shape, fitted.fit)).encode())
-    return cache_folder() / f"{decides.hexdigest()[:32]}-{generation}"
+    return cache_folder() / "images" / f"{decides.hexdigest()[:32]}-{generation}"
 
 
 def _is_valid(

@@ -14,6 +14,7 @@ from papagaio.errors import BadImages, BadSettings
 from papagaio.images.decode import MOST_BYTES, decode
 from papagaio.images.imageset import ClassOrder, SourceNotes
 from papagaio.images.source import Source, stamp_of
+from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["SUFFIXES", "Layout", "folder", "read_names"]
 
@@ -43,7 +44,12 @@ class _Classes(NamedTuple):
     order: ClassOrder
 
 
-def folder(path: Path, layout: Layout = "classes", classes_from: Path | None = None) -> Source:
+def folder(
+    path: Path,
+    layout: Layout = "classes",
+    classes_from: Path | None = None,
+    progress: Progress = no_progress,
+) -> Source:
     """The images of a folder, in the order of their paths.
 
     Hidden files and folders and `__MACOSX` are ignored.
@@ -55,16 +61,21 @@ def folder(path: Path, layout: Layout = "classes", classes_from: Path | None = N
             without sub-folders of images has no labels. `any` takes the images at any depth,
             without labels.
         classes_from: a file with the names of the class folders in their order, one per line.
+        progress: told how many sub-folders are listed.
 
     Raises:
         BadImages: there is no image, images lie both beside and inside class folders, or a class
             folder has no images or no number.
         BadSettings: `classes_from` cannot be read or does not fit the folder.
     """
-    top = _scanned(str(path))
-    below = {Path(child).name: _walked(child) for child in top.folders}
-    for listing in below.values():
-        top.skipped += listing.skipped
+    task = f"listing {path}"
+    progress(Step(task, 0, 1, "folders"))
+    top, below = _scanned(str(path)), {}
+    for done, child in enumerate(top.folders, 1):
+        progress(Step(task, done, len(top.folders) + 1, "folders"))
+        below[Path(child).name] = _walked(child)
+        top.skipped += below[Path(child).name].skipped
+    progress(Step(task, len(below) + 1, len(below) + 1, "folders"))
     if layout == "any":
         top.images += [image for listing in below.values() for image in listing.images]
         top.images.sort()
@@ -218,19 +229,25 @@ def _scanned(path: str) -> _Listing:
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # twice as fast
-                if entry.name.startswith("._"):
-                    listing.skipped["._"] += 1
-                elif entry.name.startswith(".") or entry.name == "__MACOSX":
-                    continue
-                elif suffix in _IMAGES and not entry.is_dir(follow_symlinks=False):
-                    listing.images.append(entry.path)
-                elif entry.is_dir():
-                    listing.folders.append(entry.path)
-                else:
-                    listing.skipped[suffix or "no suffix"] += 1
+                _sort_in(entry, listing)
     except OSError as error:
         raise BadImages(f"{path}: cannot be read ({error.strerror})") from error
     listing.images.sort()
     listing.folders.sort()
     return listing
+
+
+def _sort_in(entry: os.DirEntry[str], listing: _Listing) -> None:
+    name = entry.name
+    _, dot, after = name.rpartition(".")
+    suffix = f".{after.lower()}" if dot else "no suffix"
+    if name.startswith("._"):
+        listing.skipped["._"] += 1
+    elif name.startswith(".") or name == "__MACOSX":
+        return
+    elif suffix in _IMAGES and not entry.is_dir(follow_symlinks=False):
+        listing.images.append(entry.path)
+    elif entry.is_dir():
+        listing.folders.append(entry.path)
+    else:
+        listing.skipped[suffix] += 1

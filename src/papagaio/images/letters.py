@@ -4,8 +4,7 @@ The skeletons of A-Z and a-z in the fonts that ship with matplotlib are turned, 
 and bent at random, scaled to the height of a 32 x 32 bitmap, drawn with a round pen, and their
 on-pixels counted in blocks of 4 x 4: the reduction that made the digits (see `digits`).
 
-The ranges of the random changes were chosen on the digits' train part; their test part was not
-looked at for it.
+The ranges of the random changes were chosen on the digits' train part alone.
 """
 
 from functools import cache
@@ -18,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from papagaio.errors import BadImages
 from papagaio.images.digits import levels_to_pixels
 from papagaio.images.source import Source, arrays
+from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["LETTERS", "draw_letters", "letters"]
 
@@ -41,26 +41,31 @@ _SIDE = 40  # of the bitmap that a glyph is thinned in
 _POINTS = 112  # of a skeleton, some of them repeated
 _BOX = 32
 _AT_ONCE = 100
+_TASK = "drawing letters"
 
 Floats = NDArray[np.floating]
 
 
-def letters() -> Source:
+def letters(progress: Progress = no_progress) -> Source:
     """4,000 letters (8 x 8 x 1), the same ones every time; the letter is the label."""
-    pixels, labels = draw_letters(4000, seed=1)
+    pixels, labels = draw_letters(4000, seed=1, progress=progress)
     return arrays("letters", pixels, labels, tuple(LETTERS))
 
 
-def draw_letters(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw letters, every one of the 52 as often as the others.
+def draw_letters(
+    count: int, seed: int, progress: Progress = no_progress
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw letters, each of the 52 equally often.
 
     Args:
         count: how many.
         seed: of their choice and of all random changes.
+        progress: told how many are drawn.
 
     Returns:
         uint8 (count, 8, 8, 1), and int64 (count,): positions in `LETTERS`.
     """
+    progress(Step(_TASK, 0, count, "letters"))
     random = np.random.default_rng(seed)
     rounds = -(-count // len(LETTERS))
     letter = np.concatenate([random.permutation(len(LETTERS)) for _ in range(rounds)])[:count]
@@ -68,7 +73,7 @@ def draw_letters(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.i
     x, y = _changed(random, *_skeletons()[font * len(LETTERS) + letter].transpose(2, 0, 1))
     pen = random.uniform(1.5, 2.6, (count, 1))
     widest = random.uniform(14, 24, (count, 1))
-    return _drawn(*_in_box(x, y, pen, widest), pen), letter.astype(np.int64)
+    return _drawn(*_in_box(x, y, pen, widest), pen, progress), letter.astype(np.int64)
 
 
 def _changed(random: np.random.Generator, x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -102,7 +107,7 @@ def _in_box(x: Floats, y: Floats, pen: Floats, widest: Floats) -> tuple[Floats, 
     return (x - centre_x) * across + _BOX / 2, (y - y.min(1, keepdims=True)) * up + pen
 
 
-def _drawn(x: Floats, y: Floats, pen: Floats) -> NDArray[np.uint8]:
+def _drawn(x: Floats, y: Floats, pen: Floats, progress: Progress) -> NDArray[np.uint8]:
     """Draw the points of each letter with a round pen of this radius, and count in blocks."""
     row, column = np.divmod(np.arange(_BOX * _BOX), _BOX)
     at = np.stack([column + 0.5, row + 0.5, np.ones(_BOX * _BOX)], 1).astype(np.float32)
@@ -114,6 +119,7 @@ def _drawn(x: Floats, y: Floats, pen: Floats) -> NDArray[np.uint8]:
         nearest = (at[:, :2] ** 2).sum(1) - (at @ bracket.astype(np.float32)).max(2)
         on = (nearest <= pen[part] ** 2).reshape(-1, 8, 4, 8, 4)
         counts.append(on.sum((2, 4)))
+        progress(Step(_TASK, min(part.stop, len(x)), len(x), "letters"))
     return levels_to_pixels(np.concatenate(counts)[..., None].astype(np.float32))
 
 

@@ -13,15 +13,16 @@ from papagaio.images.letters import letters
 from papagaio.images.npz import npz
 from papagaio.images.parquet import parquet
 from papagaio.images.source import Source
+from papagaio.progress import Progress, no_progress
 from papagaio.vocabulary import Part
 
 __all__ = ["BUILT_IN", "open_source"]
 
-BUILT_IN: dict[str, Callable[[Part, Path | None], Source]] = {
-    "cifar10": lambda part, data_dir: cifar("cifar10", part, data_dir),
-    "cifar100": lambda part, data_dir: cifar("cifar100", part, data_dir),
-    "digits": lambda part, _: digits(part),
-    "letters": lambda _, __: letters(),
+BUILT_IN: dict[str, Callable[[Part, Path | None, Progress], Source]] = {
+    "cifar10": lambda part, data_dir, _: cifar("cifar10", part, data_dir),
+    "cifar100": lambda part, data_dir, _: cifar("cifar100", part, data_dir),
+    "digits": lambda part, _, __: digits(part),
+    "letters": lambda _, __, progress: letters(progress),
 }
 
 
@@ -32,6 +33,7 @@ def open_source(
     layout: Layout = "classes",
     data_dir: Path | None = None,
     classes_from: Path | None = None,
+    progress: Progress = no_progress,
 ) -> Source:
     """Find the images that `spec` names. No image is decoded yet.
 
@@ -45,6 +47,7 @@ def open_source(
         data_dir: the folder with the Parquet files of `cifar10` and `cifar100`; None downloads
             them.
         classes_from: a file with the names of the class folders in their order, one per line.
+        progress: told how far listing a folder or drawing the letters is.
 
     Raises:
         BadImages: there is nothing of that name, or it is not such a source.
@@ -54,7 +57,7 @@ def open_source(
         raise BadSettings(f"{spec} has no class folders to put in order", field="classes_from")
     name, part = _split(spec, part)
     if name in BUILT_IN:
-        return BUILT_IN[name](part, data_dir)
+        return BUILT_IN[name](part, data_dir, progress)
     path = Path(name)
     if path.suffix == ".parquet" and path.is_file():
         return parquet(path.stem, [path])
@@ -69,7 +72,7 @@ def open_source(
     files = sorted(name for name in names if name.endswith(".parquet"))
     if files and not classes_from:
         return parquet(path.absolute().name, [path / name for name in files])
-    return folder(path, layout, classes_from)
+    return folder(path, layout, classes_from, progress)
 
 
 def _split(spec: str, part: Part) -> tuple[str, Part]:

@@ -1,1 +1,1 @@
-"""Students: networks by name, fitted to the contract's classes and image size."""
+"""Networks: built by name for the classes and image size at hand, started from weights, frozen."""

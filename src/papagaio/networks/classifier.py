@@ -1,11 +1,11 @@
-"""`Classifier`: any network, with its own colour normalisation, from bytes to logits."""
-
-from typing import Literal
+"""`Classifier`: any network with its own colour normalisation, from bytes to logits."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from papagaio.vocabulary import Normalisation
 
 __all__ = [
     "IMAGENET",
@@ -18,12 +18,10 @@ __all__ = [
 
 ChannelStatistics = tuple[list[float], list[float]]
 
-# Mean and standard deviation a channel of ImageNet, in parts of 255 (torchvision's figures).
+# Mean and standard deviation per channel of ImageNet, as fractions of 255 (from torchvision).
 IMAGENET: ChannelStatistics = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
-Normalisation = Literal["torch", "caffe", "tf"]
-
-# The three forms in which ImageNet's networks were published; see `headed.Design`.
+# See `headed.Architecture`; `caffe` also puts blue first.
 NORMALISATIONS: dict[Normalisation, ChannelStatistics] = {
     "torch": IMAGENET,
     "caffe": (IMAGENET[0], [1 / 255] * 3),
@@ -32,7 +30,7 @@ NORMALISATIONS: dict[Normalisation, ChannelStatistics] = {
 
 
 class Classifier(nn.Module):
-    """A network behind the normalisation that belongs to it; the two are saved as one."""
+    """A network after its colour normalisation; both are saved as one."""
 
     mean: Tensor
     deviation: Tensor
@@ -41,8 +39,12 @@ class Classifier(nn.Module):
     def __init__(self, network: nn.Module, colours: ChannelStatistics) -> None:
         """Wrap a network from normalised float32 (N, C, H, W) to logits (N, K).
 
-        Its logits are multiplied by `spread`, which training sets to how far those that it aims at
-        lie apart: a network learns large ones slowly.
+        Its logits are multiplied by `spread`, which training sets to the standard deviation of the
+        logits that it aims at: a network learns large logits slowly.
+
+        Args:
+            network: the network.
+            colours: mean and standard deviation per channel, as fractions of 255.
         """
         super().__init__()
         self.network = network
@@ -51,25 +53,33 @@ class Classifier(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
 
+    @property
+    def classes(self) -> int:
+        """The number of its logits: its last layer has a bias for each."""
+        return list(self.network.parameters())[-1].shape[0]
+
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of images (uint8, N x C x H x W)."""
+        """Return logits (N, K) of images (uint8, N x C x H x W)."""
         return self.scaled(self.network(self.normalised(images)))
 
     def normalised(self, images: Tensor) -> Tensor:
-        """What the network sees of images (uint8, N x C x H x W): float32 of the same shape."""
+        """Return the network's input for images (uint8, N x C x H x W): float32, same shape."""
         return (images - self.mean) / self.deviation
 
     def scaled(self, logits: Tensor) -> Tensor:
-        """Logits (N, K) from what the network gives."""
+        """Return logits (N, K) from the network's output."""
         return logits * self.spread
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> ChannelStatistics:
-    """Mean and standard deviation a channel of images (uint8, N x H x W x C), in parts of 255."""
+    """Return mean and standard deviation per channel of images (uint8, N x H x W x C).
+
+    Both are fractions of 255. An image of one grey level gets a deviation of one level, not 0.
+    """
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[3]):
-        # Counting levels needs no float copy of the images.
+        # Counting levels avoids a float copy of the images.
         share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., channel].size
         mean = float(share @ levels)
         means.append(mean)

@@ -1,27 +1,27 @@
-"""Freezing the first layers of a network, and computing them once instead of in every epoch."""
+"""Freezing the first layers of a network, and splitting them off to be computed once."""
 
 from torch import Tensor, nn
 
 from papagaio.errors import BadSettings
 from papagaio.networks.classifier import Classifier
 
-__all__ = ["freeze", "set_learning", "split"]
+__all__ = ["freeze", "set_training_mode", "split"]
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm)
 
 
 def freeze(network: nn.Module, trained: int | None) -> None:
-    """Let only the last layers of a network learn.
+    """Freeze all but the last layers of a network, in place.
 
-    A layer is a module with weights of its own, as a convolution or a dense one, together with the
-    normalisation after it.
+    A layer is a module with weights of its own, such as a convolution or a dense layer, together
+    with the normalisation after it.
 
     Args:
-        network: is changed: the other weights ask for no gradient any more.
-        trained: how many layers learn; None lets all of them.
+        network: the weights of its other layers no longer require a gradient.
+        trained: how many layers are trained; None trains all.
 
     Raises:
-        BadSettings: it has not so many layers.
+        BadSettings: the network has fewer layers.
     """
     layers: list[list[nn.Module]] = []
     for module in network.modules():
@@ -33,8 +33,9 @@ def freeze(network: nn.Module, trained: int | None) -> None:
             layers.append([module])
     if trained is not None and not 1 <= trained <= len(layers):
         raise BadSettings(
-            f"{trained} layers cannot be trained: the network has {len(layers)}; "
-            f"say a number from 1 to {len(layers)}, or all"
+            f"cannot train {trained} layers: the network has {len(layers)}; "
+            f"choose a number from 1 to {len(layers)}, or all",
+            field="phases",
         )
     first = 0 if trained is None else len(layers) - trained
     for number, layer in enumerate(layers):
@@ -43,11 +44,11 @@ def freeze(network: nn.Module, trained: int | None) -> None:
                 weight.requires_grad_(number >= first)
 
 
-def set_learning(network: nn.Module) -> None:
-    """Set training mode, but for the layers in front of the first weight that learns.
+def set_training_mode(network: nn.Module) -> None:
+    """Set training mode, except in the layers before the first weight that is trained.
 
-    Frozen normalisation keeps its statistics, and nothing is dropped in front of frozen layers: so
-    what they give is the same in every epoch.
+    There, normalisation keeps its statistics and dropout drops nothing, so the output of frozen
+    layers is the same in every epoch.
     """
     network.train()
     for module in network.modules():
@@ -57,30 +58,30 @@ def set_learning(network: nn.Module) -> None:
             module.eval()
 
 
-def split(student: Classifier) -> tuple[nn.Module | None, nn.Module]:
-    """A student in two parts that share its weights: what is frozen in front, and the rest.
+def split(classifier: Classifier) -> tuple[nn.Module | None, nn.Module]:
+    """Split a classifier into a frozen front and the rest; both share its weights.
 
     Args:
-        student: where its network is a chain (`nn.Sequential`, also of such), it is split after
-            the last link in front of the first weight that learns.
+        classifier: if its network is a chain (an `nn.Sequential`, which may contain others), it is
+            split after the last link before the first weight that is trained.
 
     Returns:
-        the front, from uint8 (N, C, H, W) to features, or None where nothing can be split off; and
-        the rest, from features to logits.
+        the front, from uint8 (N, C, H, W) to features, or None if there is no frozen front; and the
+        rest, from features to logits.
     """
-    chain = _links(student.network)
-    learning = [any(w.requires_grad for w in link.parameters()) for link in chain]
-    end = learning.index(True) if True in learning else len(chain)
+    chain = _links(classifier.network)
+    trained = [any(w.requires_grad for w in link.parameters()) for link in chain]
+    end = trained.index(True) if True in trained else len(chain)
     if not any(True for link in chain[:end] for _ in link.parameters()):
-        return None, student
-    return _Front(student, chain[:end]), _Rest(student, chain[end:])
+        return None, classifier
+    return _Front(classifier, chain[:end]), _Rest(classifier, chain[end:])
 
 
 class _Front(nn.Module):
-    def __init__(self, student: Classifier, links: list[nn.Module]) -> None:
+    def __init__(self, classifier: Classifier, links: list[nn.Module]) -> None:
         super().__init__()
         self.links = nn.Sequential(*links)
-        self._normalised = student.normalised
+        self._normalised = classifier.normalised
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.links(self._normalised(images))
@@ -88,10 +89,10 @@ class _Front(nn.Module):
 
 
 class _Rest(nn.Module):
-    def __init__(self, student: Classifier, links: list[nn.Module]) -> None:
+    def __init__(self, classifier: Classifier, links: list[nn.Module]) -> None:
         super().__init__()
         self.links = nn.Sequential(*links)
-        self._scaled = student.scaled
+        self._scaled = classifier.scaled
 
     def forward(self, features: Tensor) -> Tensor:
         return self._scaled(self.links(features))

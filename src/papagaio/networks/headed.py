@@ -1,4 +1,4 @@
-"""A library's convolutions under dense layers of one's own, for the images and classes at hand."""
+"""A library's convolutional layers with new dense layers, for the images and classes at hand."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -11,10 +11,12 @@ import torchvision.models
 from torch import Tensor, nn
 
 from papagaio.errors import BadSettings
-from papagaio.networks.classifier import NORMALISATIONS, Classifier, Normalisation
+from papagaio.networks.classifier import NORMALISATIONS, Classifier
+from papagaio.networks.initial import start_from
+from papagaio.vocabulary import Normalisation
 from papagaio.weights import load_weights
 
-__all__ = ["Design", "Head", "build_headed", "fitting_weights"]
+__all__ = ["Architecture", "Head", "build_headed"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Head:
     """The dense layers.
 
     Attributes:
-        pooling: `mean` over the plane of the last convolution, or `flatten` it.
-        widths: of the hidden layers, each with a ReLU; none joins features to classes directly.
-        dropout: the share of each hidden layer's outputs that is dropped in training.
+        pooling: `mean` over the last convolution's plane, or `flatten` it.
+        widths: of the hidden layers, each followed by a ReLU; empty for a single dense layer.
+        dropout: the share of each hidden layer's outputs that training drops.
     """
 
     pooling: Literal["mean", "flatten"] = "mean"
@@ -33,60 +35,68 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Design:
-    """A network: whose convolutions, what dense layers, and what it makes of an image first.
+class Architecture:
+    """A network: convolutional layers, dense layers, and how an image becomes its input.
 
     Attributes:
-        body: `torchvision/NAME`, of an architecture with convolutions called `features`, or
-            `timm/NAME`.
+        body: the convolutional layers: `torchvision/NAME`, for a network there that calls them
+            `features`, or `timm/NAME`.
         head: the dense layers.
-        side: images are enlarged (or made smaller) to so many pixels a side; 0 leaves them.
-        form: of colour normalisation: `torch` subtracts ImageNet's mean and divides by its
+        side: images are resized to this many pixels per side; 0 keeps their size.
+        normalisation: of colours: `torch` subtracts ImageNet's mean and divides by its standard
             deviation, `caffe` subtracts the mean and puts blue first, `tf` maps to -1 to 1.
     """
 
     body: str
     head: Head = Head()
     side: int = 0
-    form: Normalisation = "torch"
+    normalisation: Normalisation = "torch"
 
 
 def build_headed(
-    design: Design, initial: str, shape: tuple[int, int, int], classes: int, *, seed: int
+    architecture: Architecture,
+    initial: str,
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    seed: int,
 ) -> Classifier:
     """Build a network.
 
     Args:
-        design: what it is.
-        initial: the convolutions' weights: `random`, `library` (downloaded ImageNet weights), or
-            the path of a safetensors file with the library's names. Dense layers start at random,
-            unless the file has all of them in the same shapes.
-        shape: height, width and channels of the images; grey ones are repeated to three channels.
-        classes: how many logits it gives.
+        architecture: what to build.
+        initial: the convolutional layers' weights: `random`, `library` (downloaded ImageNet
+            weights), or the path of a safetensors file with the library's names. Dense layers start
+            at random, unless the file has all of them in the same shapes.
+        shape: height, width and channels of the images; grey is repeated to three channels.
+        classes: how many logits it has.
         seed: of random weights.
 
     Raises:
-        BadSettings: there is no such body, or the weights do not fit it.
+        BadSettings: the body is unknown, cannot be fetched or does not take such images, or the
+            file's weights do not fit it.
     """
     height, width, _ = shape
-    side = (design.side, design.side) if design.side else (height, width)
+    side = (architecture.side, architecture.side) if architecture.side else (height, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = _body(design.body, pretrained=initial == "library")
-        features = _features_of(body, (3, *side), design)
-        size = features if design.head.pooling == "flatten" else features[:1]
-        classifier = _classifier(torch.Size(size).numel(), design.head, classes)
+        body = _body(architecture.body, pretrained=initial == "library")
+        features = _features_of(body, (3, *side), architecture.body)
+        size = features if architecture.head.pooling == "flatten" else features[:1]
+        classifier = _classifier(torch.Size(size).numel(), architecture.head, classes)
     links: list[tuple[str, nn.Module]] = [("features", body), ("classifier", classifier)]
-    pool = nn.AdaptiveAvgPool2d(1) if design.head.pooling == "mean" else nn.Identity()
+    pool = nn.AdaptiveAvgPool2d(1) if architecture.head.pooling == "mean" else nn.Identity()
     links[1:1] = [("pool", pool), ("flatten", nn.Flatten())]
     if side != (height, width):
         links.insert(0, ("enlarge", nn.Upsample(side, mode="bilinear", align_corners=False)))
-    if design.form == "caffe":
+    if architecture.normalisation == "caffe":
         links.insert(0, ("blue_first", _BlueFirst()))
     network = nn.Sequential(OrderedDict(links))
     if initial not in ("random", "library"):
-        _start_from(network, Path(initial))
-    return Classifier(network, NORMALISATIONS[design.form])
+        path = Path(initial)
+        # Some of another task's dense layers would be worse than none.
+        start_from(network, path, load_weights(path), may_differ="classifier.")
+    return Classifier(network, NORMALISATIONS[architecture.normalisation])
 
 
 class _BlueFirst(nn.Module):
@@ -104,38 +114,44 @@ def _body(name: str, *, pretrained: bool) -> nn.Module:
             return body
         if library == "torchvision":
             weights = "DEFAULT" if pretrained else None
-            # The thesis's weights are the first that were published, not the latest.
+            # The thesis's weights are the first version that was published, not the latest.
             if rest == "mobilenet_v2" and pretrained:
                 weights = "IMAGENET1K_V1"
             features: nn.Module = torchvision.models.get_model(rest, weights=weights).features
             return features
     except OSError as error:
         raise BadSettings(
-            f"{name}: its weights could not be fetched ({error}); where there is no internet, give "
-            "a safetensors file (--initial FILE, or --weights-dir)"
+            f"{name}: its weights could not be fetched ({error}); without internet access, give "
+            "a safetensors file instead",
+            field="initial",
         ) from error
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise BadSettings(
-            f"{name}: its convolutions are not to be had ({error}); name one of torchvision that "
-            "calls them features, as torchvision/vgg16, or one of timm"
+            f"{name}: cannot load its convolutional layers ({error}); choose a torchvision network "
+            "that calls them features, such as torchvision/vgg16, or a timm network",
+            field="body",
         ) from error
-    raise BadSettings(f"{name}: write torchvision/NAME or timm/NAME")
+    raise BadSettings(f"{name}: write torchvision/NAME or timm/NAME", field="body")
 
 
-def _features_of(body: nn.Module, shape: tuple[int, ...], design: Design) -> torch.Size:
-    # Shown and not computed: libraries' bodies have no common way to say what they give.
+def _features_of(body: nn.Module, shape: tuple[int, ...], name: str) -> torch.Size:
+    # Found by running it: the libraries have no common way to ask for the shape.
     training = body.training
     try:
         with torch.no_grad():
             features = body.eval()(torch.zeros(1, *shape))
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise BadSettings(f"{design.body} does not take images of {shape} ({error})") from error
+        raise BadSettings(
+            f"{name} does not take images of {shape} ({error})", field="body"
+        ) from error
     body.train(training)
     if features.ndim != 4 or (shape[1] == shape[2] and features.shape[2] != features.shape[3]):
         # Square images make square planes, unless channels come last.
-        raise BadSettings(f"{design.body} gives no planes of features; choose a convolutional one")
-    found: torch.Size = features.shape[1:]
-    return found
+        raise BadSettings(
+            f"{name} has no planes of features; choose a convolutional network", field="body"
+        )
+    planes: torch.Size = features.shape[1:]
+    return planes
 
 
 def _classifier(width: int, head: Head, classes: int) -> nn.Sequential:
@@ -145,31 +161,3 @@ def _classifier(width: int, head: Head, classes: int) -> nn.Sequential:
         layers += [nn.Dropout(head.dropout)] if head.dropout else []
         width = wide
     return nn.Sequential(*layers, nn.Linear(width, classes))
-
-
-def fitting_weights(network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file that a network has, by name and shape.
-
-    Raises:
-        BadSettings: there is no such file.
-    """
-    own, state = network.state_dict(), load_weights(path)
-    # A whole student's names have a word in front, a library's own lack one.
-    state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
-    state |= {f"features.{name}": t for name, t in state.items() if f"features.{name}" in own}
-    return {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
-
-
-def _start_from(network: nn.Module, path: Path) -> None:
-    own, fitting = network.state_dict(), fitting_weights(network, path)
-    missing = [n for n in own if n.startswith("features.") and n not in fitting]
-    if missing:
-        raise BadSettings(
-            f"{path} does not fit this network: {missing[0]} is missing or of another shape "
-            f"({len(missing)} tensors in all)"
-        )
-    dense = [n for n in own if n.startswith("classifier.")]
-    if any(n not in fitting for n in dense):
-        # Half of another task's dense layers would be neither one thing nor the other.
-        fitting = {n: t for n, t in fitting.items() if n not in dense}
-    network.load_state_dict(fitting, strict=False)

@@ -1,4 +1,4 @@
-"""Students from timm and torchvision, by their names there."""
+"""Networks from timm and torchvision, by their names there."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["build_timm", "build_torchvision", "library_names"]
 
 
 def library_names() -> list[str]:
-    """Every name that the two libraries know, as `timm/...` and `torchvision/...`."""
+    """Return every name of both libraries, as `timm/...` and `torchvision/...`."""
     return [f"timm/{name}" for name in timm.list_models()] + [
         f"torchvision/{name}" for name in torchvision.models.list_models(torchvision.models)
     ]
@@ -21,7 +21,11 @@ def library_names() -> list[str]:
 def build_timm(
     name: str, shape: tuple[int, int, int], classes: int, *, pretrained: bool
 ) -> nn.Module:
-    """A timm network for images of `shape` (height, width, channels) and so many classes."""
+    """Build a timm network for images of `shape` (height, width, channels).
+
+    Raises:
+        BadSettings: it cannot be built for such images, or its weights cannot be fetched.
+    """
     height, width, channels = shape
     settings: dict[str, Any] = {
         "num_classes": classes,
@@ -36,16 +40,21 @@ def build_timm(
     except OSError as error:
         raise _not_fetched(f"timm/{name}", error) from error
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-        raise BadSettings(f"timm/{name}: could not be built for {shape} ({error})") from error
+        raise BadSettings(
+            f"timm/{name}: could not be built for images of {shape} ({error})", field="students"
+        ) from error
     return network
 
 
 def build_torchvision(
     name: str, shape: tuple[int, int, int], classes: int, *, pretrained: bool
 ) -> nn.Module:
-    """A torchvision network for images of `shape` (height, width, channels) and so many classes.
+    """Build a torchvision network for images of `shape` (height, width, channels).
 
     Grey images are repeated to the three channels that all of torchvision's networks take.
+
+    Raises:
+        BadSettings: it cannot be built for such images, or its weights cannot be fetched.
     """
     try:
         if pretrained:
@@ -56,7 +65,9 @@ def build_torchvision(
     except OSError as error:
         raise _not_fetched(f"torchvision/{name}", error) from error
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise BadSettings(f"torchvision/{name}: could not be built ({error})") from error
+        raise BadSettings(
+            f"torchvision/{name}: could not be built ({error})", field="students"
+        ) from error
     return network if shape[2] == 3 else nn.Sequential(_ToColour(), network)
 
 
@@ -71,8 +82,9 @@ def _replace_last_layer(network: nn.Module, classes: int) -> None:
     setattr(network.get_submodule(parent), child, nn.Linear(last.in_features, classes))
 
 
-def _not_fetched(student: str, error: OSError) -> BadSettings:
+def _not_fetched(name: str, error: OSError) -> BadSettings:
     return BadSettings(
-        f"{student}: its weights could not be fetched ({error}); where there is no internet, give "
-        "a safetensors file (--initial FILE)"
+        f"{name}: its weights could not be fetched ({error}); without internet access, give a "
+        "safetensors file instead",
+        field="initial",
     )

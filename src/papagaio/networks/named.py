@@ -1,4 +1,4 @@
-"""A student's name -> the network, with its initial weights."""
+"""Students: the networks that become copies, built by name with their initial weights."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from papagaio.errors import BadSettings
 from papagaio.networks.classifier import IMAGENET, Classifier, channel_statistics
+from papagaio.networks.initial import start_from
 from papagaio.networks.own import SMALL_SIDE, residual_cnn, small_cnn
 from papagaio.weights import load_weights
 
@@ -19,11 +20,11 @@ __all__ = ["OWN", "build_student", "check_student", "default_student", "own_name
 
 Shape = tuple[int, int, int]
 
-# What a saved student has besides its network.
+# What a saved classifier has in addition to its network.
 _CARRIED = ("mean", "deviation", "spread")
 
 # Each is built from the images it will learn from and the number of classes. Third parties add
-# theirs, of the same form, as entry points of the group `papagaio.students`.
+# theirs, with the same signature, as entry points of the group `papagaio.students`.
 OWN: dict[str, Callable[[NDArray[np.uint8], int], nn.Module]] = {
     "small-cnn": small_cnn,
     "residual-cnn": residual_cnn,
@@ -31,12 +32,12 @@ OWN: dict[str, Callable[[NDArray[np.uint8], int], nn.Module]] = {
 
 
 def default_student(shape: Shape) -> str:
-    """The student of our own for images of this height, width and channels."""
+    """Return the default student for images of this height, width and channels."""
     return "small-cnn" if min(shape[:2]) < SMALL_SIDE else "residual-cnn"
 
 
 def own_names() -> list[str]:
-    """The names that need no library in front: our own, and third parties' entry points."""
+    """Return the names without a library prefix: Papagaio's own, and entry points."""
     return [*OWN, *(point.name for point in entry_points(group="papagaio.students"))]
 
 
@@ -47,17 +48,17 @@ def build_student(
 
     Args:
         name: one of `own_names()`, `timm/NAME` or `torchvision/NAME`.
-        initial: its initial weights: `random`, `library` (the library's own pre-trained ones,
-            which it downloads), or the path of a safetensors file. Where the file was made for
-            another number of classes, the last layer stays random.
-        images: uint8 (N, H, W, C), what it will learn from; they give its input size. Its colour
-            normalisation is theirs for random weights, ImageNet's for a library's, and a student's
-            own where its file is the start.
-        classes: how many logits it gives.
+        initial: its initial weights: `random`, `library` (pre-trained, downloaded), or the path of
+            a safetensors file. If the file is for another number of classes, the last layer stays
+            random.
+        images: uint8 (N, H, W, C), what it will learn from; their size is its input size. They
+            decide its colour normalisation if weights are random; it is ImageNet's for a library's
+            weights, and the saved one for a student's file.
+        classes: how many logits it has.
         seed: of random weights.
 
     Raises:
-        BadSettings: no such student (near names are suggested), or weights that do not fit it.
+        BadSettings: the name is unknown (similar names are suggested), or the weights do not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -67,38 +68,44 @@ def build_student(
         colours = IMAGENET
     student = Classifier(network, colours)
     if initial not in ("random", "library"):
-        state = load_weights(Path(initial))
-        _start_from(network, state, initial)
+        path = Path(initial)
+        state = load_weights(path)
+        last_layer = list(network.state_dict())[-1].rpartition(".")[0]
+        start_from(network, path, state, may_differ=f"{last_layer}.")
         student.load_state_dict({n: state[n] for n in _CARRIED if n in state}, strict=False)
     return student
 
 
 def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
-    """Find out before anything is spent whether a student can be built.
+    """Check, before the first query, that a student can be built and takes the images.
 
     Raises:
-        BadSettings: it cannot, and why.
+        BadSettings: it cannot be built, or does not turn such images into one logit per class.
     """
     student = build_student(name, initial, np.zeros((2, *shape), np.uint8), classes, seed=0)
     images = torch.zeros(2, shape[2], *shape[:2], dtype=torch.uint8)
     try:
         with torch.no_grad():
-            # As in training: some networks give something else than logits there.
+            # In training mode: some networks return something else than logits there.
             logits = student.train()(images)
     except Exception as error:  # whatever the library's code raises
         raise BadSettings(
             f"student {name} does not take images of {shape[0]} x {shape[1]} ({error}); "
-            "choose another"
+            "choose another",
+            field="students",
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):
-        raise BadSettings(f"student {name} gives no logits for {classes} classes; choose another")
+        raise BadSettings(
+            f"student {name} does not return logits of {classes} classes; choose another",
+            field="students",
+        )
 
 
 def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: bool) -> nn.Module:
     shape = images.shape[1], images.shape[2], images.shape[3]
     library, slash, rest = name.partition("/")
     if slash and library in ("timm", "torchvision"):
-        # Two seconds of imports, which students of our own can do without.
+        # Two seconds of imports, which Papagaio's own students do not need.
         from papagaio.networks.library import (  # noqa: PLC0415
             build_timm,
             build_torchvision,
@@ -106,14 +113,15 @@ def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: 
         )
 
         if name not in library_names():
-            raise BadSettings(f"student {name}: no such architecture; {_hint(name)}")
+            raise BadSettings(f"student {name}: no such network; {_hint(name)}", field="students")
         build = build_timm if library == "timm" else build_torchvision
         return build(rest, shape, classes, pretrained=pretrained)
     if name not in own_names():
-        raise BadSettings(f"student {name}: no such architecture; {_hint(name)}")
+        raise BadSettings(f"student {name}: no such network; {_hint(name)}", field="students")
     if pretrained:
         raise BadSettings(
-            f"student {name} has no weights of its own; say --initial random or a file"
+            f"student {name} has no pre-trained weights; choose random or a safetensors file",
+            field="initial",
         )
     if name in OWN:
         return OWN[name](images, classes)
@@ -130,20 +138,7 @@ def _hint(name: str) -> str:
     for one in known:
         by_last_part.setdefault(one.rpartition("/")[2], []).append(one)
     near: Iterable[str] = difflib.get_close_matches(name.rpartition("/")[2], by_last_part, 3)
-    found = [one for part in near for one in by_last_part[part]]
-    return f"near it: {', '.join(found[:4])}" if found else f"our own are {', '.join(own_names())}"
-
-
-def _start_from(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    own = network.state_dict()
-    # Saved students carry their normalisation along.
-    state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
-    fitting = {n: t for n, t in state.items() if n in own and t.shape == own[n].shape}
-    left_random = [n for n in own if n not in fitting]
-    last_layer = list(own)[-1].rpartition(".")[0]
-    if any(n.rpartition(".")[0] != last_layer for n in left_random):
-        raise BadSettings(
-            f"{where} does not fit this student: {len(left_random)} of its {len(own)} tensors are "
-            f"missing or of another shape ({left_random[0]}, ...)"
-        )
-    network.load_state_dict(fitting, strict=False)
+    similar = [one for part in near for one in by_last_part[part]]
+    if not similar:
+        return f"Papagaio's own are {', '.join(own_names())}"
+    return f"similar names: {', '.join(similar[:4])}"

@@ -1,4 +1,4 @@
-"""Students of our own. Each is built for the images it will learn from (uint8, N x H x W x C)."""
+"""Papagaio's own networks, built for the images they will learn from (uint8, N x H x W x C)."""
 
 import numpy as np
 import torch
@@ -9,14 +9,14 @@ from papagaio.networks.classifier import channel_statistics
 
 __all__ = ["SMALL_SIDE", "residual_cnn", "small_cnn"]
 
-# Below this many pixels a side images are small: they get other networks and recipes.
+# Images with fewer pixels per side are small: they get other networks and recipes.
 SMALL_SIDE = 24
 
 _WHITENED_IMAGES = 2000
 
 
 def small_cnn(images: NDArray[np.uint8], classes: int) -> nn.Module:
-    """For small images: two convolutions and two dense layers.
+    """Build the network for small images: two convolutions and two dense layers.
 
     151,306 parameters for grey images of 8 x 8 and ten classes.
     """
@@ -34,7 +34,7 @@ def small_cnn(images: NDArray[np.uint8], classes: int) -> nn.Module:
 
 
 def residual_cnn(images: NDArray[np.uint8], classes: int) -> nn.Module:
-    """For natural images: a residual network behind a fixed whitening of their 2 x 2 patches.
+    """Build the network for natural images: residual, after a fixed whitening of 2 x 2 patches.
 
     Whitening, and pooling before normalisation, are taken from K. Jordan, "94% on CIFAR-10 in 3.29
     Seconds on a Single GPU" (arXiv 2404.00498). 1,161,258 parameters for colour and ten classes.
@@ -63,7 +63,7 @@ class _Residual(nn.Module):
 
 
 def _stage(width_in: int, width: int) -> tuple[nn.Module, nn.Module]:
-    # Pooled first, normalisation and activation have a quarter of the values to read.
+    # Pooling first leaves normalisation and activation a quarter of the values.
     half = nn.Sequential(_convolution(width_in, width), nn.MaxPool2d(2), *_normalised(width))
     return half, _Residual(nn.Sequential(_convolution(width, width), *_normalised(width)))
 
@@ -77,7 +77,7 @@ def _normalised(width: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _whitening(images: NDArray[np.uint8]) -> nn.Conv2d:
-    """A fixed convolution to the principal components of 2 x 2 patches, and their negatives."""
+    """Build a fixed convolution to principal components of 2 x 2 patches and their negatives."""
     means, deviations = (torch.tensor(part) * 255 for part in channel_statistics(images))
     some = (torch.from_numpy(np.array(images[:_WHITENED_IMAGES])) - means) / deviations
     patches = some.unfold(1, 2, 1).unfold(2, 2, 1).reshape(-1, 4 * images.shape[3])

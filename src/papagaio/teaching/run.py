@@ -50,11 +50,8 @@ def teach_from(settings: TeachSettings, progress: Progress = no_progress) -> dic
         )
         machine = Machine(device, threads=settings.threads or cores())
         build = partial(build_headed, architecture, "random", images.shape, classes, seed=0)
-        precision, reason = settled_precision(
-            settings.body, build, images.pixels, phases[0].recipe, machine
-        )
-        progress(Message(f"precision {precision}: {reason}"))
-        machine = Machine(device, precision, machine.threads)
+        machine, reason = settled_precision(settings.body, build, images.shape, machine)
+        progress(Message(f"precision {machine.precision}: {reason}"))
         teach(
             network,
             images.pixels,

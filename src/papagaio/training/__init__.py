@@ -1,1 +1,1 @@
-"""Training: a recipe, images and targets -> weights; one loop for every network in the package."""
+"""Training: recipe, images and answers -> weights; one loop for every network in the package."""

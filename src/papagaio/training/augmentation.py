@@ -1,30 +1,30 @@
 """Augmentation of a whole batch at once, drawn anew for every image.
 
-Each takes images (N, H, W, C), uint8 or float32 from 0 to 255, on any device, and a strength from 0
-to 1. The stored answer stays what it was: a changed image is never sent.
+Each function takes images (N, H, W, C), uint8 or float32 from 0 to 255, on any device, and a
+strength from 0 to 1. The stored answer of the original image is kept: a changed image is never sent
+to the black box.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "views"]
+from papagaio.vocabulary import Augmentation
 
-Augmentation = Literal["flip", "crop", "affine"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "views"]
 
 
 def flip(images: Tensor, strength: float) -> Tensor:
-    """Mirror left to right, at full strength every second image."""
+    """Mirror images left to right, each with a probability of half the strength."""
     chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < strength / 2
     return torch.where(chosen, images.flip(2), images)
 
 
 def crop(images: Tensor, strength: float) -> Tensor:
-    """Move by up to an eighth of the size, each way; the border is reflected."""
+    """Shift images by up to an eighth of their size in each direction; reflect the border."""
     n, height, width, _ = images.shape
     rows = _moved(n, height, strength, images.device)
     columns = _moved(n, width, strength, images.device)
@@ -33,39 +33,42 @@ def crop(images: Tensor, strength: float) -> Tensor:
 
 
 def affine(images: Tensor, strength: float) -> Tensor:
-    """Turn, stretch, shear and move a little; what comes in from outside is black.
+    """Rotate, stretch, shear and shift images a little; uncovered pixels are black.
 
-    At full strength the standard deviations are 0.12 radians, 8 % each way, 0.08, and a sixteenth
-    of the size.
+    At full strength the standard deviations are 0.12 radians, 8 % in each direction, 0.08, and a
+    sixteenth of the size.
     """
     return _changed(images, torch.randn(6, len(images), device=images.device) * strength)
 
 
 def views(augmentation: Sequence[Augmentation]) -> list[Callable[[Tensor], Tensor]]:
-    """The views of an image over which a network that learned with this augmentation answers.
+    """Return the views of an image over which a network's logits are averaged.
 
-    What it learned to see through, it may be shown: the image, with its mirror image after `flip`,
-    and with 16 small changes (the same for every image) after `affine`.
+    A network is shown what it was trained to ignore: the image itself; after `flip`, its mirror
+    image too; after `affine`, also 16 small changes, the same for every image.
+
+    Args:
+        augmentation: what the network was trained with.
 
     Returns:
         functions from images (N, H, W, C) to one view of each.
     """
-    found: list[Callable[[Tensor], Tensor]] = [lambda images: images]
+    each: list[Callable[[Tensor], Tensor]] = [lambda images: images]
     if "flip" in augmentation:
-        found.append(lambda images: images.flip(2))
+        each.append(lambda images: images.flip(2))
     if "affine" in augmentation:
-        # A little weaker than learned: the image itself is what counts.
+        # A little weaker than in training: views close to the image are the best evidence.
         changes = 0.7 * torch.randn(16, 6, 1, generator=torch.Generator().manual_seed(0))
-        found += [partial(_changed, changes=change) for change in changes]
-    return found
+        each += [partial(_changed, changes=change) for change in changes]
+    return each
 
 
 def _changed(images: Tensor, changes: Tensor) -> Tensor:
-    """Apply an affine change, one an image or one for all, in standard deviations (6, N or 1)."""
+    """Apply affine changes (6, N), or one for all (6, 1), in standard deviations."""
     turn, wide, high, shear, right, down = changes.to(images.device).expand(-1, len(images))
     cos, sin = (0.12 * turn).cos(), (0.12 * turn).sin()
     wide, high = (0.08 * wide).exp(), (0.08 * high).exp()
-    # In grid_sample's units an image is 2 wide.
+    # In the units of grid_sample an image is 2 wide.
     upper = torch.stack([cos * wide, 0.08 * shear - sin * high, 0.125 * right], 1)
     lower = torch.stack([sin * wide, cos * high, 0.125 * down], 1)
     pixels = images.permute(0, 3, 1, 2).float()
@@ -76,7 +79,7 @@ def _changed(images: Tensor, changes: Tensor) -> Tensor:
 
 
 def _moved(n: int, size: int, strength: float, device: torch.device) -> Tensor:
-    """For each image the positions (N, size) along one side after a random move."""
+    """Return, for each image, the positions (N, size) along one side after a random shift."""
     reach = round(strength * size / 8)
     offset = torch.randint(-reach, reach + 1, (n, 1), device=device)
     at = (torch.arange(size, device=device) + offset).abs()

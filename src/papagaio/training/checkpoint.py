@@ -1,7 +1,9 @@
-"""Checkpoints: all that a training needs to go on as if it had never stopped."""
+"""Checkpoints: the state with which an interrupted training continues bit for bit."""
 
 import io
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +13,55 @@ from torch.optim import Optimizer
 
 from papagaio import files
 
-__all__ = ["restore", "save"]
+__all__ = ["Checkpoints"]
 
 
-def save(
-    path: Path, network: nn.Module, optimisers: Sequence[Optimizer], curve: list[list[float]]
-) -> None:
-    """Write weights, optimiser, random state and the curve so far, in place of an older one."""
-    state: dict[str, Any] = {
-        "network": network.state_dict(),
-        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "curve": curve,
-    }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    files.write(path, buffer.getvalue())
+@dataclass
+class Checkpoints:
+    """A checkpoint file, and how often it is written.
 
+    Attributes:
+        path: the file; each checkpoint replaces the last.
+        seconds: the least time between two checkpoints.
+    """
 
-def restore(path: Path, network: nn.Module, optimisers: Sequence[Optimizer]) -> list[list[float]]:
-    """Put everything back as `save` found it; returns the curve so far, or nothing."""
-    if not path.exists():
-        return []
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    for optimiser, own in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(own)
-    torch.set_rng_state(state["random"])
-    if state["cuda_random"]:
-        torch.cuda.set_rng_state_all(state["cuda_random"])
-    curve: list[list[float]] = state["curve"]
-    return curve
+    path: Path
+    seconds: float = 10.0
+    _saved: float = field(default_factory=time.monotonic, init=False, repr=False)
+
+    def restore(self, network: nn.Module, optimisers: Sequence[Optimizer]) -> list[list[float]]:
+        """Load weights, optimisers and random state; return the curve so far, or an empty list."""
+        self._saved = time.monotonic()
+        if not self.path.exists():
+            return []
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state["network"])
+        for optimiser, own in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
+        torch.set_rng_state(state["random"])
+        if state["cuda_random"]:
+            torch.cuda.set_rng_state_all(state["cuda_random"])
+        curve: list[list[float]] = state["curve"]
+        return curve
+
+    def after_epoch(
+        self, network: nn.Module, optimisers: Sequence[Optimizer], curve: list[list[float]]
+    ) -> None:
+        """Write a checkpoint if the last one is old enough.
+
+        Raises:
+            NoSpace: the disk is full.
+        """
+        if time.monotonic() - self._saved < self.seconds:
+            return
+        state: dict[str, Any] = {
+            "network": network.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "curve": curve,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        files.write(self.path, buffer.getvalue())
+        self._saved = time.monotonic()

@@ -1,75 +1,116 @@
-"""Losses between a student's logits and a black box's answers.
+"""Losses between a network's logits and the black box's answers.
 
-Each has two halves: what is made of the answers once, before training, and what is computed in
-every step.
+Each has two halves: targets, computed from the answers once before training, and the loss of a
+batch, computed in every step.
 """
 
-from typing import Literal
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional
 
-from papagaio.responses import centred_log
+from papagaio.responses import Answers, centred_log, complete
+from papagaio.vocabulary import Loss
 
 __all__ = ["Loss", "loss_of", "spread_of", "targets_of"]
 
-Loss = Literal["cross-entropy", "centred-l1", "centred-l2"]
+# Below this a remainder (1 minus the shown scores) is float32 rounding: only a bound is known.
+_LEAST_REMAINDER = 1e-6
+_LEAST_PROBABILITY = 1e-30
+# A log-probability for classes that do not count: exp gives 0, and gradients stay finite.
+_NOTHING = -1e4
 
 
 def targets_of(
-    loss: Loss, temperature: float, smoothing: float, probabilities: NDArray[np.float32]
+    loss: Loss, temperature: float, smoothing: float, answers: Answers
 ) -> NDArray[np.float32]:
-    """What the student is held to.
+    """Compute what the network is trained towards.
 
     Args:
         loss: the loss.
         temperature: of a cross-entropy.
         smoothing: the share of a cross-entropy's target that is spread over all classes.
-        probabilities: float32 (N, K), what the black box showed.
+        answers: what the black box showed.
 
     Returns:
-        float32 (N, K): for `cross-entropy` probabilities at that temperature, for the others
-        centred logits.
+        float32, N rows: for `cross-entropy` probabilities (N, K) at that temperature; for
+        `centred-l2` centred logits (N, K); for `censored-l2` three planes (N, 3, K): lower and
+        upper bounds of log-probabilities, and the share of the remainder of each hidden class.
     """
-    if loss != "cross-entropy":
+    if loss == "censored-l2":
+        return _bounds(answers)
+    probabilities = complete(answers)
+    if loss == "centred-l2":
         return centred_log(probabilities)
     targets = probabilities.astype(np.float64)
     if temperature != 1:
-        # softmax(ln p / T): the answer at temperature T, exactly, whatever constant is lost.
+        # softmax(ln p / T) is the answer at temperature T: softmax ignores the unknown constant.
         targets = softmax(centred_log(probabilities) / temperature, axis=1)
     smoothed = targets * (1 - smoothing) + smoothing / targets.shape[1]
     return np.asarray(smoothed, np.float32)
 
 
-def spread_of(loss: Loss, answers: NDArray[np.float32]) -> float:
-    """How far the logits that a loss aims at lie apart: their standard deviation, or 1.
+def _bounds(answers: Answers) -> NDArray[np.float32]:
+    """The targets of `censored-l2`; shown classes have no share of the remainder."""
+    scores, hidden = answers.scores.astype(np.float64), ~answers.known
+    remainder = np.maximum(1 - scores.sum(1, keepdims=True), _LEAST_REMAINDER)
+    smallest_shown = np.where(hidden, np.inf, scores).min(1, keepdims=True)
+    # A shown 0 is a bound too: less than half a step.
+    unseen = np.where(hidden, np.minimum(smallest_shown, remainder), answers.resolution / 2)
+    highest = np.log(np.maximum(np.where(scores > 0, scores, unseen), _LEAST_PROBABILITY))
+    lowest = np.where(scores > 0, highest, -np.inf)
+    share = np.where(hidden, remainder / np.maximum(hidden.sum(1, keepdims=True), 1), 0)
+    return np.stack([lowest, highest, share], 1).astype(np.float32)
 
-    Args:
-        loss: the loss.
-        answers: float32 (N, K), probabilities.
-    """
-    return 1.0 if loss == "cross-entropy" else float(centred_log(answers).std())
+
+def spread_of(loss: Loss, answers: Answers) -> float:
+    """Return the standard deviation of the logits that a loss aims at; 1 for a cross-entropy."""
+    if loss == "cross-entropy":
+        return 1.0
+    if loss == "centred-l2":
+        return float(centred_log(complete(answers)).std())
+    _, highest, share = _bounds(answers).swapaxes(0, 1)
+    likely = np.where(share > 0, np.log(np.maximum(share, _LEAST_PROBABILITY)), highest)
+    return float((likely - likely.mean(1, keepdims=True)).std())
 
 
 def loss_of(loss: Loss, temperature: float, logits: Tensor, targets: Tensor) -> Tensor:
-    """The mean loss of a batch, in float32.
+    """Compute the mean loss of a batch, in float32.
 
     * `cross-entropy`: -sum(targets * ln softmax(logits / T)); at T = 1 the thesis's equation 2.
-    * `centred-l1`, `centred-l2`: mean absolute, or squared, difference between centred logits.
+    * `centred-l2`: the mean squared difference between centred logits.
+    * `censored-l2`: the mean squared difference between centred logits and the nearest that the
+      answer allows; of full answers it equals `centred-l2`. A positive score p allows ln p. A score
+      rounded to 0 allows what is below half a step. A hidden class allows what is below the
+      smallest score shown and below the remainder (1 minus the shown scores); together, hidden
+      classes have the remainder.
 
     Args:
         loss: the loss.
         temperature: of a cross-entropy.
-        logits: (N, K), the student's.
-        targets: float32 (N, K), from `targets_of`.
+        logits: (N, K), the network's.
+        targets: float32, from `targets_of`.
     """
     logits = logits.float()
     if loss == "cross-entropy":
         return functional.cross_entropy(logits / temperature, targets)
-    centred = logits - logits.mean(1, keepdim=True)
-    if loss == "centred-l1":
-        return functional.l1_loss(centred, targets)
-    return functional.mse_loss(centred, targets)
+    if loss == "centred-l2":
+        return functional.mse_loss(_centred(logits), targets)
+    allowed = _nearest_allowed(logits.detach().log_softmax(1), *targets.unbind(1))
+    return functional.mse_loss(_centred(logits), _centred(allowed))
+
+
+def _nearest_allowed(logs: Tensor, lowest: Tensor, highest: Tensor, share: Tensor) -> Tensor:
+    """Move log-probabilities (N, K) to values that the answers allow; see `loss_of`."""
+    hidden, remainder = share > 0, share.sum(1, keepdim=True)
+    bounded = torch.where(hidden, logs, _NOTHING).minimum(highest)
+    short_of = remainder.clamp(min=_LEAST_REMAINDER).log() - bounded.logsumexp(1, keepdim=True)
+    # A remainder of rounding errors is only a bound. Where nothing is hidden, it is 0.
+    shift = torch.where(remainder > 2 * _LEAST_REMAINDER, short_of, short_of.clamp(max=0))
+    return torch.where(hidden, bounded + shift, logs).minimum(highest).maximum(lowest)
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(1, keepdim=True)

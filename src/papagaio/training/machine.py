@@ -1,21 +1,16 @@
-"""The one place that chooses device, precision and threads, and says why."""
+"""The machine: device, precision and threads of a training, and how they are chosen."""
 
 import os
 import platform
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 
 from papagaio.errors import BadSettings
+from papagaio.vocabulary import Precision
 
-__all__ = ["Machine", "Precision", "choose_device", "cores", "faster_precision", "processor"]
-
-Precision = Literal["float32", "bfloat16"]
-_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+__all__ = ["Machine", "choose_device", "cores", "processor"]
 
 
 @dataclass(frozen=True)
@@ -23,9 +18,9 @@ class Machine:
     """Where a network is trained.
 
     Attributes:
-        device: `cpu`, `cuda` or `mps`, perhaps with a number.
+        device: `cpu`, `cuda` or `mps`, optionally with a number as in `cuda:1`.
         precision: of convolutions and matrix products; weights and losses are always float32.
-        threads: CPU threads a training.
+        threads: CPU threads per training.
     """
 
     device: str = "cpu"
@@ -33,7 +28,7 @@ class Machine:
     threads: int = 1
 
     def use(self) -> torch.device:
-        """Set the threads, make the device's arithmetic repeatable, and give it back."""
+        """Set the threads, make arithmetic on the device repeatable, and return the device."""
         torch.set_num_threads(self.threads)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
@@ -43,19 +38,19 @@ class Machine:
         return device
 
     def autocast(self) -> torch.autocast:
-        """A context in which convolutions and matrix products run in the chosen precision."""
+        """Return a context in which convolutions and matrix products use this precision."""
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 def choose_device(wanted: str) -> tuple[str, str]:
-    """The device to use, and the reason in words.
+    """Return the device to use, and the reason in words.
 
     Args:
         wanted: `auto`, or a torch device.
 
     Raises:
-        BadSettings: there is no such device here.
+        BadSettings: torch cannot use this device.
     """
     if wanted != "auto":
         try:
@@ -63,55 +58,28 @@ def choose_device(wanted: str) -> tuple[str, str]:
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise BadSettings(
-                f"device {wanted}: not usable here ({reason}); say --device cpu"
+                f"device {wanted}: not usable here ({reason}); choose auto or cpu"
             ) from error
-        return wanted, "asked for"
+        return wanted, "as requested"
     for kind, present in (
         ("cuda", torch.cuda.is_available()),
         ("mps", torch.backends.mps.is_available()),
     ):
         if present:
-            return kind, "the fastest device here"
+            return kind, "the fastest device of this machine"
     return "cpu", "no GPU that torch can use"
 
 
-def faster_precision(step: Callable[[Machine], None], machine: Machine) -> tuple[Precision, str]:
-    """Which precision takes a training step faster here, by a short measurement.
-
-    Processors without bfloat16 instructions emulate it many times slower, and networks of
-    depthwise convolutions lose with it even where there are some: only measuring tells.
-
-    Args:
-        step: does one training step on a given machine.
-        machine: device and threads to measure with.
-
-    Returns:
-        the precision, and the reason in words.
-    """
-    seconds: dict[Precision, float] = {}
-    # In turns, so that what else the machine does hits both; the first ones pay for set-up.
-    for turn in range(5):
-        for precision in _PRECISIONS:
-            start = time.perf_counter()
-            step(Machine(machine.device, precision, machine.threads))
-            took = time.perf_counter() - start
-            seconds[precision] = min(took, seconds[precision]) if turn > 1 else took
-    ratio = seconds["float32"] / seconds["bfloat16"]
-    # A tenth faster at least: float32 is the safer choice.
-    chosen: Precision = "bfloat16" if ratio > 1.1 else "float32"
-    return chosen, f"a step in bfloat16 takes {1 / ratio:.2f} of one in float32"
-
-
 def cores() -> int:
-    """How many processor cores this process may use."""
-    # Where the system can tell (Linux), a container's share counts and not the machine's size.
+    """Return how many processor cores this process may use."""
+    # On Linux: the cores that this container may use, not all that the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """Return the processor's name, or at least its architecture."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

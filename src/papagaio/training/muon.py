@@ -1,8 +1,8 @@
-"""Muon: momentum made orthogonal, for convolutions before a normalisation.
+"""Muon: orthogonalised momentum, for convolutions that a normalisation follows.
 
-K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024, in the form that
-K. Jordan's CIFAR-10 speed runs give it: the weights are kept at one norm, since the normalisation
-behind them takes out their size anyway.
+K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024, as used in
+K. Jordan's CIFAR-10 speed runs: the weights keep one norm, because the normalisation after them
+cancels their size anyway.
 """
 
 from collections.abc import Iterable
@@ -42,26 +42,28 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearly the orthogonal matrix closest to this one (rows x columns), in float32."""
+    """Approximate the orthogonal matrix closest to this one (rows x columns), in float32."""
     a, b, c = _ITERATION
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    # Rounding to bfloat16 does not matter here, and is much faster.
-    wide = wide.bfloat16()
+    # Rounding to bfloat16 changes little here and is faster on a GPU. A CPU without instructions
+    # for it takes 15 times longer: two thirds of a training step of `residual_cnn`.
+    if wide.device.type != "cpu":
+        wide = wide.bfloat16()
     wide = wide / (wide.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         square = wide @ wide.T
         wide = a * wide + (b * square + c * square @ square) @ wide
-    found: Tensor = wide.T if matrix.shape[0] > matrix.shape[1] else wide
-    return found.float()
+    nearest: Tensor = wide.T if matrix.shape[0] > matrix.shape[1] else wide
+    return nearest.float()
 
 
 def convolutions_before_norm(network: nn.Module) -> list[nn.Parameter]:
-    """The weights that Muon is for.
+    """Return the weights that Muon trains.
 
     They belong to convolutions without bias (so a normalisation follows) that are neither grouped
     nor the first layer.
     """
-    found: list[Any] = [
+    weights: list[Any] = [
         module.weight
         for module in network.modules()
         if isinstance(module, nn.Conv2d)
@@ -70,4 +72,4 @@ def convolutions_before_norm(network: nn.Module) -> list[nn.Parameter]:
         and module.in_channels > 3
         and module.weight.requires_grad
     ]
-    return found
+    return weights

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from math import ceil, cos, pi
 from typing import Literal
 
-from papagaio.training.augmentation import Augmentation
-from papagaio.training.losses import Loss
-from papagaio.training.variants import Variants
+from papagaio.training.variants import NO_VARIANTS, Variants
+from papagaio.vocabulary import Augmentation, Loss
 
 __all__ = ["Recipe"]
 
@@ -16,28 +15,29 @@ class Recipe:
     """How a network is trained.
 
     Attributes:
-        name: what it is called.
-        loss: what is made small, see `losses`.
+        name: the recipe's name.
+        loss: what training minimises, see `losses`.
         temperature: both sides of a cross-entropy are divided by it before the softmax.
         alpha: the weight of a second cross-entropy, with the true labels and at temperature 1
-            (the thesis's equation 1); 0 does without them.
+            (the thesis's equation 1); 0 leaves it out.
         optimiser: Adam, or AdamW (which decays weights, and only matrices).
         rate: the learning rate, or its peak.
         decay: AdamW's weight decay.
-        clip: the longest that the gradient of all weights together may be; 0 leaves it.
-        muon: the learning rate of Muon, which then takes over the convolutions that stand before a
-            normalisation; 0 leaves them to the optimiser.
-        schedule: `constant`, or `one-cycle`: from a tenth up in a line over the first fifth, then
-            down to 0 along a cosine.
-        batch: images a step.
-        epochs: how often each image is seen, unless `least_steps` asks for more.
-        least_steps: trainings on few images get at least so many steps.
+        clip: the largest norm of the gradient of all weights together; 0 is no limit.
+        muon: the learning rate of Muon, which then trains the convolutions that a normalisation
+            follows; 0 leaves them to the optimiser.
+        schedule: `constant`, or `one-cycle`: linear from a tenth of the rate to all of it over the
+            first fifth, then down to 0 along a cosine.
+        batch: images per step.
+        epochs: how often each image is shown, unless `least_steps` needs more.
+        least_steps: a training on few images takes at least this many steps.
         augmentation: drawn anew for each image and epoch, in this order.
-        fade: in the course of the training augmentation shrinks to `fade / images` of its strength
-            (never beyond full strength): few images need it to the end. 0 keeps it as it is.
+        augmentation_choices: the augmentations among which `augmentation` is chosen before the
+            training, on held-out answers; empty if there is no choice.
+        fade: augmentation shrinks in the course of the training to `fade / images` of its strength
+            (at most full strength): few images need it to the end. 0 keeps full strength.
         smoothing: this share of every target is spread evenly over the classes.
-        variants: of which each image is shown one an epoch, before `augmentation`; None shows the
-            images as they are.
+        variants: one of them is drawn for each image and epoch, before `augmentation`.
     """
 
     name: str
@@ -54,20 +54,21 @@ class Recipe:
     epochs: int = 100
     least_steps: int = 0
     augmentation: tuple[Augmentation, ...] = ()
+    augmentation_choices: tuple[tuple[Augmentation, ...], ...] = ()
     fade: int = 0
     smoothing: float = 0.0
-    variants: Variants | None = None
+    variants: Variants = NO_VARIANTS
 
-    def steps_an_epoch(self, images: int) -> int:
-        """How many batches `images` images make, all of nearly the same size."""
+    def steps_per_epoch(self, images: int) -> int:
+        """Return how many batches, of nearly the same size, a number of images makes."""
         return ceil(images / self.batch)
 
     def epochs_for(self, images: int) -> int:
-        """How many epochs a training on `images` images takes."""
-        return max(self.epochs, ceil(self.least_steps / self.steps_an_epoch(images)))
+        """Return how many epochs a training on a number of images takes."""
+        return max(self.epochs, ceil(self.least_steps / self.steps_per_epoch(images)))
 
     def share_of_rate(self, part: float) -> float:
-        """What share of the learning rate holds when `part` (0 to 1) of the training is done."""
+        """Return the share of the learning rate when `part` (0 to 1) of the training is done."""
         if self.schedule == "constant":
             return 1.0
         warm = 0.2
@@ -76,7 +77,7 @@ class Recipe:
         return (1 + cos(pi * (part - warm) / (1 - warm))) / 2
 
     def strength(self, part: float, images: int) -> float:
-        """How strong augmentation is when `part` (0 to 1) of the training is done."""
+        """Return the strength of augmentation when `part` (0 to 1) of the training is done."""
         if not self.fade:
             return 1.0
         end = min(1.0, self.fade / images)

@@ -4,17 +4,20 @@ from dataclasses import replace
 
 from papagaio.errors import BadSettings
 from papagaio.networks.own import SMALL_SIDE
-from papagaio.responses import Response
 from papagaio.training.recipe import Recipe
+from papagaio.vocabulary import Augmentation, Response
 
-__all__ = ["default_recipe", "recipe_named", "recipe_names"]
+__all__ = ["default_recipe", "recipe_named", "recipes_for"]
+
+# Wrong wherever the black box is not invariant to them, so a training chooses among these.
+_CHOICES: tuple[tuple[Augmentation, ...], ...] = ((), ("crop",), ("flip",), ("crop", "flip"))
 
 # As written in the thesis (section 4.4, equation 2): cross-entropy on the stored answers at
 # temperature 1, Adam, batches of 32, 100 epochs, no augmentation.
 _THESIS = Recipe("thesis")
 
-# What the answers allow: they give the black box's logits back, up to a constant an image, so the
-# student is held to those. Learning rates were chosen in short trials, see docs/recipes.md.
+# Full answers give the black box's logits up to one constant per image, so the copy is trained on
+# those. Learning rates were chosen in short trials, see docs/recipes.md.
 _RECOVERED_LOGITS = Recipe(
     "recovered-logits",
     loss="centred-l2",
@@ -25,12 +28,16 @@ _RECOVERED_LOGITS = Recipe(
     schedule="one-cycle",
     batch=128,
     epochs=60,
-    augmentation=("crop", "flip"),
+    augmentation_choices=_CHOICES,
 )
+# Rounded answers and the highest few give bounds of the logits instead.
+_CENSORED_LOGITS = replace(_RECOVERED_LOGITS, name="censored-logits", loss="censored-l2")
 _LABELS = replace(_RECOVERED_LOGITS, name="labels", loss="cross-entropy", smoothing=0.05)
-_NATURAL = {recipe.name: recipe for recipe in (_RECOVERED_LOGITS, _LABELS, _THESIS)}
+_NATURAL = {
+    recipe.name: recipe for recipe in (_RECOVERED_LOGITS, _CENSORED_LOGITS, _LABELS, _THESIS)
+}
 
-# Small images are drawn things more often than not, and mirrored they mean something else.
+# Small images are usually drawings, whose meaning changes when they are mirrored.
 _SMALL_RECOVERED_LOGITS = Recipe(
     "recovered-logits",
     loss="centred-l2",
@@ -41,6 +48,9 @@ _SMALL_RECOVERED_LOGITS = Recipe(
     batch=64,
     epochs=10,
     least_steps=300,
+)
+_SMALL_CENSORED_LOGITS = replace(
+    _SMALL_RECOVERED_LOGITS, name="censored-logits", loss="censored-l2"
 )
 _SMALL_LABELS = Recipe(
     "labels",
@@ -56,26 +66,31 @@ _SMALL_LABELS = Recipe(
     fade=500,
     smoothing=0.05,
 )
-_SMALL = {recipe.name: recipe for recipe in (_SMALL_RECOVERED_LOGITS, _SMALL_LABELS, _THESIS)}
+_SMALL = {
+    recipe.name: recipe
+    for recipe in (_SMALL_RECOVERED_LOGITS, _SMALL_CENSORED_LOGITS, _SMALL_LABELS, _THESIS)
+}
 
 
-def recipe_names() -> list[str]:
-    """Every recipe's name."""
-    return list(_NATURAL)
+def recipes_for(shape: tuple[int, ...]) -> dict[str, Recipe]:
+    """Return the recipes for images of this height, width and channels, by name."""
+    return _SMALL if min(shape[:2]) < SMALL_SIDE else _NATURAL
 
 
 def recipe_named(name: str, shape: tuple[int, int, int]) -> Recipe:
-    """The recipe of that name for images of this height, width and channels.
+    """Return a recipe for images of this height, width and channels.
 
     Raises:
-        BadSettings: there is none.
+        BadSettings: there is no recipe of that name.
     """
-    recipes = _SMALL if min(shape[:2]) < SMALL_SIDE else _NATURAL
+    recipes = recipes_for(shape)
     if name not in recipes:
-        raise BadSettings(f"recipe {name}: there is none; there are {', '.join(recipes)}")
+        raise BadSettings(f"recipe {name} is unknown; known are {', '.join(recipes)}")
     return recipes[name]
 
 
 def default_recipe(response: Response) -> str:
-    """The recipe that makes the best copy from a response: `labels` where no score is seen."""
-    return "labels" if response == "label" else "recovered-logits"
+    """Return the name of the recipe that makes the best copy from a response."""
+    if response == "probabilities":
+        return "recovered-logits"
+    return "labels" if response == "label" else "censored-logits"

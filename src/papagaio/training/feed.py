@@ -1,0 +1,130 @@
+"""The feed: in which order images are shown, and what the network sees of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.freezing import split
+from papagaio.progress import Progress, Step
+from papagaio.training.augmentation import AUGMENTATIONS
+from papagaio.training.inference import ROWS_AT_ONCE
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+from papagaio.training.variants import Variants
+
+__all__ = ["Feed", "PixelFeed", "feed_for", "shuffled_batches"]
+
+# Bytes of stored features; a front with more is computed in every step instead.
+_MOST_FEATURES = 6e9
+# A front with a smaller share of the weights is computed as fast as its features are looked up.
+_LEAST_SHARE = 0.01
+
+# From rows (int64, N) and the strength of augmentation to what the network sees of them.
+Feed = Callable[[Tensor, float], Tensor]
+
+
+@dataclass(frozen=True)
+class PixelFeed:
+    """Shows images (uint8, N x H x W x C, on the device), augmented anew each time."""
+
+    pixels: Tensor
+    recipe: Recipe
+
+    def __call__(self, rows: Tensor, strength: float) -> Tensor:
+        """Return the images of these rows: (N, C, H, W) in the memory format channels-last."""
+        shown, variants = self.pixels[rows], self.recipe.variants
+        if len(variants) > 1:
+            shown = variants.apply(shown, variants.draw(len(rows), shown.device))
+        for name in self.recipe.augmentation:
+            shown = AUGMENTATIONS[name](shown, strength)
+        return shown.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class FeatureFeed:
+    """Shows stored features (variants, N, ...) of a frozen front, one variant each time."""
+
+    features: Tensor
+    variants: Variants
+
+    def __call__(self, rows: Tensor, _: float) -> Tensor:
+        """Return the features of these rows (N, ...)."""
+        if len(self.variants) == 1:
+            return self.features[0, rows]
+        return self.features[self.variants.draw(len(rows), rows.device), rows]
+
+
+def feed_for(
+    network: Classifier,
+    images: NDArray[np.uint8],
+    recipe: Recipe,
+    machine: Machine,
+    progress: Progress,
+) -> tuple[Feed, nn.Module]:
+    """Return the feed, and the module that learns from what it shows.
+
+    A frozen front of the network is computed here once, for every variant of every image, if the
+    recipe has no other augmentation, the front has at least 1 % of the weights and its features
+    take less than 6 GB. The weights learned are the same either way.
+
+    Args:
+        network: on the device.
+        images: uint8 (N, H, W, C).
+        recipe: its variants and augmentation are shown.
+        machine: where the network is.
+        progress: told while features are computed.
+    """
+    pixels = torch.from_numpy(np.array(images)).to(machine.device)
+    front, rest = split(network)
+    if front is None or recipe.augmentation or not _is_worth_storing(front, rest, pixels, recipe):
+        return PixelFeed(pixels, recipe), network
+    features = compute_features(front, pixels, recipe.variants, machine, progress)
+    return FeatureFeed(features, recipe.variants), rest
+
+
+def _is_worth_storing(front: nn.Module, rest: nn.Module, pixels: Tensor, recipe: Recipe) -> bool:
+    weights, others = (sum(p.numel() for p in part.parameters()) for part in (front, rest))
+    if weights < _LEAST_SHARE * (weights + others):
+        return False
+    with torch.no_grad():
+        one: Tensor = front.eval()(pixels[:1].permute(0, 3, 1, 2))
+    size = len(recipe.variants) * len(pixels) * one.numel() * one.element_size()
+    return size < _MOST_FEATURES
+
+
+def compute_features(
+    front: nn.Module, pixels: Tensor, variants: Variants, machine: Machine, progress: Progress
+) -> Tensor:
+    """Return what a frozen front makes of every variant of every image: (variants, N, ...)."""
+    count, total = len(variants), len(variants) * len(pixels)
+    front.eval()
+    features = pixels.new_empty(0)
+    with torch.no_grad(), machine.autocast():
+        for number in range(count):
+            for start in range(0, len(pixels), ROWS_AT_ONCE):
+                rows = pixels[start : start + ROWS_AT_ONCE]
+                variant = torch.full((len(rows),), number, device=pixels.device)
+                part = front(variants.apply(rows, variant).permute(0, 3, 1, 2))
+                if not len(features):
+                    features = part.new_empty(count, len(pixels), *part.shape[1:])
+                features[number, start : start + len(rows)] = part
+                done = number * len(pixels) + start + len(rows)
+                progress(Step("frozen features", done, total, "images"))
+    return features
+
+
+def shuffled_batches(
+    images: int, epoch: int, recipe: Recipe, device: torch.device
+) -> Iterator[tuple[Tensor, float]]:
+    """Yield an epoch's batches of rows, and the share of the training that comes before each."""
+    steps = recipe.steps_per_epoch(images)
+    total = steps * recipe.epochs_for(images)
+    order = torch.randperm(images, device=device)
+    # Nearly equal batches: a last one of a single image would upset batch normalisation.
+    for step, rows in enumerate(order.tensor_split(steps)):
+        yield rows, (epoch * steps + step) / total

@@ -1,0 +1,177 @@
+"""Which augmentation a copy is trained with: chosen by short trainings, on held-out answers.
+
+An augmented image is paired with the answer to the original. That is a wrong example unless the
+black box would have given the same answer, and nothing but its answers can show whether it would.
+So each candidate trains a short copy on some of the answers, and its predictions are compared with
+answers that no short copy learned. Augmentation is used only where it is shown to help.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from papagaio.networks.classifier import Classifier
+from papagaio.progress import Progress, Step, no_progress
+from papagaio.responses import Answers
+from papagaio.training.inference import infer
+from papagaio.training.loop import train
+from papagaio.training.losses import loss_of, targets_of
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+from papagaio.vocabulary import Augmentation
+
+__all__ = ["Candidate", "Selection", "select_augmentation"]
+
+# The share of the final training's steps that each short training takes, and its limits. Fewer
+# steps than the least show nothing; more than the most were not needed to tell candidates apart.
+_SHARE = 0.08
+_LEAST_STEPS = 40
+_MOST_STEPS = 200
+
+# A short training sees each image this share of the final epochs: augmentation helps a copy that
+# has begun to learn its images by heart, and a copy that saw each image a few times has not.
+_SHARE_OF_EPOCHS = 1 / 3
+
+# With fewer answers, what is held out decides nothing.
+_LEAST_ANSWERS = 100
+_MOST_HELD_OUT = 2000
+
+# How many standard errors of the paired difference count as noise.
+_NOISE = 2.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One augmentation, and how its short copy did on the held-out images.
+
+    Attributes:
+        augmentation: what the short copy was trained with.
+        hits: bool (N,), whether the copy names the class that the black box named.
+        losses: float64 (N,), the recipe's loss of each held-out image.
+        seconds: that training and inference took.
+    """
+
+    augmentation: tuple[Augmentation, ...]
+    hits: NDArray[np.bool_]
+    losses: NDArray[np.float64]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen, and from what.
+
+    Attributes:
+        augmentation: the choice.
+        candidates: in the recipe's order, the least augmented first.
+        epochs: of each short training.
+        share: the steps of all short trainings, divided by those of the final training.
+    """
+
+    augmentation: tuple[Augmentation, ...]
+    candidates: tuple[Candidate, ...]
+    epochs: int
+    share: float
+
+
+@dataclass(frozen=True)
+class _Division:
+    """How many images a short copy learns, how many it is judged by, and for how many epochs."""
+
+    learned: int
+    held_out: int
+    epochs: int
+
+
+def select_augmentation(
+    build: Callable[[], Classifier],
+    images: NDArray[np.uint8],
+    answers: Answers,
+    recipe: Recipe,
+    *,
+    seed: int,
+    machine: Machine,
+    progress: Progress = no_progress,
+) -> Selection | None:
+    """Choose among a recipe's augmentations the one that is shown to help.
+
+    The choice is the first candidate whose loss on held-out images is not above the best one's by
+    more than noise: two standard errors of the paired difference.
+
+    Args:
+        build: makes the network that will be trained, each time with the same initial weights.
+        images: uint8 (N, H, W, C), what the copy may learn from.
+        answers: the N answers to them.
+        recipe: how the copy will be trained.
+        seed: of the division into learned and held-out images, and of the short trainings.
+        machine: where they run.
+        progress: told after every candidate.
+
+    Returns:
+        the choice; None with fewer than 100 answers, which decide nothing.
+
+    Raises:
+        Diverged: the loss of a short training is no longer finite.
+    """
+    if len(images) < _LEAST_ANSWERS:
+        return None
+    division = _divided(recipe, len(images))
+    order = np.random.default_rng(seed).permutation(len(images))
+    held_out = order[: division.held_out]
+    learned = order[division.held_out : division.held_out + division.learned]
+    choices = recipe.augmentation_choices
+    candidates = []
+    for done, augmentation in enumerate(choices, 1):
+        started = time.monotonic()
+        short = replace(recipe, augmentation=augmentation, epochs=division.epochs, least_steps=0)
+        copy = build()
+        train(copy, images[learned], answers[learned], short, seed=seed, machine=machine)
+        logits = infer(copy, images[held_out], machine)
+        candidates.append(
+            Candidate(
+                augmentation,
+                logits.argmax(1) == answers[held_out].labels,
+                _losses(short, logits, answers[held_out]),
+                time.monotonic() - started,
+            )
+        )
+        note = f"{'+'.join(augmentation) or 'none'}: loss {candidates[-1].losses.mean():.3g}"
+        progress(Step("choosing the augmentation", done, len(choices), "short trainings", note))
+    best = min(candidates, key=lambda candidate: float(candidate.losses.mean()))
+    chosen = next(c for c in candidates if _standard_errors(c.losses - best.losses) <= _NOISE)
+    steps = len(choices) * division.epochs * recipe.steps_per_epoch(division.learned)
+    final = recipe.epochs_for(len(images)) * recipe.steps_per_epoch(len(images))
+    return Selection(chosen.augmentation, tuple(candidates), division.epochs, steps / final)
+
+
+def _divided(recipe: Recipe, images: int) -> _Division:
+    epochs = recipe.epochs_for(images)
+    steps = epochs * recipe.steps_per_epoch(images)
+    short = min(max(ceil(_SHARE * steps), _LEAST_STEPS), _MOST_STEPS)
+    held_out = min(images // 2, _MOST_HELD_OUT)
+    wanted_epochs = max(1, round(_SHARE_OF_EPOCHS * epochs))
+    learned = min(images - held_out, ceil(short / wanted_epochs) * recipe.batch)
+    return _Division(learned, held_out, ceil(short / recipe.steps_per_epoch(learned)))
+
+
+def _losses(recipe: Recipe, logits: NDArray[np.float32], answers: Answers) -> NDArray[np.float64]:
+    """The recipe's loss of each image (N,), from logits (N, K) and answers."""
+    targets = torch.from_numpy(
+        targets_of(recipe.loss, recipe.temperature, recipe.smoothing, answers)
+    )
+    pairs = zip(torch.from_numpy(logits), targets, strict=True)
+    return np.array(
+        [loss_of(recipe.loss, recipe.temperature, x[None], y[None]).item() for x, y in pairs]
+    )
+
+
+def _standard_errors(differences: NDArray[np.float64]) -> float:
+    """A mean in units of its standard error; 0 for a mean of 0."""
+    mean = float(differences.mean())
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
+    return mean / error if mean else 0.0
