@@ -384,7 +384,9 @@ def test_figure_5_draws_the_distillation_accuracy_of_each_epoch_as_the_mean_over
     (trial,) = (t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis"))
 
     def of(seed: int, *accuracies: float) -> TrialRecord:
-        curve = [trial.curve[0].model_copy(update={"distillation_accuracy": one}) for one in accuracies]
+        curve = [
+            trial.curve[0].model_copy(update={"distillation_accuracy": one}) for one in accuracies
+        ]
         return trial.model_copy(update={"seed": seed, "curve": curve})
 
     trials = [of(0, 0.1, 0.3, 0.5, 1.0), of(1, 0.3, 0.5, 0.5, 0.8)]
@@ -417,7 +419,7 @@ def test_the_digits_figure_says_each_digits_own_accuracy() -> None:
     assert drawn is not None
     # Round digits, angular ones, and the others.
     assert (
-        "from round letters: 5 50.0 %, 8 80.0 %, 0 0.0 %, 6 60.0 %, 1 10.0 %, 4 40.0 %, 7 70.0 %,"
+        "from round letters: 5 50.0 %, 8 80.0 %, 0 0 %, 6 60.0 %, 1 10.0 %, 4 40.0 %, 7 70.0 %,"
         " 2 20.0 %, 3 30.0 %, 9 90.0 %; from angular letters: 5 55.0 %, 8 85.0 %, 0 5.0 %,"
     ) in drawn
 

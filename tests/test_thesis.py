@@ -40,7 +40,6 @@ from papagaio.training.step import Batch, training_step
 from papagaio_thesis.claims import claims
 from papagaio_thesis.claims_of_studies import leads
 from papagaio_thesis.digits import KINDS
-from papagaio_thesis.experiments import STUDIES
 from papagaio_thesis.inputs import TrialInputs
 from papagaio_thesis.measuring import EvaluationSet, measurement
 from papagaio_thesis.options import StudyOptions, read_options
@@ -343,7 +342,12 @@ def test_every_study_trains_what_its_claim_rests_on() -> None:
         ("plants", "plants")
     ]
     similar = planner.study("similar")
-    assert [t.architecture.body for t in similar] == [vgg16, mobilenet, "timm/resnet26", "timm/resnet10t"]
+    assert [t.architecture.body for t in similar] == [
+        vgg16,
+        mobilenet,
+        "timm/resnet26",
+        "timm/resnet10t",
+    ]
     assert {(t.initial, t.training_set.name, t.recipe.name) for t in similar} == {
         ("random", "large", "thesis")
     }
@@ -707,7 +711,9 @@ def test_c2_sees_what_a_whole_part_shows_and_the_first_images_do_not(
         m.model_copy(update={"accuracy": 0.5, "loss": loss if m.part == "train" else 0.9})
         for m in trial.measurements
     ]
-    says, text = verdict(with_trials(stored, trial.model_copy(update={"measurements": looks})), "C2")
+    says, text = verdict(
+        with_trials(stored, trial.model_copy(update={"measurements": looks})), "C2"
+    )
     assert says == expected
     assert ("the largest loss is 1.08e+08 on the train part" in text) is (expected == "holds")
 
@@ -775,7 +781,8 @@ def test_c5_holds_a_gap_against_the_teachers(
     ]
     trial = experiment(stored, 4, 0.5)
     looks = [
-        m.model_copy(update={"accuracy": train}) if m.part == "train" else m for m in trial.measurements
+        m.model_copy(update={"accuracy": train}) if m.part == "train" else m
+        for m in trial.measurements
     ]
     result = with_trials(stored, trial.model_copy(update={"measurements": looks})).model_copy(
         update={"teacher": stored.teacher.model_copy(update={"measurements": gaps})}

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from papagaio.training.inference import predict
 
 from papagaio import files
 from papagaio.demo import digit_classifier
@@ -23,6 +22,7 @@ from papagaio.jobs import Executor, Job, run_jobs
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress
 from papagaio.responses import Answers
+from papagaio.training.inference import predict
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
