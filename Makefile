@@ -1,4 +1,4 @@
-# The two commands of this project, and the checks. Each builds what it needs first.
+# Each target sets up what it needs first.
 
 VENV := .venv
 PYTHON ?= python3
@@ -15,7 +15,11 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.ready    ## learn to read digits from letters, and write the report
+$(VENV)/.docs-ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters, and write the report
 	$(BIN)/papagaio demo
 
 test: $(VENV)/.ready    ## run the tests
@@ -26,11 +30,15 @@ check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-fix: $(VENV)/.ready     ## mend format and lint
+fix: $(VENV)/.ready     ## fix format and lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:       ## remove the environment and the caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+# The variable silences Material's notice about its own end of life.
+docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-.PHONY: help demo test check fix clean
+clean:       ## remove the environment and the caches
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: help demo test check fix docs clean

@@ -210,7 +210,7 @@ def animated(kind: str) -> bytes:
 def test_a_kind_of_image_is_converted_by_its_rule(
     data: bytes, pixels: list[list[list[int]]]
 ) -> None:
-    found = decode(data, "here")
+    found = decode(data, "here").pixels
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - np.array(pixels)).max() <= (
         1 if data[:2] == b"\xff\xd8" else 0

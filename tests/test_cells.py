@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from papagaio.training.inference import predict
 from safetensors.torch import load_file
 from scipy.special import softmax
 
 from papagaio import scores
 from papagaio.auditing import cells as cells_module
-from papagaio.auditing.cells import Cell, CellContext, TestSet, TrainingSet, cell_job, run_cell
+from papagaio.auditing.cells import Cell, CellContext, ScoringSet, TrainingSet, cell_job, run_cell
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import Diverged
 from papagaio.jobs import executor_for, run_jobs
@@ -24,6 +23,7 @@ from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Progress, Step, no_progress
 from papagaio.result import CellRecord
+from papagaio.training.inference import predict
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
@@ -47,6 +47,7 @@ OTHER_VALUES: dict[str, object] = {
     "epochs": 3,
     "least_steps": 50,
     "augmentation": ("flip",),
+    "augmentation_choices": ((), ("flip",)),
     "fade": 10,
     "smoothing": 0.1,
     "alpha": 0.1,
@@ -113,7 +114,7 @@ def lab_in(folder: Path, shape: tuple[int, int, int] = (8, 8, 1)) -> Lab:
         answers="queried",
     )
     cell = Cell(training, training_set(folder / "inputs", "transfer", 1, 20, shape))
-    test = TestSet(answered, labels)
+    test = ScoringSet(answered, labels)
     return Lab(CellContext(folder / "cells", test, Machine(), 10.0), cell)
 
 
@@ -189,7 +190,7 @@ def test_where_files_lie_and_how_often_it_is_kept_are_no_part_of_the_name(lab: L
         lab.context,
         folder=Path("elsewhere"),
         checkpoint_seconds=0,
-        test=TestSet(answered, Path("labels.npy")),
+        test=ScoringSet(answered, Path("labels.npy")),
     )
     moved = changed(lab.cell, data=replace(lab.cell.data, images=Path("images.npy")))
     assert elsewhere.id_of(moved) == lab.context.id_of(lab.cell)
@@ -244,7 +245,8 @@ def test_a_cell_leaves_its_recipe_curve_student_and_scores(lab: Lab) -> None:
     folder = lab.folder(lab.cell)
     names = {path.name for path in folder.iterdir()}
     assert names == {"recipe.json", "curve.csv", "student.safetensors", "scores.json"}
-    assert json.loads((folder / "recipe.json").read_text()) == asdict(RECIPE) | {"augmentation": []}
+    written = json.loads((folder / "recipe.json").read_text())
+    assert written == json.loads(json.dumps(asdict(RECIPE)))
     with (folder / "curve.csv").open(newline="") as file:
         curve = [(int(r["epoch"]), float(r["loss"])) for r in csv.DictReader(file)]
     assert curve == [(point.epoch, point.loss) for point in record.curve]

@@ -159,7 +159,7 @@ def test_a_run_that_goes_on_keeps_what_it_chose_when_it_began(
     begun = papagaio(*tiny.audit(precision="bfloat16"))
     assert begun.code == 0, begun.stderr
     # What would be chosen now is something else.
-    monkeypatch.setattr("papagaio.auditing.run.cores", lambda: 7)
+    monkeypatch.setattr("papagaio.auditing.preparing.cores", lambda: 7)
     monkeypatch.setattr("papagaio.auditing.run.precision_for", lambda *_: ("float32", "faster"))
     command = tiny.audit(precision=None, threads=None)
     going_on = papagaio(*command, "--dry-run").stdout.splitlines()

@@ -170,7 +170,7 @@ def test_a_file_that_cannot_fit_is_refused_with_both_sizes(tmp_path: Path) -> No
     path = tmp_path / "runs" / "images.npy"
     free = shutil.disk_usage(tmp_path).free
     size = free + 10**15
-    with pytest.raises(NoSpace, match="choose another --out") as caught:
+    with pytest.raises(NoSpace, match="choose another folder") as caught:
         files.need_space(path, size)
     assert f"{path} needs {size / 1e6:,.0f} MB and " in str(caught.value)
     assert " MB are free" in str(caught.value)
@@ -203,7 +203,7 @@ def test_a_second_holder_in_another_process_is_busy(tmp_path: Path) -> None:
         with pytest.raises(Busy, match=r"ledger\.sqlite\.lock") as caught, files.lock(path):
             pass
         assert f"{tmp_path}: " in str(caught.value)
-        assert "--out or --ledger" in str(caught.value)
+        assert "another folder or ledger" in str(caught.value)
         holder.communicate()
         assert holder.returncode == 0
         assert is_free(path)

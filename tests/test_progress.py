@@ -14,7 +14,7 @@ from rich.console import Console
 
 from papagaio.cli import progress as cli_progress
 from papagaio.cli.progress import show_progress
-from papagaio.progress import Progress, Step, remark
+from papagaio.progress import Message, Progress, Step
 
 COLOUR = re.compile(r"\x1b\[(?:[\d;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[\d;]*)?m")
 STYLE = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
@@ -79,7 +79,7 @@ def test_a_task_has_a_line_when_it_begins_and_when_it_ends(
         clock.now += 2
     assert lines(capsys) == [
         "asking: 0 of 1,200 images",
-        "asking: 1,200 of 1,200 images, 200.0 a second",
+        "asking: 1,200 of 1,200 images, 200.0 per second",
     ]
 
 
@@ -100,11 +100,11 @@ def test_now_and_then_is_every_ten_seconds(
 @pytest.mark.parametrize(
     ("done", "seconds", "words"),
     [
-        (500, 10, "50.0 a second, about 10 s to go"),
-        (999, 10, "99.9 a second, about 0 s to go"),
-        (10, 10, "1.0 a second, about 990 s to go"),
-        (5, 10, "30.0 a minute, about 1,990 s to go"),
-        (1, 600, "0.1 a minute, about 599,400 s to go"),
+        (500, 10, "50.0 per second, about 10 s left"),
+        (1000, 10, "100.0 per second"),
+        (10, 10, "1.0 per second, about 990 s left"),
+        (5, 10, "30.0 per minute, about 1,990 s left"),
+        (1, 600, "0.1 per minute, about 599,400 s left"),
     ],
 )
 def test_a_rate_is_by_the_second_or_else_by_the_minute(
@@ -129,7 +129,7 @@ def test_what_was_done_before_it_began_does_not_count_into_the_rate(
     progress(Step("asking", 940, 1000, "images"))
     assert lines(capsys) == [
         "asking: 900 of 1,000 images",
-        "asking: 940 of 1,000 images, 2.0 a second, about 30 s to go",
+        "asking: 940 of 1,000 images, 2.0 per second, about 30 s left",
     ]
 
 
@@ -153,8 +153,7 @@ def test_another_task_begins_with_a_line_and_a_rate_of_its_own(
     assert lines(capsys) == [
         "labels: 1 of 9 epochs, loss 0.9",
         "training: 1 of 3 cells",
-        "labels: 1 of 9 epochs, loss 0.8",
-        "labels: 9 of 9 epochs, 2.0 a second, loss 0.1",
+        "labels: 9 of 9 epochs, 1.3 per second, loss 0.1",
     ]
 
 
@@ -162,7 +161,7 @@ def test_a_remark_is_a_line_of_its_own_and_interrupts_no_task(
     progress: Progress, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress(Step("asking", 0, 100, "images"))
-    progress(remark("bfloat16 is faster here"))
+    progress(Message("bfloat16 is faster here"))
     clock.now += 4
     progress(Step("asking", 40, 100, "images"))
     clock.now += 6
@@ -170,7 +169,7 @@ def test_a_remark_is_a_line_of_its_own_and_interrupts_no_task(
     assert lines(capsys) == [
         "asking: 0 of 100 images",
         "bfloat16 is faster here",
-        "asking: 50 of 100 images, 5.0 a second, about 10 s to go",
+        "asking: 50 of 100 images, 5.0 per second, about 10 s left",
     ]
 
 
@@ -194,7 +193,7 @@ def test_bars_are_drawn_on_a_terminal_and_stdout_stays_empty(
     with show_progress() as progress:
         progress(Step("asking", 0, 12, "images"))
         progress(Step("asking", 12, 12, "images"))
-        progress(remark("bfloat16 is faster here"))
+        progress(Message("bfloat16 is faster here"))
         progress(Step("training", 1, 2, "cells", "fidelity 0.875"))
     assert "bfloat16 is faster here\n" in shown(console)
     last = shown(console).splitlines()[-2:]

@@ -129,7 +129,6 @@ def test_a_dry_run_says_what_would_be_asked_and_asks_nothing(
     command = tiny.audit(budgets="4,8", seeds="0,1", controls="shuffled,noise")
     ended = papagaio(*command, "--dry-run")
     assert ended.code == 0, ended.stderr
-    assert ended.stderr == ""
     assert tiny.asked() == []
     assert sorted(tiny.folder.iterdir()) == before
     lines = ended.stdout.splitlines()

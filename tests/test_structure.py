@@ -14,11 +14,16 @@ PACKAGE = Path(papagaio.__file__).parent
 # From the bottom to the top; a room imports only rooms above it in this list.
 ROOMS = (
     "errors",
+    "version",
+    "vocabulary",
+    "cache",
     "files",
     "progress",
-    "version",
+    "jobs",
+    "options",
+    "controls",
+    "settings",
     "weights",
-    "workers",
     "images",
     "responses",
     "blackboxes",
@@ -27,14 +32,12 @@ ROOMS = (
     "networks",
     "training",
     "scores",
-    "settings",
     "result",
     "summary",
-    "study",
     "report",
     "auditing",
-    "demo",
     "teaching",
+    "demo",
     "cli",
 )
 
@@ -73,11 +76,16 @@ def test_every_public_name_can_be_imported_and_is_typed() -> None:
     for name in set(papagaio.__all__) - {"__version__"}:
         found = getattr(papagaio, name)
         assert found.__name__ == name
-        # A module of that name, once imported, would stand in its place.
+        # A module of that name, once imported, would replace it.
         assert getattr(papagaio, name) is found
         assert name not in ROOMS
         assert f"import {name} as {name}" in source
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_the_product_does_not_know_the_study_on_top_of_it() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert "papagaio_thesis" not in path.read_text(encoding="utf-8"), path
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:

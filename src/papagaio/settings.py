@@ -1,9 +1,9 @@
 """The settings of an audit. Each is defined once, here; see `options`."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from papagaio.controls import CONTROLS, control_named
 from papagaio.options import Many, Option, OptionSet
@@ -101,12 +101,13 @@ class AuditOptions(OptionSet):
     authorised_by: Annotated[str | None, Option(_OUTPUT, '"WHO, REFERENCE"')] = None
     """Who allowed this audit, if the model is not yours; recorded in the result."""
 
-    @model_validator(mode="after")
-    def _budgets_fit(self) -> Self:
-        over = [budget for budget in self.budgets if not 1 <= budget <= self.budget]
-        if over:
-            raise ValueError(f"budgets {over[0]:,}: not between 1 and the budget {self.budget:,}")
-        return self
+    @field_validator("budgets")
+    @classmethod
+    def _within_the_budget(cls, budgets: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        budget = info.data.get("budget")  # absent if it is wrong itself
+        if budget is not None and not all(1 <= smaller <= budget for smaller in budgets):
+            raise ValueError(f"each has to be between 1 and the budget, {budget:,}")
+        return budgets
 
     @property
     def curve(self) -> tuple[int, ...]:

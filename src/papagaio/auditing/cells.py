@@ -36,7 +36,7 @@ from papagaio.version import __version__
 from papagaio.vocabulary import Augmentation, Response
 from papagaio.weights import save_weights
 
-__all__ = ["Cell", "CellContext", "TestSet", "TrainingSet", "cell_job", "run_cell"]
+__all__ = ["Cell", "CellContext", "ScoringSet", "TrainingSet", "cell_job", "run_cell"]
 
 _CURVE_POINTS = 100
 # A copy that names the class of fewer of its own training answers has not learned them yet.
@@ -63,7 +63,7 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class TestSet:
+class ScoringSet:
     """The test set: images with the black box's answers, and an `.npy` file of labels, int64 (N,).
 
     The digest of `answered` covers the labels.
@@ -94,7 +94,7 @@ class CellContext:
     """
 
     folder: Path
-    test: TestSet
+    test: ScoringSet
     machine: Machine
     checkpoint_seconds: float
 

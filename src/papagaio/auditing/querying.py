@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from papagaio import files
 from papagaio.asking import ask
-from papagaio.auditing.cells import TestSet, TrainingSet
+from papagaio.auditing.cells import ScoringSet, TrainingSet
 from papagaio.auditing.check import check_test_answers
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox
@@ -83,7 +83,7 @@ def freeze_training_sets(
     return sets
 
 
-def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: Path) -> TestSet:
+def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: Path) -> ScoringSet:
     """Write the test set, the black box's answers to it and its labels.
 
     Raises:
@@ -94,7 +94,7 @@ def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: 
     files.write_array(labels, images.required_labels)
     # Other labels are another test set, and what was scored on it is scored again.
     digest = hashlib.sha256(stored.digest.encode() + images.required_labels.tobytes()).hexdigest()
-    return TestSet(replace(stored, digest=digest), labels)
+    return ScoringSet(replace(stored, digest=digest), labels)
 
 
 def _freeze(

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +24,7 @@ from papagaio.progress import Message, Progress, Step
 __all__ = ["show_progress"]
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_WORTH_A_LINE = 1.0
 
 
 @contextmanager
@@ -74,34 +76,47 @@ class _Bars:
         )
 
 
+@dataclass
+class _Task:
+    begun: float
+    first: int
+    done: int
+    shown: float
+
+
 class _Lines:
-    """A line when a task begins, when it ends, and every ten seconds in between."""
+    """Lines per task: when it starts, every ten seconds, and when it ends after a second or more.
+
+    Tasks alternate, as epochs do with the trainings they belong to, so each has its own clock.
+    """
 
     def __init__(self) -> None:
-        self._task = ""
-        self._begun = self._last = time.monotonic()
-        self._first_done = 0
+        self._tasks: dict[str, _Task] = {}
 
     def __call__(self, step: Step | Message) -> None:
         if isinstance(step, Message):
             print(step.text, file=sys.stderr, flush=True)  # noqa: T201  # the command line
             return
         now = time.monotonic()
-        begins = step.task != self._task
-        if begins:
-            self._task, self._begun, self._first_done = step.task, now, step.done
-        ends = step.done == step.total
-        if not (begins or ends or now - self._last >= _SECONDS_BETWEEN_LINES):
-            return
-        self._last = now
-        words = [f"{step.task}: {step.done:,} of {step.total:,} {step.unit}"]
-        advance, seconds = step.done - self._first_done, now - self._begun
-        if advance > 0 and seconds > 0:
-            rate = advance / seconds
-            words += [_rate(rate)]
-            words += [] if ends else [f"about {(step.total - step.done) / rate:,.0f} s left"]
-        words += [step.note] if step.note else []
-        print(", ".join(words), file=sys.stderr, flush=True)  # noqa: T201  # the command line
+        task = self._tasks.get(step.task)
+        starts = task is None or step.done < task.done or task.done == step.total
+        if task is None or starts:
+            task = self._tasks[step.task] = _Task(now, step.done, step.done, now)
+        task.done = step.done
+        ends = step.done == step.total and now - task.begun >= _SECONDS_WORTH_A_LINE
+        if starts or ends or now - task.shown >= _SECONDS_BETWEEN_LINES:
+            task.shown = now
+            print(_line(step, task, now), file=sys.stderr, flush=True)  # noqa: T201  # as above
+
+
+def _line(step: Step, task: _Task, now: float) -> str:
+    words = [f"{step.task}: {step.done:,} of {step.total:,} {step.unit}"]
+    advance, seconds = step.done - task.first, now - task.begun
+    if advance > 0 and seconds > 0:
+        rate = advance / seconds
+        left = (step.total - step.done) / rate
+        words += [_rate(rate), *([f"about {left:,.0f} s left"] if left else [])]
+    return ", ".join(words + ([step.note] if step.note else []))
 
 
 def _rate(per_second: float) -> str:

@@ -110,6 +110,7 @@ def _extend(store: Store, fitted: Fitted, budget: int, progress: Progress) -> No
     seen = {digest.tobytes() for digest in kept}
     size = budget - len(seen)
     while len(seen) < budget and (tried := len(store.records)) < len(fitted.rows):
+        _refuse_broken(store.records, fitted, budget)
         stop = tried + min(size, _block_size(fitted))
         tell = _teller(fitted, len(seen), budget, progress)
         records, results = _tried(fitted, tried, stop, tell)
@@ -121,7 +122,6 @@ def _extend(store: Store, fitted: Fitted, budget: int, progress: Progress) -> No
                 seen.add(digest)
         new = [result for result, is_new in zip(results, records["kept"], strict=True) if is_new]
         store.append(records, _pixels(new))
-        _refuse_broken(store.records, fitted, budget)
         # As many as are missing; more and more while every image is a repetition.
         size = budget - len(seen) if new else 2 * size
 

@@ -25,12 +25,16 @@ __all__ = ["FORMATS", "MOST_BYTES", "MOST_PIXELS", "Picture", "decode"]
 
 # PPM is Pillow's name for all of .ppm, .pgm, .pbm and .pnm.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM")
+# Where Pillow finds an orientation; asking it about every image takes as long as decoding some.
+_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 MOST_BYTES = 50_000_000
 # Pillow itself decodes a 9.9 KB file of 9,000 x 9,000 pixels without a warning.
 MOST_PIXELS = 25_000_000
 
-# The limit above is stricter. Set once: `warnings.catch_warnings` is not safe in threads.
+# The limit above is stricter, and a damaged EXIF block is none. The filters are set once, since
+# `warnings.catch_warnings` is not safe in threads.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class Picture(NamedTuple):
@@ -84,9 +88,10 @@ def _refuse_unfit(image: Image.Image, where: str) -> None:
         raise BadImages(f"{where}: an animated image; save the one frame that is meant")
     # Pillow reads 16-bit colour as 8-bit; only the decoder's arguments tell: the raw mode, or, in
     # a PPM file, the largest value.
-    decoders = [tile[3] for tile in getattr(image, "tile", [])]
-    largest = max((d[1] for d in decoders if image.format == "PPM" and len(d) > 1), default=255)
-    if image.mode.startswith(("I", "F")) or ";16" in str(decoders) or largest > 255:
+    arguments = [tile[3] for tile in getattr(image, "tile", [])]
+    numbers = [v for a in arguments if isinstance(a, tuple) for v in a if isinstance(v, int)]
+    is_deep_ppm = image.format == "PPM" and max(numbers, default=0) > 255
+    if image.mode.startswith(("I", "F")) or ";16" in str(arguments) or is_deep_ppm:
         raise BadImages(f"{where}: more than 8 bits per channel; convert it to 8 bits")
 
 
@@ -100,9 +105,11 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1 where there is none, or none that can be read."""
+    """The EXIF orientation of an image that is loaded; 1 if there is none that can be read."""
+    if not _EXIF_KEYS & image.info.keys():
+        return 1
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (OSError, SyntaxError, ValueError, KeyError, struct.error):
         return 1
-    return found if found in range(1, 9) else 1
+    return orientation if orientation in range(1, 9) else 1

@@ -1,0 +1,138 @@
+"""Write the tables and verdicts of the thesis's pages from the stored results.
+
+    python docs/results.py
+
+A page encloses generated text in `<!-- from results: NAME -->` and `<!-- end -->`. The numbers come
+from `thesis/full.json` and `thesis/small.json`; `tests/test_docs.py` fails when a page is stale.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from papagaio.report.numbers import duration
+from papagaio_thesis.claims import Claim, claims
+from papagaio_thesis.digits import ANGULAR, ROUND
+from papagaio_thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
+from papagaio_thesis.tables import cells, number, tables, to_markdown
+
+__all__ = ["blocks", "refreshed"]
+
+DOCS = Path(__file__).parent
+
+_BLOCK = re.compile(r"(<!-- from results: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def blocks() -> dict[str, str]:
+    """Generated Markdown by block name."""
+    full, small = (read_thesis(DOCS / "thesis" / f"{name}.json") for name in ("full", "small"))
+    in_full, in_small = claims(full), claims(small)
+    return {
+        "summary of tables": _summary(full, small),
+        "verdicts": _verdicts(in_full, in_small),
+        **_tables("full", full),
+        **_tables("small", small),
+        **{f"claim {claim.name}": _claim(claim) for claim in in_small},
+        "trainings full": _trainings(full.trials),
+        "trainings small": _trainings(small.trials),
+        "magnified": _magnified({"in full": full, "small scale": small}),
+        "digits": _digits(small.digits),
+    }
+
+
+def refreshed(page: str) -> str:
+    """A page with all its blocks as the results have them.
+
+    Raises:
+        KeyError: the page names a block that does not exist.
+    """
+    generated = blocks()
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{generated[block[2]]}\n\n{block[3]}", page)
+
+
+def _summary(full: ThesisResult, small: ThesisResult) -> str:
+    """The last epoch of every table: in full where it was run in full, else at small scale."""
+    lines = [["table", "", "thesis", "measured", "95 % interval", "difference"], ["---"] * 6]
+    for in_full, in_small in zip(tables(full), tables(small), strict=True):
+        table, scale = (in_full, "in full")
+        if not all(row.measured for row in in_full.rows):
+            table, scale = in_small, "**small scale**"
+        name = f"{table.number}, {table.title}, {scale}"
+        last = max(row.thesis.epoch or 0 for row in table.rows)
+        for row, (part, metric, _, *numbers) in zip(table.rows, cells(table), strict=True):
+            if (row.thesis.epoch or 0) == last:
+                lines.append([name, f"{part} {metric}", *numbers[:4]])
+                name = ""
+    return _markdown(lines)
+
+
+def _tables(scale: str, result: ThesisResult) -> dict[str, str]:
+    return {f"table {one.number} {scale}": to_markdown(one).strip() for one in tables(result)}
+
+
+def _verdicts(in_full: Sequence[Claim], in_small: Sequence[Claim]) -> str:
+    lines = [["claim", "", "small scale", "in full"], ["---"] * 4]
+    for full, small in zip(in_full, in_small, strict=True):
+        link = f"[{small.name}](thesis/claims.md#{small.name.lower()})"
+        lines.append([link, small.says, small.verdict, full.verdict])
+    return _markdown(lines)
+
+
+def _claim(claim: Claim) -> str:
+    return f"**{claim.says}** *{claim.verdict}.* {claim.text}"
+
+
+def _trainings(trials: Sequence[TrialRecord]) -> str:
+    header = ["study", "variant", "architecture", "start", "recipe", "images", "epochs", "seed"]
+    header += ["accuracy, test", "loss, test", "fidelity, test", "duration"]
+    rows = [
+        [
+            *(trial.study, trial.variant, trial.body, trial.initial, trial.recipe),
+            *(f"{trial.images:,}", str(len(trial.curve)), str(trial.seed)),
+            *(f"{test.accuracy:.3f}", f"{test.loss:.3g}", f"{test.agreement:.3f}"),
+            duration(trial.seconds),
+        ]
+        for trial in trials
+        for test in [trial.at("test")]
+    ]
+    return _markdown([header, ["---"] * len(header), *rows])
+
+
+def _magnified(results: Mapping[str, ThesisResult]) -> str:
+    """Loss (accuracy) of every student by the factor between images and activations."""
+    factors = [look.factor for look in results["in full"].magnified[0].whole]
+    header = ["student", "activations", *(f"{factor:,.0f} times" for factor in factors)]
+    rows = [
+        [f"{one.study}, {one.variant} ({one.body.rpartition('/')[2]}), {scale}", activations]
+        + [f"{number(look.loss)} ({look.accuracy:.2f})" for look in looks]
+        for scale, result in results.items()
+        for one in result.magnified
+        for activations, looks in (("as trained", one.whole), ("cut", one.cut))
+    ]
+    return _markdown([header, ["---"] * len(header), *rows])
+
+
+def _digits(records: Sequence[DigitRecord]) -> str:
+    """Mean accuracy over seeds of the copies from each kind of letters."""
+    lines = [["recipe", "letters", "round digits", "angular digits", "all digits"], ["---"] * 5]
+    for recipe, letters in sorted({(one.recipe, one.letters) for one in records}):
+        same = [one for one in records if (one.recipe, one.letters) == (recipe, letters)]
+        by_digit = np.mean([one.per_digit for one in same], axis=0)
+        values = (by_digit[list(ROUND)].mean(), by_digit[list(ANGULAR)].mean())
+        accuracy = np.mean([one.accuracy for one in same])
+        lines.append([recipe, letters, *(f"{value:.3f}" for value in (*values, accuracy))])
+    return _markdown(lines)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    for path in sorted(DOCS.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if (new := refreshed(text)) != text:
+            path.write_text(new, encoding="utf-8")
+            print(f"wrote {path}")
