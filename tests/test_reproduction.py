@@ -19,12 +19,12 @@ from papagaio.errors import BadImages, BadSettings, Diverged
 from papagaio.images.imageset import ImageSet
 from papagaio.images.letters import LETTERS
 from papagaio.jobs import Job, in_process
-from papagaio.networks.classifier import Classifier
 from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
-from papagaio.progress import Message, Progress, Step
+from papagaio.progress import Message, Progress, Step, no_progress
 from papagaio.report import plot
 from papagaio.teaching.phases import Phase, teach
+from papagaio.training import loop
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
@@ -47,7 +47,7 @@ from papagaio_thesis.records import (
 from papagaio_thesis.run import Outcomes, reproduce
 from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.superclasses import GROUPS, group_rows
-from papagaio_thesis.teacher import teacher_network, teacher_phases
+from papagaio_thesis.teacher import load_stand_in, teacher_phases
 from papagaio_thesis.trials import Trial, TrialContext
 
 # weights
@@ -63,20 +63,14 @@ def test_initial_weights_are_random_a_file_or_downloaded(tmp_path: Path) -> None
         initial_weights("torchvision/mobilenet_v2", "imagenet", tmp_path)
 
 
-def stand_in_from(file: Path) -> Classifier:
-    pixels = np.zeros((1, 32, 32, 3), np.uint8)
-    own = ImageSet.of("own", pixels, np.zeros(1, np.int64))
-    settings = ReproduceSettings(stand_in=file, out=file.parent)
-    return teacher_network(settings, read_options(), own, Machine())
-
-
 def test_a_stand_in_may_have_the_librarys_names_or_those_of_a_classifier(tmp_path: Path) -> None:
-    network = build_headed(read_options().architecture(), "random", (32, 32, 3), 10, seed=1)
+    architecture = read_options().architecture()
+    network = build_headed(architecture, "random", (32, 32, 3), 10, seed=1)
     state = network.network.state_dict()
     save_file({n: t.contiguous() for n, t in state.items()}, tmp_path / "own.safetensors")
     save_weights(tmp_path / "taught.safetensors", network)
     for name in ("own", "taught"):
-        loaded = stand_in_from(tmp_path / f"{name}.safetensors").network.state_dict()
+        loaded = load_stand_in(architecture, tmp_path / f"{name}.safetensors").network.state_dict()
         assert all(torch.equal(state[name], loaded[name]) for name in state)
 
 
@@ -89,7 +83,7 @@ def test_a_stand_in_that_is_not_the_whole_teacher_is_refused(
     kept = {n: t.contiguous() for n, t in state.items() if head or n.startswith("features")}
     save_file(kept, tmp_path / "stand-in.safetensors")
     with pytest.raises(BadSettings, match=r"has another shape .* the whole teacher"):
-        stand_in_from(tmp_path / "stand-in.safetensors")
+        load_stand_in(read_options().architecture(), tmp_path / "stand-in.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -428,19 +422,18 @@ def test_the_digits_figure_says_each_digits_own_accuracy() -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Digit copies that learn for a few steps only; counts how many are made."""
     made: list[int] = []
-    real = digits_module.train
+    real = loop.train
 
     def train(*given: Any, **more: Any) -> Any:  # noqa: ANN401
         made.append(1)
         network, images, answers, recipe = given
         return real(network, images, answers, replace(recipe, epochs=1, least_steps=1), **more)
 
-    monkeypatch.setattr(digits_module, "train", train)
+    monkeypatch.setattr("papagaio_thesis.digits.train", train)
     return lambda: len(made)
 
 
-def copies(seeds: int, folder: Path, told: list[Step | Message] | None = None) -> list[DigitRecord]:
-    progress = [].append if told is None else told.append
+def copies(seeds: int, folder: Path, progress: Progress = no_progress) -> list[DigitRecord]:
     outcomes: Iterator[Any] = study_digits(seeds, folder, in_process, progress)
     return sorted(outcomes, key=lambda one: (one.seed, list(KINDS).index(one.letters), one.recipe))
 
@@ -449,7 +442,7 @@ def test_digits_are_learned_from_equally_many_letters_of_each_kind(
     tmp_path: Path, quick: Callable[[], int]
 ) -> None:
     told: list[Step | Message] = []
-    records = copies(1, tmp_path, told)
+    records = copies(1, tmp_path, told.append)
     assert quick() == 6
     steps = [step for step in told if isinstance(step, Step) and step.task == "training"]
     assert [(step.done, step.total) for step in steps] == [(done, 6) for done in range(7)]
@@ -460,7 +453,7 @@ def test_digits_are_learned_from_equally_many_letters_of_each_kind(
     assert all(len(r.per_digit) == 10 for r in records)
     # Finished copies are not made again, and nothing is drawn for them; other seeds are.
     again: list[Step | Message] = []
-    assert copies(1, tmp_path, again) == records
+    assert copies(1, tmp_path, again.append) == records
     assert quick() == 6
     assert {step.task for step in again if isinstance(step, Step)} == {"training"}
     assert copies(2, tmp_path)[:6] == records

@@ -27,7 +27,7 @@ from torch import nn
 from papagaio.errors import BadSettings
 from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
-from papagaio.progress import Message, Progress, Step
+from papagaio.progress import Message, Progress, Step, no_progress
 from papagaio.responses import Answers
 from papagaio.scores import Figure
 from papagaio.training.inference import infer
@@ -180,7 +180,7 @@ def evaluation_sets(images: Path, labels: Path, size: int) -> tuple[EvaluationSe
     )
 
 
-def planner_of(options: StudyOptions, **settings: Any) -> Planner:
+def planner_of(options: StudyOptions, **settings: Any) -> Planner:  # noqa: ANN401
     given = ReproduceSettings(**settings)
     return Planner(given, options, fake_inputs(), lambda _: Machine())
 
@@ -867,11 +867,9 @@ def trial_of(folder: Path) -> tuple[TrialContext, Trial]:
     return TrialContext(folder / "trials", train, test, 10, checkpoint_seconds=0), trial
 
 
-def run(
-    context: TrialContext, trial: Trial, told: list[Step | Message] | None = None
-) -> TrialRecord:
+def run(context: TrialContext, trial: Trial, progress: Progress = no_progress) -> TrialRecord:
     job = trial_job(context, trial)
-    return job.finished() or job.run([].append if told is None else told.append)
+    return job.finished() or job.run(progress)
 
 
 class Interrupted(Exception):
@@ -891,7 +889,7 @@ def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(tmp_path: Path, ep
     with pytest.raises(Interrupted):
         trial_job(context, trial).run(stop)
     told: list[Step | Message] = []
-    resumed = run(context, trial, told)
+    resumed = run(context, trial, told.append)
     epochs = [step.done for step in told if isinstance(step, Step) and step.task == "thesis"]
     assert epochs[0] == epoch + 1
     assert resumed.model_copy(update={"seconds": 0}) == whole.model_copy(update={"seconds": 0})
@@ -906,7 +904,7 @@ def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(tmp_path: Path, ep
 
 def test_measuring_a_whole_part_shows_progress(tmp_path: Path) -> None:
     told: list[Step | Message] = []
-    run(*trial_of(tmp_path), told)
+    run(*trial_of(tmp_path), told.append)
     # Both parts, after both marked epochs.
     assert told.count(Step("predicting", 20, 20, "images")) == 4
 

@@ -60,7 +60,11 @@ class Copy:
 
     @property
     def queries(self) -> Path:
-        """File of `images`, uint8 (N, 8, 8, 1), and the classifier's `answers`, float32 (N, 10)."""
+        """File of what it learns from and is measured on.
+
+        Letters: `images`, uint8 (N, 8, 8, 1), and `answers`, float32 (N, 10). Test digits:
+        `digits`, uint8 (M, 8, 8, 1), and `labels`, int64 (M,).
+        """
         digest = _digest(KINDS[self.letters], _DRAWINGS_PER_LETTER, _IMAGES)
         return self.folder / f"queries-{self.letters}-{self.seed}_{digest}.npz"
 
@@ -74,11 +78,6 @@ class Copy:
     def path(self) -> Path:
         """File of its record."""
         return self.folder / f"{self.id}.json"
-
-    @property
-    def test(self) -> Path:
-        """File of the test digits: `images`, uint8 (M, 8, 8, 1), and `labels`, int64 (M,)."""
-        return self.folder / "test.npz"
 
 
 def _digest(*values: object) -> str:
@@ -137,12 +136,12 @@ def _ask(copies: Sequence[Copy], folder: Path, progress: Progress) -> None:
     test = load(open_source("digits", part="test"), progress=progress)
     box = digit_classifier(own, folder / "black-box.safetensors", progress)
     drawings, letter = draw_letters(_DRAWINGS_PER_LETTER * len(LETTERS), 1, progress)
-    with files.writing(folder / "test.npz") as file:
-        np.savez(file, images=test.pixels, labels=test.required_labels)
+    digits, labels = test.pixels, test.required_labels
     for path, copy in missing.items():
         images = drawings[_chosen(letter, KINDS[copy.letters], copy.seed)]
         with files.writing(path) as file:
-            np.savez(file, images=images, answers=box.answer(images))
+            answers = box.answer(images)
+            np.savez(file, images=images, answers=answers, digits=digits, labels=labels)
 
 
 def _recipes() -> Sequence[Recipe]:
@@ -173,12 +172,14 @@ def run_copy(copy: Copy, progress: Progress = no_progress) -> DigitRecord:
         Diverged: the loss stopped being finite.
         NoSpace: the disk is full.
     """
-    with np.load(copy.queries) as queries, np.load(copy.test) as test:
-        images, answers = queries["images"], Answers.of(queries["answers"])
-        digits, labels = test["images"], test["labels"]
+    with np.load(copy.queries) as queries:
+        images, answers, digits, labels = map(
+            queries.__getitem__, ("images", "answers", "digits", "labels")
+        )
     machine, seed = Machine(), copy.seed
     student = build_student(_STUDENT, "random", images, 10, seed=seed)
-    train(student, images, answers, copy.recipe, seed=seed, machine=machine, progress=progress)
+    shown = Answers.of(answers)
+    train(student, images, shown, copy.recipe, seed=seed, machine=machine, progress=progress)
     hits = predict(student, digits, machine, copy.recipe.augmentation).argmax(1) == labels
     record = DigitRecord(
         letters=copy.letters,

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from papagaio.training.inference import infer
 from torch import Tensor, nn
 
 from papagaio import files
 from papagaio.networks.classifier import Classifier
 from papagaio.progress import Progress, no_progress
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.weights import load_weights
 from papagaio_thesis.measuring import EvaluationSet, measure

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from papagaio.training.inference import infer
 from scipy.special import logsumexp
 from torch import nn
 
 from papagaio.progress import Progress, no_progress
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.vocabulary import Augmentation, Part
 from papagaio_thesis.records import Measurement
