@@ -91,7 +91,7 @@ def _trainings(trials: Sequence[TrialRecord]) -> str:
         [
             *(trial.study, trial.variant, trial.body, trial.initial, trial.recipe),
             *(f"{trial.images:,}", str(len(trial.curve)), str(trial.seed)),
-            *(f"{test.accuracy:.3f}", f"{test.loss:.3g}", f"{test.agreement:.3f}"),
+            *(f"{test.accuracy:.3f}", f"{test.loss:.3g}", f"{test.fidelity:.3f}"),
             duration(trial.seconds),
         ]
         for trial in trials
@@ -102,14 +102,14 @@ def _trainings(trials: Sequence[TrialRecord]) -> str:
 
 def _magnified(results: Mapping[str, ThesisResult]) -> str:
     """Loss (accuracy) of every student by the factor between images and activations."""
-    factors = [look.factor for look in results["in full"].magnified[0].whole]
+    factors = [look.factor for look in results["in full"].magnified[0].as_trained]
     header = ["student", "activations", *(f"{factor:,.0f} times" for factor in factors)]
     rows = [
         [f"{one.study}, {one.variant} ({one.body.rpartition('/')[2]}), {scale}", activations]
         + [f"{number(look.loss)} ({look.accuracy:.2f})" for look in looks]
         for scale, result in results.items()
         for one in result.magnified
-        for activations, looks in (("as trained", one.whole), ("cut", one.cut))
+        for activations, looks in (("as trained", one.as_trained), ("bounded", one.bounded))
     ]
     return _markdown([header, ["---"] * len(header), *rows])
 

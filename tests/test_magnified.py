@@ -1,4 +1,4 @@
-"""Claim C2's experiment: what images that come too large do to a loss, and what a ceiling does."""
+"""The study `magnified` (claim C2): images on too large a scale, and bounded activations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,16 @@ from torch import nn
 
 import papagaio_thesis.magnified as magnified_module
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import Design, Head
-from papagaio.training.loop import infer
+from papagaio.networks.headed import Architecture, Head
+from papagaio.progress import Message, Step
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio_thesis.claims import claims
-from papagaio_thesis.magnified import FACTORS, cut, magnified
+from papagaio_thesis.magnified import FACTORS, bound_activations, magnify
+from papagaio_thesis.measuring import EvaluationSet
 from papagaio_thesis.records import Magnified, MagnifiedRecord, ThesisResult
-from papagaio_thesis.trials import Ground, Material, Part, Trial, run_trial
+from papagaio_thesis.trials import TrainingSet, Trial, TrialContext, run_trial
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
 GREY = ([0.5] * 3, [0.25] * 3)
@@ -40,9 +42,9 @@ def test_without_biases_logits_grow_as_images_do_and_no_class_changes() -> None:
     assert seen(student, 1e6) == pytest.approx(1e6 * as_they_are, rel=1e-4)
 
 
-def test_a_cut_student_is_the_same_on_what_it_was_cut_by_and_bounded_elsewhere() -> None:
+def test_bounds_change_nothing_on_the_images_that_gave_them_and_hold_elsewhere() -> None:
     student = without_biases()
-    bounded = cut(student, IMAGES, Machine())
+    bounded = bound_activations(student, IMAGES, Machine())
     as_they_are = infer(student, IMAGES, Machine())
     assert np.array_equal(infer(bounded, IMAGES, Machine()), as_they_are)
     # Each of the last layer's 54 inputs is below the largest that the images gave.
@@ -58,12 +60,12 @@ def test_a_cut_student_is_the_same_on_what_it_was_cut_by_and_bounded_elsewhere()
     assert any(isinstance(module, nn.ReLU) for module in student.modules())
 
 
-def test_a_layer_that_never_fired_and_one_that_stands_in_two_places_are_cut_too() -> None:
+def test_a_layer_that_never_fires_and_one_that_is_used_twice_are_bounded_too() -> None:
     torch.manual_seed(0)
     relu, dense = nn.ReLU(), nn.Linear(192, 5)
     nn.init.constant_(dense.bias, -1e3)
     layers = nn.Flatten(), dense, relu, nn.Linear(5, 4), relu, nn.Linear(4, 3)
-    bounded = cut(Classifier(nn.Sequential(*layers), GREY), IMAGES, Machine())
+    bounded = bound_activations(Classifier(nn.Sequential(*layers), GREY), IMAGES, Machine())
     kinds = [type(module) for module in bounded.network.children()]
     assert kinds.count(nn.Hardtanh) == 2
     assert nn.ReLU not in kinds
@@ -71,50 +73,60 @@ def test_a_layer_that_never_fired_and_one_that_stands_in_two_places_are_cut_too(
     assert np.ptp(seen(bounded, 1e6), axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
 
 
-def test_activations_that_have_a_ceiling_already_keep_it() -> None:
+def test_activations_that_are_bounded_already_stay_as_they_are() -> None:
     torch.manual_seed(0)
     layers = nn.Flatten(), nn.Linear(192, 5), nn.ReLU6(), nn.Linear(5, 3)
-    bounded = cut(Classifier(nn.Sequential(*layers), GREY), IMAGES, Machine())
+    bounded = bound_activations(Classifier(nn.Sequential(*layers), GREY), IMAGES, Machine())
     assert any(isinstance(module, nn.ReLU6) for module in bounded.modules())
 
 
-def trial_of(folder: Path) -> tuple[Ground, Trial]:
+def trial_of(folder: Path) -> tuple[TrialContext, Trial]:
     random = np.random.default_rng(1)
-    paths = {name: folder / f"{name}.npy" for name in ("images", "answers", "truth", "test")}
+    paths = {name: folder / f"{name}.npy" for name in ("images", "answers", "labels", "test")}
     np.save(paths["images"], random.integers(0, 256, (12, 32, 32, 3), np.uint8))
     np.save(paths["answers"], random.dirichlet(np.ones(4), 12).astype(np.float32))
-    np.save(paths["truth"], np.arange(12) % 4)
+    np.save(paths["labels"], np.arange(12) % 4)
     np.save(paths["test"], random.integers(0, 256, (12, 32, 32, 3), np.uint8))
-    design = Design("timm/resnet10t", Head(widths=(8,)))
-    material = Material("small", paths["images"], paths["answers"], paths["truth"], 12, "digest")
-    recipe = Recipe("thesis", epochs=1)
     trial = Trial(
-        "experiment 2", "thesis", design, "random", "random", recipe, material, 0, (1,), Machine()
+        study="experiment 2",
+        variant="thesis",
+        architecture=Architecture("timm/resnet10t", Head(widths=(8,))),
+        initial="random",
+        weights="random",
+        recipe=Recipe("thesis", epochs=1),
+        training_set=TrainingSet(
+            "small", paths["images"], paths["answers"], paths["labels"], 12, "digest"
+        ),
+        seed=0,
+        marks=(1,),
+        machine=Machine(),
     )
-    parts = tuple(
-        Part(name, paths[images], paths["truth"], paths["truth"], 12)
-        for name, images in (("train", "images"), ("test", "test"))
-    )
-    return Ground(folder / "trials", parts, 10), trial
+    train = EvaluationSet("train", paths["images"], paths["labels"], paths["labels"], 12)
+    test = EvaluationSet("test", paths["test"], paths["labels"], paths["labels"], 12)
+    return TrialContext(folder / "trials", train, test, 10), trial
 
 
 def test_a_trained_student_is_measured_at_every_factor_once(tmp_path: Path) -> None:
-    ground, trial = trial_of(tmp_path)
-    at_the_end = run_trial(ground, trial).curve[-1]
-    found = magnified(ground, trial)
-    assert (found.study, found.variant, found.body) == ("experiment 2", "thesis", "timm/resnet10t")
-    assert [look.factor for look in found.whole] == [look.factor for look in found.cut]
-    assert [look.factor for look in found.whole] == list(FACTORS)
-    # As they are, images give what the trial's own look at them gave.
-    assert found.whole[0].loss == pytest.approx(at_the_end.probe_loss, rel=1e-4)
-    assert found.whole[0].accuracy == at_the_end.probe_accuracy
-    assert found.images == 10
+    context, trial = trial_of(tmp_path)
+    at_the_end = run_trial(context, trial).curve[-1]
+    told: list[Step | Message] = []
+    record = magnify(context, trial, told.append)
+    # Each factor, with and without bounds.
+    assert told == [Step("predicting", 10, 10, "images")] * 2 * len(FACTORS)
+    assert (record.study, record.variant) == ("experiment 2", "thesis")
+    assert record.body == "timm/resnet10t"
+    assert [look.factor for look in record.as_trained] == list(FACTORS)
+    assert [look.factor for look in record.bounded] == list(FACTORS)
+    # Images as they are give the same figures as after the last epoch.
+    assert record.as_trained[0].loss == pytest.approx(at_the_end.probe_loss, rel=1e-4)
+    assert record.as_trained[0].accuracy == at_the_end.probe_accuracy
+    assert record.images == 10
     # Read, and not measured again.
-    (ground.folder / ground.id_of(trial) / "student.safetensors").unlink()
-    assert magnified(ground, trial) == found
-    shared = magnified(ground, replace(trial, study="explosion", variant="caffe colours"))
+    (context.folder_of(trial) / "student.safetensors").unlink()
+    assert magnify(context, trial) == record
+    shared = magnify(context, replace(trial, study="explosion", variant="caffe colours"))
     assert (shared.study, shared.variant) == ("explosion", "caffe colours")
-    assert shared.whole == found.whole
+    assert shared.as_trained == record.as_trained
 
 
 def looks(*losses: float) -> list[Magnified]:
@@ -133,8 +145,8 @@ def test_c2_says_which_students_a_magnified_image_explodes_and_which_it_does_not
             variant="thesis",
             body=f"torchvision/{body}",
             images=9,
-            whole=looks(*losses),
-            cut=looks(1.0, 2.0, 2.5),
+            as_trained=looks(*losses),
+            bounded=looks(1.0, 2.0, 2.5),
         )
 
     nan = float("nan")
@@ -145,11 +157,11 @@ def test_c2_says_which_students_a_magnified_image_explodes_and_which_it_does_not
         record(3, "mobilenet_v2", 1.5, 2.0, 2.4),
     ]
     (claim,) = (c for c in claims(stored.model_copy(update={"magnified": records}))[1:2])
-    assert "Test images 1, 58 times as large (58 is what" in claim.text
+    assert "test images magnified by 1, 58 (Keras's caffe" in claim.text
     assert "experiment 1, thesis (vgg16) 1.00 (0.50), 22.50 (0.50)" in claim.text
-    assert ", with activations cut 1.00 (0.50), 2.50 (0.50); experiment 3" in claim.text
+    assert ", with bounded activations 1.00 (0.50), 2.50 (0.50); experiment 3" in claim.text
     assert claim.text.endswith(
-        "So losses go beyond 11.5 for experiment 2, thesis; experiment 1, thesis, and not for "
-        "experiment 3, thesis; with activations cut, for none."
+        "Losses above 11.5: experiment 2, thesis; experiment 1, thesis; none above: "
+        "experiment 3, thesis; above with bounded activations: none."
     )
-    assert "times as large" not in claims(stored)[1].text
+    assert "magnified" not in claims(stored)[1].text

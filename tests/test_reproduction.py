@@ -1,7 +1,6 @@
-"""Running the reproduction: what goes on, what is joined, what is refused before it begins."""
+"""Running the reproduction: what is resumed, what is merged, what is refused before it begins."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
-import papagaio.teaching as teaching_module
 import papagaio_thesis.digits as digits_module
 import papagaio_thesis.run as run_module
 from papagaio.auditing.log import Log
@@ -21,194 +18,122 @@ from papagaio.cli.main import main
 from papagaio.errors import BadImages, BadSettings, Diverged
 from papagaio.images.imageset import ImageSet
 from papagaio.images.letters import LETTERS
-from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.jobs import Job, in_process
+from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
-from papagaio.progress import Progress, Step, no_progress
+from papagaio.progress import Message, Progress, Step, no_progress
 from papagaio.report import plot
-from papagaio.teaching import Phase, teach
-from papagaio.training.loop import train
+from papagaio.teaching.phases import Phase, teach
+from papagaio.training import loop
 from papagaio.training.machine import Machine
-from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 from papagaio.weights import save_weights
-from papagaio.workers import side_by_side
-from papagaio_thesis.digits import ANGULAR, KINDS, ROUND, study_digits
+from papagaio_thesis.digits import ANGULAR, KINDS, ROUND, Copy, study_digits
 from papagaio_thesis.figures import digits_figure, figure_5
-from papagaio_thesis.inputs import IMAGE_SETS, Weights, _chosen, _teacher, teacher_phases
+from papagaio_thesis.initial import initial_weights
+from papagaio_thesis.inputs import PARTS, transfer_sets
 from papagaio_thesis.options import read_options
 from papagaio_thesis.page import render
-from papagaio_thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
-from papagaio_thesis.run import Reproduction
+from papagaio_thesis.records import (
+    DigitRecord,
+    DivergedRecord,
+    Magnified,
+    MagnifiedRecord,
+    ThesisResult,
+    TrialRecord,
+    read_thesis,
+)
+from papagaio_thesis.run import Outcomes, reproduce
+from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.superclasses import GROUPS, group_rows
-
-# jobs side by side
-
-
-def double(number: int, progress: Progress) -> int:
-    progress(Step("doubling", number, 10, "numbers"))
-    return 2 * number
-
-
-class Doubling:
-    """A job that pickles."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __call__(self, progress: Progress) -> int:
-        return double(self.number, progress)
-
-
-def fail(_: Progress) -> int:
-    raise Diverged("the loss stopped being finite")
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_every_job_gives_its_result(workers: int) -> None:
-    jobs = [Doubling(number) for number in range(4)]
-    assert sorted(side_by_side(jobs, workers)) == [0, 2, 4, 6]
-
-
-def test_one_worker_tells_its_watch(capsys: pytest.CaptureFixture[str]) -> None:
-    told: list[Step] = []
-    assert list(side_by_side([Doubling(3)], 1, told.append)) == [6]
-    assert [step.done for step in told] == [3]
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_jobs_error_comes_through(workers: int) -> None:
-    with pytest.raises(Diverged, match="finite"):
-        list(side_by_side([fail, fail], workers))
-
-
-# what is chosen stays chosen
-
-
-def test_a_precision_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[str] = []
-
-    def measure(*_: object) -> tuple[str, str]:
-        measured.append("once more")
-        return "bfloat16", "it was so"
-
-    monkeypatch.setattr("papagaio.training.precision.precision_for", measure)
-    kept, told = tmp_path / "precisions.json", list[Step]()
-    images = np.zeros((2, 8, 8, 3), np.uint8)
-    for name, device in (("a", "cpu"), ("a", "cpu"), ("b", "cpu"), ("a", "mps"), ("a", "cpu")):
-        given = Machine(device, threads=3)
-        machine = settled_precision(kept, name, nn.Identity, images, given, told.append)
-        assert machine == replace(given, precision="bfloat16")
-    assert len(measured) == 3
-    # What was measured on a processor says nothing of a graphics card.
-    assert json.loads(kept.read_text()) == dict.fromkeys(
-        ("a on cpu", "b on cpu", "a on mps"), "bfloat16"
-    )
-    assert "precision bfloat16 for a: it was so" in told[0].task
-
+from papagaio_thesis.teacher import load_stand_in, teacher_phases
+from papagaio_thesis.trials import Trial, TrialContext
 
 # weights
 
 
-def test_weights_are_named_by_where_they_are_to_be_had(tmp_path: Path) -> None:
-    (tmp_path / "vgg16_imagenet.safetensors").touch()
-    weights = Weights(tmp_path)
-    assert weights.of("torchvision/vgg16", "random") == "random"
-    assert weights.of("torchvision/vgg16", "imagenet").endswith("vgg16_imagenet.safetensors")
-    assert Weights().of("torchvision/vgg16", "imagenet") == "library"
-    with pytest.raises(BadSettings, match=r"mobilenet_v2_imagenet\.safetensors: not there"):
-        weights.of("torchvision/mobilenet_v2", "imagenet")
+def test_initial_weights_are_random_a_file_or_downloaded(tmp_path: Path) -> None:
+    file = tmp_path / "vgg16_imagenet.safetensors"
+    file.touch()
+    assert initial_weights("torchvision/vgg16", "random", tmp_path) == "random"
+    assert initial_weights("torchvision/vgg16", "imagenet", tmp_path) == str(file)
+    assert initial_weights("torchvision/vgg16", "imagenet", None) == "library"
+    with pytest.raises(BadSettings, match=r"mobilenet_v2_imagenet\.safetensors is missing"):
+        initial_weights("torchvision/mobilenet_v2", "imagenet", tmp_path)
 
 
-def stand_in_from(file: Path) -> Classifier:
-    options = read_options()
-    given: Any = (options, Weights(None, file), None, Machine(), file.parent, no_progress)
-    return _teacher(*given)
-
-
-def test_a_stand_in_is_taken_by_the_librarys_names_and_as_it_was_taught(tmp_path: Path) -> None:
-    student = build_headed(read_options().design, "random", (32, 32, 3), 10, seed=1)
-    state = student.network.state_dict()
+def test_a_stand_in_may_have_the_librarys_names_or_those_of_a_classifier(tmp_path: Path) -> None:
+    architecture = read_options().architecture()
+    network = build_headed(architecture, "random", (32, 32, 3), 10, seed=1)
+    state = network.network.state_dict()
     save_file({n: t.contiguous() for n, t in state.items()}, tmp_path / "own.safetensors")
-    save_weights(tmp_path / "taught.safetensors", student)
+    save_weights(tmp_path / "taught.safetensors", network)
     for name in ("own", "taught"):
-        found = stand_in_from(tmp_path / f"{name}.safetensors").network.state_dict()
-        assert all(torch.equal(state[name], found[name]) for name in state)
+        loaded = load_stand_in(architecture, tmp_path / f"{name}.safetensors").network.state_dict()
+        assert all(torch.equal(state[name], loaded[name]) for name in state)
 
 
 @pytest.mark.parametrize("head", [None, Head(widths=(256,))])
 def test_a_stand_in_that_is_not_the_whole_teacher_is_refused(
     tmp_path: Path, head: Head | None
 ) -> None:
-    design = replace(read_options().design, head=head or Head())
-    state = build_headed(design, "random", (32, 32, 3), 10, seed=1).network.state_dict()
+    architecture = replace(read_options().architecture(), head=head or Head())
+    state = build_headed(architecture, "random", (32, 32, 3), 10, seed=1).network.state_dict()
     kept = {n: t.contiguous() for n, t in state.items() if head or n.startswith("features")}
     save_file(kept, tmp_path / "stand-in.safetensors")
-    with pytest.raises(BadSettings, match=r"missing or of another shape .* the whole teacher"):
-        stand_in_from(tmp_path / "stand-in.safetensors")
-
-
-def test_a_stand_in_that_is_not_there_is_refused_before_anything_is_written(
-    tmp_path: Path,
-) -> None:
-    wanted = Reproduction(tmp_path / "run", weights=Weights(None, tmp_path / "nothing"))
-    with pytest.raises(BadSettings, match="no such file"):
-        run_module.reproduce(wanted)
-    assert not (tmp_path / "run").exists()
-
-
-def test_images_that_are_not_there_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    wanted = Reproduction(tmp_path / "run", data_dir=tmp_path)
-    with pytest.raises(BadImages, match=r"cifar10: no train-\*\.parquet there; check --data-dir"):
-        run_module.reproduce(wanted)
-    assert not (tmp_path / "run").exists()
+    with pytest.raises(BadSettings, match=r"has another shape .* the whole teacher"):
+        load_stand_in(read_options().architecture(), tmp_path / "stand-in.safetensors")
 
 
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
+        ({"stand_in": "nothing"}, "", "stand-in .*nothing: no such file"),
+        ({"data_dir": "."}, "", r"data-dir: no train-\*\.parquet in"),
         ({"studies": ("similar",)}, '[studies]\nsimilar = ["timm/resnet26x"]', "resnet26x"),
         ({"device": "cuda"}, "", "cuda"),
         ({}, "[studies]\ntemperatures = []", "temperatures"),
         ({}, "[students]\nbatch = 2", "batch"),
     ],
 )
-def test_what_will_be_needed_is_looked_for_before_anything_is_written(
+def test_what_is_needed_is_checked_before_anything_is_written(
     tmp_path: Path, changes: dict[str, Any], options: str, message: str
 ) -> None:
     if "device" in changes and torch.cuda.is_available():
         pytest.skip("a CUDA device is here")
     (tmp_path / "own.toml").write_text(options)
-    wanted = Reproduction(tmp_path / "run", options=tmp_path / "own.toml", **changes)
-    with pytest.raises(BadSettings, match=message):
-        run_module.reproduce(wanted)
+    paths = {n: tmp_path / v if n in ("stand_in", "data_dir") else v for n, v in changes.items()}
+    settings = ReproduceSettings(out=tmp_path / "run", options=tmp_path / "own.toml", **paths)
+    with pytest.raises((BadSettings, BadImages), match=message):
+        reproduce(settings)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_start_studys_weights_are_looked_for_before_anything_is_written(
+def test_the_weights_of_the_study_start_are_checked_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "stand-in").touch()
     (tmp_path / "own.toml").write_text("[teacher]\nweights = 'random'")
 
-    def missing(weights: Weights) -> str:
-        wanted = Reproduction(
-            tmp_path / "run", options=tmp_path / "own.toml", weights=weights, studies=("start",)
+    def missing(stand_in: Path | None) -> str:
+        settings = ReproduceSettings(
+            out=tmp_path / "run",
+            options=tmp_path / "own.toml",
+            weights_dir=folder,
+            stand_in=stand_in,
+            studies=("start",),
         )
         with pytest.raises(BadSettings) as refused:
-            run_module.reproduce(wanted)
+            reproduce(settings)
         assert not (tmp_path / "run").exists()
-        return str(refused.value).partition(": not there")[0]
+        return str(refused.value.args[0]).partition(" is missing")[0]
 
     folder = tmp_path / "weights"
     folder.mkdir()
-    assert missing(Weights(folder, tmp_path / "stand-in")).endswith(
-        "mobilenet_v2_imagenet.safetensors"
-    )
+    assert missing(tmp_path / "stand-in") == "mobilenet_v2_imagenet.safetensors"
     (folder / "mobilenet_v2_imagenet.safetensors").touch()
-    assert missing(Weights(folder)).endswith("vgg16_imagenet.safetensors")
+    assert missing(None) == "vgg16_imagenet.safetensors"
 
 
 # the teacher's phases
@@ -224,37 +149,13 @@ def test_the_two_phases_are_as_section_4_3_has_them() -> None:
     assert first.recipe.variants == Variants(0.5, (0.8, 1.2), 0.5)
 
 
-def test_features_that_do_not_fit_are_computed_in_every_epoch_with_the_same_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
-    design, labels = Design("torchvision/mobilenet_v2", Head(widths=(8,))), np.arange(12) % 4
-    phases = [Phase(Recipe("only", epochs=2, batch=6, variants=Variants(flip=0.5)), 1)]
-    found, fronts = [], []
-
-    def spy(*given: Any, **more: Any) -> Any:  # noqa: ANN401
-        fronts.append(more["front"] is not None)
-        return train(*given, **more)
-
-    monkeypatch.setattr(teaching_module, "train", spy)
-    for most in (0.0, 1e9):
-        monkeypatch.setattr(teaching_module, "_MOST_FEATURES", most)
-        student = build_headed(design, "random", (32, 32, 3), 4, seed=0)
-        folder = tmp_path / str(most)
-        teach(student, images, labels, phases, seed=0, machine=Machine(), folder=folder)
-        found.append(torch.cat([weight.detach().flatten() for weight in student.parameters()]))
-    assert fronts == [False, True]
-    always, once = found
-    assert torch.allclose(once, always, atol=1e-6)
-
-
 def test_another_start_or_other_images_are_another_teaching(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
-    labels, design = np.arange(6) % 2, Design("timm/resnet10t", Head(widths=()))
+    labels, architecture = np.arange(6) % 2, Architecture("timm/resnet10t", Head(widths=()))
     phases = [Phase(Recipe("only", epochs=1, batch=6), 1)]
 
     def kept(images: np.ndarray, start: int, seed: int, threads: int = 1) -> int:
-        student = build_headed(design, "random", (32, 32, 3), 2, seed=start)
+        student = build_headed(architecture, "random", (32, 32, 3), 2, seed=start)
         machine = Machine(threads=threads)
         teach(student, images, labels, phases, seed=seed, machine=machine, folder=tmp_path)
         return len(list(tmp_path.glob("phase-1-*.safetensors")))
@@ -286,61 +187,98 @@ def test_other_labels_and_another_phase_are_another_teaching(tmp_path: Path) -> 
 
 # how a run ends
 
+BROKEN = DivergedRecord(
+    study="experiment 2",
+    variant="thesis",
+    body="torchvision/vgg16",
+    seed=0,
+    reason="the loss is no longer finite",
+)
+
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "complete"), [(0, None, False), (1, 2, False), (1, 1, True), (0, 0, True)]
+    ("trials", "planned", "complete"), [(0, None, False), (1, 2, False), (1, 1, True), (0, 0, True)]
 )
-def test_a_run_that_planned_nothing_yet_is_not_complete(
-    tmp_path: Path, stored: ThesisResult, found: int, wanted: int | None, *, complete: bool
+def test_a_run_that_has_planned_nothing_yet_is_not_complete(
+    tmp_path: Path, stored: ThesisResult, trials: int, planned: int | None, *, complete: bool
 ) -> None:
-    done = run_module._Done([], None, wanted, stored.trials[:found], ["a, thesis, seed 0: broke"])
-    reproduction = Reproduction(tmp_path, precision="bfloat16")
+    outcomes = Outcomes([], None, planned, stored.trials[:trials])
+    settings = ReproduceSettings(out=tmp_path, precision="bfloat16")
     log = Log(tmp_path / "log.jsonl")
-    result = run_module._result(reproduction, stored.options, done, log)
+    result = run_module._result(settings, stored.options, outcomes, log)
     assert result.complete is complete
     assert result.machine.precision == "bfloat16"
-    assert "Diverged: a, thesis, seed 0: broke" in render(result, "thesis.md.j2")
-    assert "Diverged: a, thesis, seed 0: broke" in render(result, "thesis.html.j2")
 
 
-def test_a_training_that_diverges_is_remarked_and_the_others_go_on(
-    monkeypatch: pytest.MonkeyPatch, stored: ThesisResult
-) -> None:
-    record = stored.trials[0]
+@pytest.fixture
+def context(tmp_path: Path) -> TrialContext:
+    nothing: Any = None
+    return TrialContext(tmp_path, nothing, nothing, 0)
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch, stored: ThesisResult) -> list[Any]:
+    """Three trials: the first diverges, the last two are one training."""
+    trial: Any = stored.trials[0]
 
     class Named:
-        """As much of a trial as running takes."""
+        """What running needs of a trial."""
 
-        variant = "thesis"
+        variant, seed, architecture = "thesis", 0, Architecture("b")
+        diverged, labelled = Trial.diverged, Trial.labelled
 
         def __init__(self, study: str) -> None:
             self.study = study
 
-        def of(self, found: TrialRecord) -> TrialRecord:
-            return found.model_copy(update={"study": self.study})
+    def job(_: TrialContext, named: Named) -> Job[TrialRecord]:
+        def run(_: Progress) -> TrialRecord:
+            if named.study == "a":
+                raise Diverged("not finite in epoch 3")
+            record: TrialRecord = trial
+            return record
 
-    class Ground:
-        """As much of a ground as running takes."""
+        return Job(named.study, 1, run, lambda: None)
 
-        def id_of(self, trial: Named) -> str:
-            return "shared" if trial.study in ("b", "c") else trial.study
+    monkeypatch.setattr(run_module, "trial_job", job)
+    monkeypatch.setattr(
+        TrialContext, "id_of", lambda _, one: "b" if one.study in ("b", "explosion") else one.study
+    )
+    return [Named("a"), Named("b"), Named("explosion")]
 
-    def run(_: Ground, trial: Named, __: Progress) -> TrialRecord:
-        if trial.study == "a":
-            raise Diverged("not finite in epoch 3")
-        return record
 
-    monkeypatch.setattr(run_module, "run_trial", run)
-    told: list[Step] = []
-    given: Any = (Reproduction(Path()), Ground(), [Named("a"), Named("b"), Named("c")], told.append)
-    found = list(run_module._run(*given))
+def test_a_training_that_diverges_is_shown_and_the_others_continue(
+    tmp_path: Path, context: TrialContext, shared: list[Any], stored: ThesisResult
+) -> None:
+    told: list[Step | Message] = []
+    outcomes, log = Outcomes([]), Log(tmp_path / "log.jsonl")
+    settings = ReproduceSettings(studies=())
+    run_module._train(settings, context, shared, outcomes, log, told.append)
     # The last two are one training.
-    assert [(trial.study, getattr(ended, "study", ended)) for trial, ended in found] == [
-        ("a", "not finite in epoch 3"),
-        ("b", "b"),
-        ("c", "c"),
+    assert [record.study for record in outcomes.trials] == ["b", "explosion"]
+    assert [str(record) for record in outcomes.diverged] == [
+        "a, thesis, b, seed 0: not finite in epoch 3"
     ]
-    assert [step.task for step in told if step.total == 0] == ["a, thesis: not finite in epoch 3"]
+    assert Message("a: not finite in epoch 3") in told
+    assert told[-1] == Step("training", 2, 2, "trainings", stored.trials[0].note)
+
+
+def test_students_on_magnified_images_are_measured_with_progress(
+    tmp_path: Path, context: TrialContext, shared: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = [Magnified(factor=1, accuracy=0.5, loss=1)]
+
+    def magnify(_: TrialContext, trial: Trial, __: Progress) -> MagnifiedRecord:
+        return MagnifiedRecord(
+            study=trial.study, variant="v", body="b", images=1, as_trained=look, bounded=look
+        )
+
+    monkeypatch.setattr(run_module, "magnify", magnify)
+    told: list[Step | Message] = []
+    outcomes, log = Outcomes([]), Log(tmp_path / "log.jsonl")
+    settings = ReproduceSettings(studies=("magnified",))
+    run_module._train(settings, context, shared, outcomes, log, told.append)
+    assert [record.study for record in outcomes.magnified] == ["explosion"]
+    assert told[-2:] == [Step("magnifying images", done, 1, "students") for done in (0, 1)]
 
 
 def test_a_training_that_diverged_ends_the_command_with_1_after_the_others_are_written(
@@ -349,15 +287,13 @@ def test_a_training_that_diverged_ends_the_command_with_1_after_the_others_are_w
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = "experiment 2, thesis, torchvision/vgg16, seed 0: the loss stopped being finite"
+    def run(_: object, __: object, outcomes: Outcomes, *___: object) -> None:
+        outcomes.planned = 2
+        outcomes.trials.append(stored.trials[0])
+        outcomes.diverged.append(BROKEN)
 
-    def work(_: object, __: object, done: run_module._Done, *___: object) -> None:
-        done.planned = 2
-        done.found.append(stored.trials[0])
-        done.diverged.append(words)
-
-    monkeypatch.setattr(run_module, "_check", lambda *_: None)
-    monkeypatch.setattr(run_module, "_work", work)
+    monkeypatch.setattr(run_module, "check_requirements", lambda *_: None)
+    monkeypatch.setattr(run_module, "_run", run)
     options = ["--scale", "small", "--studies", "none", "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", ["papagaio", "reproduce", "thesis", *options])
     with pytest.raises(SystemExit) as end:
@@ -365,27 +301,27 @@ def test_a_training_that_diverged_ends_the_command_with_1_after_the_others_are_w
     assert end.value.code == 1
     page = tmp_path / "thesis.html"
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"papagaio: {words}; {page} is without it"
-    assert words in page.read_text()
+    assert last == f"papagaio: {BROKEN}; {page} is without these trainings"
     left = read_thesis(tmp_path / "thesis.json")
-    assert (left.trials, left.diverged, left.complete) == ([stored.trials[0]], [words], False)
+    assert (left.trials, left.diverged, left.complete) == ([stored.trials[0]], [BROKEN], False)
+    assert f"Diverged: {BROKEN}" in page.read_text()
+    assert f"Diverged: {BROKEN}" in render(left, "thesis.md.j2")
 
 
-def test_a_run_that_found_nothing_leaves_what_an_earlier_one_wrote(
+def test_a_run_without_outcomes_leaves_what_an_earlier_one_wrote(
     tmp_path: Path, stored: ThesisResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier = stored.model_copy(update={"options": read_options("small"), "complete": True})
     (tmp_path / "thesis.json").write_text(earlier.model_dump_json())
     before = (tmp_path / "thesis.json").read_bytes()
 
-    def work(*_: object) -> None:
+    def run(*_: object) -> None:
         raise BadSettings("a stand-in that does not fit")
 
-    monkeypatch.setattr(run_module, "_check", lambda *_: None)
-    monkeypatch.setattr(run_module, "_work", work)
-    wanted = Reproduction(tmp_path, scale="small", studies=())
+    monkeypatch.setattr(run_module, "check_requirements", lambda *_: None)
+    monkeypatch.setattr(run_module, "_run", run)
     with pytest.raises(BadSettings):
-        run_module.reproduce(wanted)
+        reproduce(ReproduceSettings(out=tmp_path, scale="small", studies=()))
     assert (tmp_path / "thesis.json").read_bytes() == before
     assert not (tmp_path / "thesis.html").exists()
 
@@ -399,23 +335,23 @@ def test_the_large_set_is_cifar_100s_train_part_and_the_small_one_its_test_part(
     (tmp_path / "own.toml").write_text(
         "[images]\nlarge = 250\nsmall = 900\n[studies]\nsuperclass_images = 20\n"
     )
-    sizes = {name: 300 if name.endswith("train") else 200 for name in IMAGE_SETS}
-    sets = {
-        name: ImageSet.of(name, np.zeros((size, 1, 1, 1), np.uint8), np.arange(size) % 100)
-        for name, size in sizes.items()
+    random = np.random.default_rng(0)
+    cifar100 = {
+        part: ImageSet.of(
+            part, random.integers(0, 256, (size, 2, 2, 3), np.uint8), np.arange(size) % 100
+        )
+        for part, size in zip(PARTS, (300, 200), strict=True)
     }
-    found = _chosen(read_options(own=tmp_path / "own.toml"), sets)
-    named = {name: (images.name, len(rows)) for name, (images, rows) in found.items()}
+    sets = transfer_sets(read_options(own=tmp_path / "own.toml"), cifar100)
     # A group of five classes has fifteen images here, and is left out.
-    assert named == {
-        "large": ("cifar100:train", 250),
-        "small": ("cifar100:test", 200),
-        **{group: ("cifar100:train", 20) for group in GROUPS if group != "people"},
-        "all": ("cifar100:train", 20),
+    assert {name: (images.name, len(images)) for name, images in sets.items()} == {
+        "large": ("train", 250),
+        "small": ("test", 200),
+        **{group: ("train", 20) for group in GROUPS if group != "people"},
+        "all": ("train", 20),
     }
-    assert found["large"][1].tolist() == list(range(250))
-    images, rows = found["vehicles"]
-    assert set(images.truth[rows]) == set(GROUPS["vehicles"])
+    assert np.array_equal(sets["large"].pixels, cifar100["train"].pixels[:250])
+    assert set(sets["vehicles"].required_labels) == set(GROUPS["vehicles"])
 
 
 def test_groups_have_as_many_images_each_or_are_left_out() -> None:
@@ -441,8 +377,10 @@ def test_figure_5_draws_the_distillation_accuracy_of_each_epoch_as_the_mean_over
 ) -> None:
     (trial,) = (t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis"))
 
-    def of(seed: int, *agreements: float) -> TrialRecord:
-        curve = [trial.curve[0].model_copy(update={"agreement": one}) for one in agreements]
+    def of(seed: int, *accuracies: float) -> TrialRecord:
+        curve = [
+            trial.curve[0].model_copy(update={"distillation_accuracy": one}) for one in accuracies
+        ]
         return trial.model_copy(update={"seed": seed, "curve": curve})
 
     trials = [of(0, 0.1, 0.3, 0.5, 1.0), of(1, 0.3, 0.5, 0.5, 0.8)]
@@ -475,7 +413,7 @@ def test_the_digits_figure_says_each_digits_own_accuracy() -> None:
     assert drawn is not None
     # Round digits, angular ones, and the others.
     assert (
-        "from round letters: 5 50.0 %, 8 80.0 %, 0 0.0 %, 6 60.0 %, 1 10.0 %, 4 40.0 %, 7 70.0 %,"
+        "from round letters: 5 50.0 %, 8 80.0 %, 0 0 %, 6 60.0 %, 1 10.0 %, 4 40.0 %, 7 70.0 %,"
         " 2 20.0 %, 3 30.0 %, 9 90.0 %; from angular letters: 5 55.0 %, 8 85.0 %, 0 5.0 %,"
     ) in drawn
 
@@ -484,33 +422,69 @@ def test_the_digits_figure_says_each_digits_own_accuracy() -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Digit copies that learn for a few steps only; counts how many are made."""
     made: list[int] = []
-    real = digits_module._copy
+    real = loop.train
 
-    def copy(*given: Any) -> Any:  # noqa: ANN401
+    def train(*given: Any, **more: Any) -> Any:  # noqa: ANN401
         made.append(1)
-        images, answers, recipe, seed, test = given
-        return real(images, answers, replace(recipe, epochs=1, least_steps=1), seed, test)
+        network, images, answers, recipe = given
+        return real(network, images, answers, replace(recipe, epochs=1, least_steps=1), **more)
 
-    monkeypatch.setattr(digits_module, "_copy", copy)
+    monkeypatch.setattr("papagaio_thesis.digits.train", train)
     return lambda: len(made)
+
+
+def copies(seeds: int, folder: Path, progress: Progress = no_progress) -> list[DigitRecord]:
+    outcomes: Iterator[Any] = study_digits(seeds, folder, in_process, progress)
+    return sorted(outcomes, key=lambda one: (one.seed, list(KINDS).index(one.letters), one.recipe))
 
 
 def test_digits_are_learned_from_equally_many_letters_of_each_kind(
     tmp_path: Path, quick: Callable[[], int]
 ) -> None:
-    records = study_digits(1, tmp_path)
+    told: list[Step | Message] = []
+    records = copies(1, tmp_path, told.append)
     assert quick() == 6
+    steps = [step for step in told if isinstance(step, Step) and step.task == "training"]
+    assert [(step.done, step.total) for step in steps] == [(done, 6) for done in range(7)]
     assert [(r.letters, r.recipe) for r in records] == [
         (kind, recipe) for kind in KINDS for recipe in ("recovered-logits", "thesis-1000-steps")
     ]
     assert {r.images for r in records} == {500}
     assert all(len(r.per_digit) == 10 for r in records)
-    # What is there is not made again; another number of seeds is.
-    assert study_digits(1, tmp_path) == records
+    # Finished copies are not made again, and nothing is drawn for them; other seeds are.
+    again: list[Step | Message] = []
+    assert copies(1, tmp_path, again.append) == records
     assert quick() == 6
-    assert study_digits(2, tmp_path)[:6] == records
-    assert quick() == 18
+    assert {step.task for step in again if isinstance(step, Step)} == {"training"}
+    assert copies(2, tmp_path)[:6] == records
+    assert quick() == 12
     assert not set(ROUND) & set(ANGULAR)
+
+
+def test_a_copy_of_the_digits_that_diverges_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(copy: Copy, _: Progress) -> DigitRecord:
+        if copy.letters == "round":
+            raise Diverged("not finite")
+        return DigitRecord(
+            letters=copy.letters,
+            recipe=copy.recipe.name,
+            images=1,
+            seed=copy.seed,
+            accuracy=0.5,
+            per_digit=[0.5] * 10,
+        )
+
+    monkeypatch.setattr(digits_module, "run_copy", run)
+    monkeypatch.setattr(digits_module, "_ask", lambda *_: None)
+    outcomes = list(study_digits(1, tmp_path, in_process))
+    assert sum(isinstance(one, DigitRecord) for one in outcomes) == 4
+    diverged = [str(one) for one in outcomes if isinstance(one, DivergedRecord)]
+    assert sorted(diverged) == [
+        f"taxonomy, round letters by {recipe}, small-cnn, seed 0: not finite"
+        for recipe in ("recovered-logits", "thesis-1000-steps")
+    ]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -24,36 +25,42 @@ from test_report import HOSTILE, Page
 from torch import nn
 
 from papagaio.errors import BadSettings
-from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
-from papagaio.progress import Progress, Step
+from papagaio.progress import Message, Progress, Step, no_progress
+from papagaio.responses import Answers
 from papagaio.scores import Figure
-from papagaio.training.loop import Batch, Epoch, infer, optimisers_for, training_step
+from papagaio.training.inference import infer
+from papagaio.training.loop import Epoch
 from papagaio.training.losses import targets_of
 from papagaio.training.machine import Machine
+from papagaio.training.optimisers import optimisers_for
 from papagaio.training.recipe import Recipe
+from papagaio.training.step import Batch, training_step
 from papagaio_thesis.claims import claims
-from papagaio_thesis.claims_of_studies import crossing
+from papagaio_thesis.claims_of_studies import leads
 from papagaio_thesis.digits import KINDS
-from papagaio_thesis.inputs import Inputs, Weights, teacher_phases
-from papagaio_thesis.options import Options, read_options
+from papagaio_thesis.inputs import TrialInputs
+from papagaio_thesis.measuring import EvaluationSet, measurement
+from papagaio_thesis.options import StudyOptions, read_options
 from papagaio_thesis.page import render, write_pages
-from papagaio_thesis.plan import STUDIES, Planner
+from papagaio_thesis.plan import Planner
 from papagaio_thesis.published import published
 from papagaio_thesis.reach import reach
 from papagaio_thesis.records import (
     DigitRecord,
+    DivergedRecord,
     EpochRecord,
-    TeacherRecord,
     ThesisResult,
     TrialRecord,
     read_thesis,
 )
-from papagaio_thesis.run import Reproduction
+from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.superclasses import GROUPS, rows_of
 from papagaio_thesis.tables import mean_accuracy, tables, to_csv, to_markdown
-from papagaio_thesis.trials import Ground, Material, Part, Trial, _look, measured, run_trial
-from papagaio_thesis.verdicts import ahead, judged
+from papagaio_thesis.teacher import teacher_phases
+from papagaio_thesis.trials import TrainingSet, Trial, TrialContext, _epoch_figures, trial_job
+from papagaio_thesis.verdicts import combined, is_above
 
 TINY = """
 [images]
@@ -85,47 +92,48 @@ def test_equation_1_adds_the_true_labels_with_weight_alpha() -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (6, 8, 8, 1), np.uint8)
     teacher = np.asarray(softmax(random.normal(0, 3, (6, 4)), axis=1), np.float32)
-    truth = np.array([0, 1, 2, 3, 0, 1])
+    labels = np.array([0, 1, 2, 3, 0, 1])
     recipe = Recipe("equation-1", temperature=4, alpha=0.3)
     student = build_student("small-cnn", "random", images, 4, seed=0)
     batch = Batch(
         torch.from_numpy(images).permute(0, 3, 1, 2),
-        torch.from_numpy(targets_of("cross-entropy", 4, 0, teacher)),
-        torch.from_numpy(truth),
+        torch.from_numpy(targets_of("cross-entropy", 4, 0, Answers.of(teacher))),
+        torch.from_numpy(labels),
     )
     optimisers = optimisers_for(student, recipe)
     loss, logits = training_step(student, optimisers, batch, recipe, Machine())
     exact = logits.numpy().astype(float)
     soft = -(softmax(np.log(teacher) / 4, axis=1) * log_softmax(exact / 4, axis=1)).sum(1)
-    hard = -log_softmax(exact, axis=1)[np.arange(6), truth]
+    hard = -log_softmax(exact, axis=1)[np.arange(6), labels]
     assert loss.item() == pytest.approx((soft + 0.3 * hard).mean(), rel=1e-5)
 
 
-def test_what_is_measured_of_logits_is_what_scipy_finds() -> None:
+def test_the_figures_of_logits_are_those_of_scipy() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (30, 4)).astype(np.float32)
-    labels, named = np.arange(30) % 4, (np.arange(30) // 2) % 4
+    labels, teacher_labels = np.arange(30) % 4, (np.arange(30) // 2) % 4
     losses = -log_softmax(logits.astype(float), axis=1)[np.arange(30), labels]
-    found = measured(logits, labels, named, "test", 7)
-    assert found.loss == pytest.approx(losses.mean())
-    assert found.median_loss == pytest.approx(np.median(losses))
-    assert found.worst_ten == pytest.approx(np.sort(losses)[-10:].sum() / losses.sum())
-    assert found.largest_logit == pytest.approx(np.abs(logits).max())
-    assert found.accuracy == pytest.approx((logits.argmax(1) == labels).mean())
-    assert found.agreement == pytest.approx((logits.argmax(1) == named).mean())
+    figures = measurement(logits, labels, teacher_labels, "test", 7)
+    assert figures.loss == pytest.approx(losses.mean())
+    assert figures.median_loss == pytest.approx(np.median(losses))
+    assert figures.worst_ten == pytest.approx(np.sort(losses)[-10:].sum() / losses.sum())
+    assert figures.largest_logit == pytest.approx(np.abs(logits).max())
+    assert figures.accuracy == pytest.approx((logits.argmax(1) == labels).mean())
+    assert figures.fidelity == pytest.approx((logits.argmax(1) == teacher_labels).mean())
     right = (logits.argmax(1) == labels)[labels == 2]
-    assert found.per_class[2] == pytest.approx(right.mean())
-    assert (found.epoch, found.part, found.images) == (7, "test", 30)
+    assert figures.per_class[2] == pytest.approx(right.mean())
+    assert (figures.epoch, figures.part, figures.images) == (7, "test", 30)
 
 
 def test_one_image_can_carry_a_loss_of_millions() -> None:
     logits = np.zeros((100, 4), np.float32)
     logits[:, 0] = 5
     logits[7, 1] = 1e9
-    found = measured(logits, np.zeros(100, np.int64), np.zeros(100, np.int64), "test", 1)
-    assert found.loss == pytest.approx(1e7, rel=1e-3)
-    assert found.accuracy == 0.99
-    assert found.worst_ten > 0.999
-    assert found.median_loss < 0.1
+    zeros = np.zeros(100, np.int64)
+    figures = measurement(logits, zeros, zeros, "test", 1)
+    assert figures.loss == pytest.approx(1e7, rel=1e-3)
+    assert figures.accuracy == 0.99
+    assert figures.worst_ten > 0.999
+    assert figures.median_loss < 0.1
 
 
 # the study file
@@ -157,22 +165,34 @@ READ = {
 }
 
 
-def fake_inputs() -> Inputs:
-    material = Material("large", Path("i"), Path("a"), Path("t"), 5000, "digest")
-    teacher = TeacherRecord(
-        name="t", stand_in=False, parameters=1, identity="i", measured=[], temperature_errors={}
+def fake_inputs() -> TrialInputs:
+    large = TrainingSet("large", Path("i"), Path("a"), Path("l"), 5000, "digest")
+    small, own = replace(large, name="small"), replace(large, name="own")
+    plants = replace(large, name="plants")
+    train, test = evaluation_sets(Path("i"), Path("l"), 20)
+    return TrialInputs(large, small, own, {"plants": plants}, train, test)
+
+
+def evaluation_sets(images: Path, labels: Path, size: int) -> tuple[EvaluationSet, EvaluationSet]:
+    return (
+        EvaluationSet("train", images, labels, labels, size),
+        EvaluationSet("test", images, labels, labels, size),
     )
-    small, own = replace(material, name="small"), replace(material, name="own")
-    return Inputs(teacher, material, small, own, (), {"plants": replace(material, name="plants")})
 
 
-def everything(options: Options) -> list[Any]:
+def planner_of(options: StudyOptions, **settings: Any) -> Planner:  # noqa: ANN401
+    given = ReproduceSettings(**settings)
+    return Planner(given, options, fake_inputs(), lambda _: Machine())
+
+
+def everything(options: StudyOptions) -> list[Any]:
     """All that the options decide."""
-    planner = Planner(options, fake_inputs(), Weights(), lambda _: Machine(), (1, 2, 3, 4), seeds=1)
-    ground = Ground(Path("trials"), (), options.images.probed)
-    trials: list[Trial] = [t for n in (1, 2, 3, 4) for t in planner.experiment(n)]
-    trials += [trial for study in STUDIES for trial in planner.study(study)]
-    return [options.design, teacher_phases(options), [ground.id_of(trial) for trial in trials]]
+    context = TrialContext(
+        Path("trials"), *evaluation_sets(Path("i"), Path("l"), 20), options.images.probed
+    )
+    trials = planner_of(options).trials()
+    ids = [context.id_of(trial) for trial in trials]
+    return [options.architecture(), teacher_phases(options), ids]
 
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in leaves(STUDY) if ".".join(leaf) not in READ])
@@ -206,9 +226,9 @@ def test_every_option_has_its_reason_or_its_place() -> None:
         ("[images]\nsides = 3\n", "images.sides"),
         ("[images]\nside = 0\n", "images.side"),
         ("[students]\nvgg16 = 'zero'\n", "students.vgg16"),
-        ("[students]\nepochs = 5\n", "the last mark is 100, and must be 5"),
-        ("[studies]\nlonger = [50]\n", "must rise from above 100 epochs"),
-        ("[studies]\nlonger = [300, 200]\n", "must rise from above 100 epochs"),
+        ("[students]\nepochs = 5\n", "the last mark is 100, but must be 5"),
+        ("[studies]\nlonger = [50]\n", "must increase from above 100"),
+        ("[studies]\nlonger = [300, 200]\n", "must increase from above 100"),
         ("[images.side]\npixels = 3\n", "images.side"),
         ("images = [", "not a readable TOML"),
     ],
@@ -232,13 +252,13 @@ def test_the_groups_are_made_of_whole_superclasses_and_hold_every_class_once() -
         " 0 1 16 12 9 13 15 13 16 19 2 4 6 19 5 5 8 19 18 1 2 15 6 0 17 8 14 13"
     )
     superclasses = np.array(words.split(), int)
-    found = {name: set(superclasses[list(group)]) for name, group in GROUPS.items()}
+    groups = {name: set(superclasses[list(classes)]) for name, classes in GROUPS.items()}
     # No superclass is in two groups.
-    assert sorted(one for several in found.values() for one in several) == list(range(20))
+    assert sorted(one for group in groups.values() for one in group) == list(range(20))
     # Aquatic mammals and fish; both kinds of vehicles; people.
-    assert found["fish and sea mammals"] == {0, 1}
-    assert found["vehicles"] == {18, 19}
-    assert found["people"] == {14}
+    assert groups["fish and sea mammals"] == {0, 1}
+    assert groups["vehicles"] == {18, 19}
+    assert groups["people"] == {14}
 
 
 @pytest.mark.parametrize(
@@ -250,23 +270,22 @@ def test_a_group_has_every_class_as_often_as_the_others_or_once_less(
 ) -> None:
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(100), of_each))
     rows = rows_of(GROUPS[group], labels, count)
-    found = np.bincount(labels[rows], minlength=100)
-    assert len(set(rows)) == found.sum() == count
-    assert set(np.flatnonzero(found)) == set(GROUPS[group])
-    assert set(found[found > 0]) == counts
+    per_class = np.bincount(labels[rows], minlength=100)
+    assert len(set(rows)) == per_class.sum() == count
+    assert set(np.flatnonzero(per_class)) == set(GROUPS[group])
+    assert set(per_class[per_class > 0]) == counts
 
 
 @pytest.mark.parametrize(
-    ("experiments", "material"), [((1, 2, 3, 4), "large"), ((2, 4), "small"), ((), "large")]
+    ("experiments", "training_set"), [((1, 2, 3, 4), "large"), ((2, 4), "small"), ((), "large")]
 )
 def test_an_explosion_is_looked_for_with_one_thing_changed_at_a_time(
-    experiments: tuple[int, ...], material: str
+    experiments: tuple[int, ...], training_set: str
 ) -> None:
-    options, inputs = read_options(), fake_inputs()
-    planner = Planner(options, inputs, Weights(), lambda _: Machine(), experiments, seeds=1)
-    (thesis,) = planner.experiment(1 if material == "large" else 2)
+    planner = planner_of(read_options(), experiments=experiments)
+    (thesis,) = planner.experiment(1 if training_set == "large" else 2)
     trials = {trial.variant: trial for trial in planner.study("explosion")}
-    assert {trial.material.name for trial in trials.values()} == {material}
+    assert {trial.training_set.name for trial in trials.values()} == {training_set}
 
     def changed(variant: str) -> list[str]:
         after = asdict(replace(trials[variant], study=thesis.study, variant=thesis.variant))
@@ -275,26 +294,25 @@ def test_an_explosion_is_looked_for_with_one_thing_changed_at_a_time(
 
     assert changed("clipped") == ["recipe.clip"]
     assert changed("decayed") == ["recipe.decay", "recipe.optimiser"]
-    assert changed("normalised") == ["design.body"]
-    assert changed("caffe colours") == ["design.form"]
+    assert changed("normalised") == ["architecture.body"]
+    assert changed("caffe colours") == ["architecture.normalisation"]
 
 
 def flat(tree: dict[str, Any], stem: str = "") -> dict[str, Any]:
     """Keys joined with dots."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= flat(value, f"{stem}{key}.") if isinstance(value, dict) else {stem + key: value}
-    return found
+        is_tree = isinstance(value, dict)
+        flattened |= flat(value, f"{stem}{key}.") if is_tree else {stem + key: value}
+    return flattened
 
 
 def test_every_study_trains_what_its_claim_rests_on() -> None:
-    planner = Planner(
-        read_options(), fake_inputs(), Weights(), lambda _: Machine(), (2, 4), seeds=3
-    )
+    planner = planner_of(read_options(), experiments=(2, 4), seeds=3)
     vgg16, mobilenet = "torchvision/vgg16", "torchvision/mobilenet_v2"
     experiments = {n: planner.experiment(n) for n in (1, 2, 3, 4)}
     assert {
-        n: {(t.design.body, t.material.name, t.recipe.name) for t in trials}
+        n: {(t.architecture.body, t.training_set.name, t.recipe.name) for t in trials}
         for n, trials in experiments.items()
     } == {
         1: {(vgg16, "large", "thesis")},
@@ -312,20 +330,25 @@ def test_every_study_trains_what_its_claim_rests_on() -> None:
     assert {(t.recipe.loss, t.recipe.augmentation) for t in beyond} == {
         ("centred-l2", ("crop", "flip"))
     }
-    assert [(t.design.body, t.material.name) for t in planner.study("in-scope")] == [
+    assert [(t.architecture.body, t.training_set.name) for t in planner.study("in-scope")] == [
         (vgg16, "own"),
         (mobilenet, "own"),
     ]
     assert {(t.recipe.alpha, t.recipe.temperature) for t in planner.study("in-scope")} == {(0.1, 4)}
     (longer,) = planner.study("longer")
-    assert (longer.design.body, longer.material.name) == (mobilenet, "small")
+    assert (longer.architecture.body, longer.training_set.name) == (mobilenet, "small")
     assert (longer.recipe.epochs, longer.marks) == (400, (25, 50, 75, 100, 200, 400))
-    assert [(t.variant, t.material.name) for t in planner.study("superclasses")] == [
+    assert [(t.variant, t.training_set.name) for t in planner.study("superclasses")] == [
         ("plants", "plants")
     ]
     similar = planner.study("similar")
-    assert [t.design.body for t in similar] == [vgg16, mobilenet, "timm/resnet26", "timm/resnet10t"]
-    assert {(t.initial, t.material.name, t.recipe.name) for t in similar} == {
+    assert [t.architecture.body for t in similar] == [
+        vgg16,
+        mobilenet,
+        "timm/resnet26",
+        "timm/resnet10t",
+    ]
+    assert {(t.initial, t.training_set.name, t.recipe.name) for t in similar} == {
         ("random", "large", "thesis")
     }
     warm = planner.study("temperature")
@@ -336,7 +359,7 @@ def test_every_study_trains_what_its_claim_rests_on() -> None:
         ("cross-entropy", 8),
         ("centred-l2", 1),
     ]
-    assert {(t.design.body, t.material.name) for t in warm} == {(mobilenet, "small")}
+    assert {(t.architecture.body, t.training_set.name) for t in warm} == {(mobilenet, "small")}
     assert planner.study("taxonomy") == []
 
 
@@ -351,7 +374,7 @@ def test_every_study_trains_what_its_claim_rests_on() -> None:
                 ("mobilenet_v2", "imagenet", "small", "library"),
             ],
         ),
-        # A stand-in is named where VGG16's weights are not to be had.
+        # A stand-in is used where VGG16's weights are not available.
         ("", Path("stand-in"), [("mobilenet_v2", "imagenet", "small", "library")]),
         (
             "[students]\nvgg16 = 'imagenet'\nmobilenet_v2 = 'imagenet'\n",
@@ -360,15 +383,15 @@ def test_every_study_trains_what_its_claim_rests_on() -> None:
         ),
     ],
 )
-def test_the_other_start_is_tried_where_its_weights_are_to_be_had(
+def test_the_other_initial_weights_are_tried_where_they_are_available(
     tmp_path: Path, students: str, stand_in: Path | None, starts: list[tuple[str, ...]]
 ) -> None:
     (tmp_path / "own.toml").write_text(students)
-    options, weights = read_options(own=tmp_path / "own.toml"), Weights(None, stand_in)
-    # Whichever experiments are wanted.
-    planner = Planner(options, fake_inputs(), weights, lambda _: Machine(), (1,), seeds=3)
+    options = read_options(own=tmp_path / "own.toml")
+    # Whichever experiments are requested.
+    planner = planner_of(options, experiments=(1,), seeds=3, stand_in=stand_in)
     assert [
-        (t.design.body.rpartition("/")[2], t.initial, t.material.name, t.weights)
+        (t.architecture.body.rpartition("/")[2], t.initial, t.training_set.name, t.weights)
         for t in planner.study("start")
     ] == starts
 
@@ -394,12 +417,12 @@ def test_reach_is_a_linear_networks_largest_logit_of_any_image() -> None:
     images = rng.integers(0, 256, (5, 4, 4, 3), np.uint8)
     before = images.copy()
     network = Linear(torch.from_numpy(weights))
-    found = reach(network, images, Machine())
+    reached = reach(network, images, Machine())
     # Each logit grows in the direction that it has: one of the two ends of what bytes allow.
     ends = 255 * weights.clip(min=0).sum(), -255 * weights.clip(max=0).sum()
     logits = np.einsum("nhwc,chw->n", images.astype(np.float64), weights)
     expected = max(ends[0] if logit > 0 else ends[1] for logit in logits)
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert reached == pytest.approx(expected, rel=1e-5)
     assert np.array_equal(images, before)
     assert network.weights.grad is None
 
@@ -474,7 +497,9 @@ def test_what_comes_from_outside_is_escaped(stored: ThesisResult) -> None:
     hostile = stored.model_copy(
         update={
             "command": HOSTILE,
-            "diverged": [HOSTILE],
+            "diverged": [
+                DivergedRecord(study=HOSTILE, variant=HOSTILE, body="b", seed=0, reason=HOSTILE)
+            ],
             "machine": stored.machine.model_copy(update={"cpu": HOSTILE}),
             "teacher": stored.teacher.model_copy(update={"name": HOSTILE}),
             "trials": [
@@ -529,19 +554,19 @@ def test_a_teacher_that_was_taught_for_less_is_small_scale_too(
 def test_what_cannot_be_told_neither_shows_nor_refutes(
     verdicts: list[bool | None], expected: str
 ) -> None:
-    assert judged(verdicts) == expected
-    assert judged(verdicts[::-1]) == expected
+    assert combined(verdicts) == expected
+    assert combined(verdicts[::-1]) == expected
 
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [(0.6, 0.7, True), (0.5, 0.7, None), (0.4, 0.6, None), (0.1, 0.5, None), (0.1, 0.3, False)],
 )
-def test_one_is_ahead_of_another_where_intervals_part(
+def test_one_figure_is_above_another_where_their_intervals_do_not_overlap(
     low: float, high: float, *, expected: bool | None
 ) -> None:
     other = Figure(0.45, 0.4, 0.5, 100)
-    assert ahead(Figure((low + high) / 2, low, high, 100), other) is expected
+    assert is_above(Figure((low + high) / 2, low, high, 100), other) is expected
 
 
 def test_what_was_not_run_says_so(stored: ThesisResult) -> None:
@@ -549,15 +574,15 @@ def test_what_was_not_run_says_so(stored: ThesisResult) -> None:
     assert all(r.measured is None for table in tables(nothing) for r in table.rows)
     assert "not run" in to_markdown(tables(nothing)[1])
     assert {claim.verdict for claim in claims(nothing)} == {"not decided here"}
-    assert "No training has ended yet" in render(nothing, "thesis.html.j2")
+    assert "No training is finished yet" in render(nothing, "thesis.html.j2")
 
 
 def test_several_seeds_give_a_mean_with_the_spread_of_seeds(stored: ThesisResult) -> None:
     trials = [t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis")]
     low, high = trials[0], trials[0].model_copy(deep=True)
     for one, accuracy in ((low, 0.4), (high, 0.5)):
-        looks = [m.model_copy(update={"accuracy": accuracy}) for m in one.measured]
-        trials.append(one.model_copy(update={"measured": looks}))
+        looks = [m.model_copy(update={"accuracy": accuracy}) for m in one.measurements]
+        trials.append(one.model_copy(update={"measurements": looks}))
     mean = mean_accuracy(trials[1:])
     assert isinstance(mean, Figure)
     assert mean.value == pytest.approx(0.45)
@@ -598,10 +623,10 @@ def test_round_letters_teach_round_digits_where_they_do() -> None:
         for seed, shift in enumerate((0.0, 0.01, 0.02))
         for letters, by in (("round", (0.9 + shift, 0.5)), ("angular", (0.7, 0.8 + shift)))
     ]
-    on_round, on_angular = crossing(digits)["r"]
-    assert on_round.value == pytest.approx(0.21)
-    assert on_angular.value == pytest.approx(0.31)
-    assert on_round.low > 0.15
+    lead = leads(digits)["r"]
+    assert lead.on_round.value == pytest.approx(0.21)
+    assert lead.on_angular.value == pytest.approx(0.31)
+    assert lead.on_round.low > 0.15
     assert set(KINDS) == {"round", "angular", "all"}
 
 
@@ -612,8 +637,8 @@ def verdict(result: ThesisResult, name: str) -> tuple[str, str]:
 
 def changed(trial: TrialRecord, **changes: object) -> TrialRecord:
     """A trial with other figures in all that was measured of it."""
-    looks = [m.model_copy(update={"images": 10_000, **changes}) for m in trial.measured]
-    return trial.model_copy(update={"measured": looks})
+    looks = [m.model_copy(update={"images": 10_000, **changes}) for m in trial.measurements]
+    return trial.model_copy(update={"measurements": looks})
 
 
 def experiment(stored: ThesisResult, number: int, accuracy: float, **more: object) -> TrialRecord:
@@ -623,7 +648,7 @@ def experiment(stored: ThesisResult, number: int, accuracy: float, **more: objec
     return changed(trial, accuracy=accuracy).model_copy(update=more)
 
 
-def found(stored: ThesisResult, *trials: TrialRecord) -> ThesisResult:
+def with_trials(stored: ThesisResult, *trials: TrialRecord) -> ThesisResult:
     return stored.model_copy(update={"trials": list(trials)})
 
 
@@ -635,7 +660,7 @@ def test_c1_asks_every_student_to_be_better_than_chance(
     stored: ThesisResult, accuracies: tuple[float, float], expected: str
 ) -> None:
     trials = [experiment(stored, n, a) for n, a in zip((1, 4), accuracies, strict=True)]
-    assert verdict(found(stored, *trials), "C1")[0] == expected
+    assert verdict(with_trials(stored, *trials), "C1")[0] == expected
 
 
 def exploding(trial: TrialRecord, accuracy: float, loss: float = 1e6) -> TrialRecord:
@@ -648,15 +673,15 @@ def exploding(trial: TrialRecord, accuracy: float, loss: float = 1e6) -> TrialRe
 def test_c2_finds_an_exploded_loss_and_what_removes_it(stored: ThesisResult) -> None:
     first = experiment(stored, 1, 0.5)
     cured = exploding(first, 0.5, 1.0).model_copy(update={"study": "explosion", "variant": "calm"})
-    result = found(stored, exploding(first, 0.5), cured)
+    result = with_trials(stored, exploding(first, 0.5), cured)
     says, text = verdict(result, "C2")
     assert says == "holds"
-    assert "What removes it: calm." in text
+    assert "What prevents it: calm." in text
     assert "after epoch 10 of 10" in text
-    assert verdict(found(stored, exploding(first, 0.2), cured), "C2")[0] == "does not hold"
+    assert verdict(with_trials(stored, exploding(first, 0.2), cured), "C2")[0] == "does not hold"
     # Where none exploded, the one that came nearest is told.
     calm = [exploding(first, 0.5, 2.0), exploding(experiment(stored, 2, 0.5), 0.5, 3.0)]
-    says, text = verdict(found(stored, *calm), "C2")
+    says, text = verdict(with_trials(stored, *calm), "C2")
     assert says == "not decided here"
     assert "2 trainings" in text
     assert text.count("the largest loss is") == 1
@@ -668,12 +693,12 @@ def test_c2_takes_no_cure_for_another_experiment_and_no_other_architecture(
 ) -> None:
     first, second = experiment(stored, 1, 0.5), experiment(stored, 2, 0.5)
     cured = exploding(first, 0.5, 1.0).model_copy(update={"study": "explosion", "variant": "calm"})
-    result = found(stored, exploding(first, 0.5, 1.0), exploding(second, 0.5), cured)
-    assert "What removes it: not known, for nothing was tried on it." in verdict(result, "C2")[1]
+    result = with_trials(stored, exploding(first, 0.5, 1.0), exploding(second, 0.5), cured)
+    assert "What prevents it: unknown, as no change was tried on it." in verdict(result, "C2")[1]
     worse = exploding(second, 0.5).model_copy(update={"study": "explosion", "variant": "wild"})
-    result = found(stored, exploding(second, 0.5), worse)
-    assert "What removes it: nothing that was tried." in verdict(result, "C2")[1]
-    mobile = found(stored, exploding(experiment(stored, 4, 0.5), 0.5))
+    result = with_trials(stored, exploding(second, 0.5), worse)
+    assert "What prevents it: none of the changes tried." in verdict(result, "C2")[1]
+    mobile = with_trials(stored, exploding(experiment(stored, 4, 0.5), 0.5))
     assert verdict(mobile, "C2")[0] == "not decided here"
 
 
@@ -684,9 +709,11 @@ def test_c2_sees_what_a_whole_part_shows_and_the_first_images_do_not(
     trial = experiment(stored, 1, 0.5)
     looks = [
         m.model_copy(update={"accuracy": 0.5, "loss": loss if m.part == "train" else 0.9})
-        for m in trial.measured
+        for m in trial.measurements
     ]
-    says, text = verdict(found(stored, trial.model_copy(update={"measured": looks})), "C2")
+    says, text = verdict(
+        with_trials(stored, trial.model_copy(update={"measurements": looks})), "C2"
+    )
     assert says == expected
     assert ("the largest loss is 1.08e+08 on the train part" in text) is (expected == "holds")
 
@@ -694,19 +721,19 @@ def test_c2_sees_what_a_whole_part_shows_and_the_first_images_do_not(
 def test_c2_takes_the_cure_that_was_tried_on_what_exploded(stored: ThesisResult) -> None:
     second = experiment(stored, 2, 0.5)
     cured = exploding(second, 0.5, 1.0).model_copy(update={"study": "explosion", "variant": "calm"})
-    result = found(stored, exploding(second, 0.5), cured)
-    assert "What removes it: calm." in verdict(result, "C2")[1]
+    result = with_trials(stored, exploding(second, 0.5), cured)
+    assert "What prevents it: calm." in verdict(result, "C2")[1]
 
 
 def test_c2_says_how_far_logits_could_be_brought_where_that_was_measured(
     stored: ThesisResult,
 ) -> None:
     trial = experiment(stored, 2, 0.5)
-    assert "could be brought" not in verdict(found(stored, trial), "C2")[1]
+    assert "gradient ascent" not in verdict(with_trials(stored, trial), "C2")[1]
     curve = [trial.curve[0].model_copy(update={"reach": value}) for value in (16.0, 80.0, 127.4)]
-    _, text = verdict(found(stored, trial.model_copy(update={"curve": curve})), "C2")
+    _, text = verdict(with_trials(stored, trial.model_copy(update={"curve": curve})), "C2")
     reached = "16.00 after epoch 1, 80.00 after epoch 2, 127.40 after epoch 3."
-    assert f"could be brought to: experiment 2, thesis: {reached}" in text
+    assert f"gradient ascent on test images reached: experiment 2, thesis: {reached}" in text
 
 
 @pytest.mark.parametrize(
@@ -720,16 +747,16 @@ def test_c3_compares_the_ends_of_one_long_training(
     epochs = stored.options.students.epochs
     looks = [
         m.model_copy(update={"images": 10_000, "accuracy": 0.4 if m.epoch <= epochs else last})
-        for m in trial.measured
+        for m in trial.measurements
     ]
-    result = found(stored, trial.model_copy(update={"measured": looks}))
+    result = with_trials(stored, trial.model_copy(update={"measurements": looks}))
     assert verdict(result, "C3")[0] == expected
 
 
 def test_c4_wants_more_data_to_be_better_with_both_architectures(stored: ThesisResult) -> None:
     def of(*accuracies: float) -> str:
         trials = [experiment(stored, n, a) for n, a in enumerate(accuracies, 1)]
-        return verdict(found(stored, *trials), "C4")[0]
+        return verdict(with_trials(stored, *trials), "C4")[0]
 
     assert of(0.6, 0.5, 0.4, 0.3) == "holds"
     assert of(0.6, 0.5, 0.3, 0.3) == "holds in part"
@@ -750,14 +777,15 @@ def test_c5_holds_a_gap_against_the_teachers(
     assert stored.teacher is not None
     gaps = [
         m.model_copy(update={"images": 10_000, "accuracy": {"train": 0.91, "test": 0.85}[m.part]})
-        for m in stored.teacher.measured
+        for m in stored.teacher.measurements
     ]
     trial = experiment(stored, 4, 0.5)
     looks = [
-        m.model_copy(update={"accuracy": train}) if m.part == "train" else m for m in trial.measured
+        m.model_copy(update={"accuracy": train}) if m.part == "train" else m
+        for m in trial.measurements
     ]
-    result = found(stored, trial.model_copy(update={"measured": looks})).model_copy(
-        update={"teacher": stored.teacher.model_copy(update={"measured": gaps})}
+    result = with_trials(stored, trial.model_copy(update={"measurements": looks})).model_copy(
+        update={"teacher": stored.teacher.model_copy(update={"measurements": gaps})}
     )
     assert verdict(result, "C5")[0] == expected
 
@@ -779,9 +807,9 @@ def test_c7_is_vgg16_against_mobilenet(
         experiment(stored, 1, accuracy, study="similar", body=body)
         for body, accuracy in zip(bodies, (vgg16, mobilenet, other), strict=True)
     ]
-    says, text = verdict(found(stored, *trials), "C7")
+    says, text = verdict(with_trials(stored, *trials), "C7")
     assert says == expected
-    assert ("not explain: timm/other" in text) is (other > vgg16)
+    assert ("explains: timm/other" in text) is (other > vgg16)
 
 
 def test_c8_depends_on_what_rounding_leaves_of_an_answer(stored: ThesisResult) -> None:
@@ -803,38 +831,45 @@ def test_one_seed_decides_nothing_about_letters(stored: ThesisResult) -> None:
         )
         for letters in ("round", "angular")
     ]
-    assert crossing(digits) == {}
-    only = found(stored).model_copy(update={"digits": digits})
+    assert leads(digits) == {}
+    only = with_trials(stored).model_copy(update={"digits": digits})
     assert verdict(only, "C6")[0] == "not decided here"
 
 
 # trials
 
 
-def trial_of(folder: Path) -> tuple[Ground, Trial]:
-    """A trial on noise, and where it is measured."""
+def trial_of(folder: Path) -> tuple[TrialContext, Trial]:
+    """A trial on noise, and its context."""
     random = np.random.default_rng(0)
-    images, answers, truth, named = (
-        folder / f"{name}.npy" for name in ("images", "answers", "truth", "named")
+    images, answers, labels, teacher_labels = (
+        folder / f"{name}.npy" for name in ("images", "answers", "labels", "teacher")
     )
     np.save(images, random.integers(0, 256, (24, 32, 32, 3), np.uint8))
     np.save(answers, random.dirichlet(np.ones(10), 24).astype(np.float32))
-    np.save(truth, np.arange(24) % 10)
-    np.save(named, np.arange(24) % 7)
+    np.save(labels, np.arange(24) % 10)
+    np.save(teacher_labels, np.arange(24) % 7)
     trial = Trial(
         study="experiment 4",
         variant="thesis",
-        design=Design("timm/resnet10t", Head(widths=(8,))),
+        architecture=Architecture("timm/resnet10t", Head(widths=(8,))),
         initial="random",
         weights="random",
         recipe=Recipe("thesis", epochs=5),
-        material=Material("small", images, answers, truth, 24, "digest"),
+        training_set=TrainingSet("small", images, answers, labels, 24, "digest"),
         seed=0,
         marks=(2, 5),
         machine=Machine(),
     )
-    parts = tuple(Part(name, images, truth, named, 20) for name in ("train", "test"))
-    return Ground(folder / "trials", parts, 10, checkpoint_seconds=0), trial
+    train, test = (
+        replace(one, teacher_labels=teacher_labels) for one in evaluation_sets(images, labels, 20)
+    )
+    return TrialContext(folder / "trials", train, test, 10, checkpoint_seconds=0), trial
+
+
+def run(context: TrialContext, trial: Trial, progress: Progress = no_progress) -> TrialRecord:
+    job = trial_job(context, trial)
+    return job.finished() or job.run(progress)
 
 
 class Interrupted(Exception):
@@ -842,73 +877,81 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 4])
-def test_a_trial_taken_up_again_is_as_if_it_had_not_stopped(tmp_path: Path, epoch: int) -> None:
-    def stop(step: Step) -> None:
-        if step.done == epoch + 1:
+def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(tmp_path: Path, epoch: int) -> None:
+    def stop(step: Step | Message) -> None:
+        if isinstance(step, Step) and (step.task, step.done) == ("thesis", epoch + 1):
             raise Interrupted
 
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    whole = run_trial(*trial_of(tmp_path / "whole"))
-    ground, trial = trial_of(tmp_path / "stopped")
+    whole = run(*trial_of(tmp_path / "whole"))
+    context, trial = trial_of(tmp_path / "stopped")
     with pytest.raises(Interrupted):
-        run_trial(ground, trial, stop)
-    done: list[int] = []
-    taken_up = run_trial(ground, trial, lambda step: done.append(step.done))
-    assert done[0] == epoch + 1
-    assert taken_up.model_copy(update={"seconds": 0}) == whole.model_copy(update={"seconds": 0})
-    assert [(m.epoch, m.part) for m in whole.measured] == [
+        trial_job(context, trial).run(stop)
+    told: list[Step | Message] = []
+    resumed = run(context, trial, told.append)
+    epochs = [step.done for step in told if isinstance(step, Step) and step.task == "thesis"]
+    assert epochs[0] == epoch + 1
+    assert resumed.model_copy(update={"seconds": 0}) == whole.model_copy(update={"seconds": 0})
+    assert [(m.epoch, m.part) for m in whole.measurements] == [
         (2, "train"),
         (2, "test"),
         (5, "train"),
         (5, "test"),
     ]
-    assert {m.images for m in whole.measured} == {20}
+    assert {m.images for m in whole.measurements} == {20}
 
 
-def test_two_parts_share_a_training_and_other_settings_do_not(tmp_path: Path) -> None:
-    ground, trial = trial_of(tmp_path)
-    name = ground.id_of(trial)
-    assert ground.id_of(replace(trial, study="similar", variant="x")) == name
-    assert ground.id_of(replace(trial, machine=Machine(threads=2))) == name
-    assert ground.id_of(replace(trial, seed=1)) != name
-    assert ground.id_of(replace(trial, machine=Machine(precision="bfloat16"))) != name
-    assert replace(ground, probed=9).id_of(trial) != name
+def test_measuring_a_whole_part_shows_progress(tmp_path: Path) -> None:
+    told: list[Step | Message] = []
+    run(*trial_of(tmp_path), told.append)
+    # Both parts, after both marked epochs.
+    assert told.count(Step("predicting", 20, 20, "images")) == 4
+
+
+def test_two_studies_share_a_training_and_other_settings_do_not(tmp_path: Path) -> None:
+    context, trial = trial_of(tmp_path)
+    name = context.id_of(trial)
+    assert context.id_of(replace(trial, study="similar", variant="x")) == name
+    assert context.id_of(replace(trial, machine=Machine(threads=2))) == name
+    assert context.id_of(replace(trial, seed=1)) != name
+    assert context.id_of(replace(trial, machine=Machine(precision="bfloat16"))) != name
+    assert replace(context, probed=9).id_of(trial) != name
     weights = tmp_path / "weights"
     ids = set()
     for content in (b"a", b"b"):
         weights.with_suffix(f".{content.decode()}").write_bytes(content)
         path = str(weights.with_suffix(f".{content.decode()}"))
-        ids.add(ground.id_of(replace(trial, weights=path)))
+        ids.add(context.id_of(replace(trial, weights=path)))
     assert len(ids) == 2
-    record = run_trial(ground, trial)
+    record = run(context, trial)
     again = replace(trial, study="similar", variant="x")
-    other = again.of(run_trial(ground, again))
+    other = again.labelled(run(context, again))
     assert (other.study, other.variant) == ("similar", "x")
     assert other.model_copy(update={"study": record.study, "variant": record.variant}) == record
+    assert other.note == f"similar, x: accuracy {record.at('test').accuracy:.3f}"
 
 
-def test_after_every_epoch_the_first_test_images_are_looked_at(tmp_path: Path) -> None:
-    ground, trial = trial_of(tmp_path)
+def test_after_every_epoch_the_first_test_images_are_measured(tmp_path: Path) -> None:
+    context, trial = trial_of(tmp_path)
     others = np.random.default_rng(1).integers(0, 256, (24, 32, 32, 3), np.uint8)
     np.save(tmp_path / "others.npy", others)
-    train_part, test_part = ground.parts
-    test_part = replace(test_part, images=tmp_path / "others.npy", size=16)
-    ground = replace(ground, parts=(train_part, test_part))
+    test = replace(context.test, images=tmp_path / "others.npy", size=16)
+    context = replace(context, test=test)
     trial = replace(trial, recipe=replace(trial.recipe, augmentation=("flip",)))
-    student = build_headed(trial.design, "random", (32, 32, 3), 10, seed=0)
+    student = build_headed(trial.architecture, "random", (32, 32, 3), 10, seed=0)
     first, second = (
-        _look(student, ground, trial, Epoch(number, 0.5, 0.25), seconds=1.5) for number in (1, 2)
+        _epoch_figures(student, context, trial, Epoch(number, 0.5, 0.25), seconds=1.5)
+        for number in (1, 2)
     )
     assert first.seconds == 1.5
-    # It answers as it learned: with the mean over an image and its mirror image.
+    # It answers as it was trained: with the mean over an image and its mirror image.
     views = [infer(student, seen, Machine()) for seen in (others[:10], others[:10, :, ::-1])]
-    probed = measured(
-        np.mean(views, axis=0), np.arange(24) % 10, np.arange(24) % 7, part="test", epoch=1
-    )
+    labels, teacher_labels = np.arange(24) % 10, np.arange(24) % 7
+    probed = measurement(np.mean(views, axis=0), labels, teacher_labels, "test", 1)
     expected = EpochRecord(
         loss=0.5,
-        agreement=0.25,
+        distillation_accuracy=0.25,
         probe_accuracy=probed.accuracy,
         probe_loss=probed.loss,
         probe_worst_ten=probed.worst_ten,
@@ -916,18 +959,18 @@ def test_after_every_epoch_the_first_test_images_are_looked_at(tmp_path: Path) -
         reach=reach(student, others[:8], Machine()),
     )
     assert first.epoch.model_dump() == pytest.approx(expected.model_dump(), rel=1e-4)
-    # Whole parts are looked at after the marked epochs alone.
-    assert first.measured == []
-    assert [(m.part, m.images, m.epoch) for m in second.measured] == [
+    # Whole parts are measured after the marked epochs only.
+    assert first.measurements == []
+    assert [(m.part, m.images, m.epoch) for m in second.measurements] == [
         ("train", 20, 2),
         ("test", 16, 2),
     ]
-    assert second.measured[0].loss != second.measured[1].loss
+    assert second.measurements[0].loss != second.measurements[1].loss
 
 
-def test_figures_that_are_no_numbers_are_kept(tmp_path: Path, stored: ThesisResult) -> None:
+def test_figures_that_are_not_finite_are_kept(tmp_path: Path, stored: ThesisResult) -> None:
     trial = exploding(experiment(stored, 1, 0.5), 0.1, float("inf"))
-    write_pages(found(stored, trial), tmp_path)
+    write_pages(with_trials(stored, trial), tmp_path)
     (kept,) = read_thesis(tmp_path / "thesis.json").trials
     assert kept.curve[-1].probe_loss == float("inf")
 
@@ -967,7 +1010,7 @@ def options_of(folder: Path, cifars: Path, out: str) -> list[object]:
     ]
 
 
-def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
+def test_the_thesis_is_reproduced_in_small_and_resumed_after_kills(
     tmp_path: Path, cifars: Path, papagaio_process: Papagaio
 ) -> None:
     done = papagaio_process(*options_of(tmp_path, cifars, "whole"))
@@ -977,16 +1020,16 @@ def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
     (trial,) = whole.trials
     # The options that decide what is read.
     assert trial.images == 16
-    assert {m.images for m in trial.measured} == {12}
-    assert [(m.epoch, m.part) for m in trial.measured] == [
+    assert {m.images for m in trial.measurements} == {12}
+    assert [(m.epoch, m.part) for m in trial.measurements] == [
         (epoch, part) for epoch in (1, 2, 3, 4) for part in ("train", "test")
     ]
     assert whole.teacher is not None
     assert whole.teacher.parameters == 14_781_642
     assert not whole.teacher.stand_in
-    assert len(np.load(tmp_path / "whole" / "inputs" / "large-images.npy")) == 24
-    assert len(np.load(tmp_path / "whole" / "inputs" / "own-images.npy")) == 20
-    assert len(np.load(tmp_path / "whole" / "inputs" / "all-images.npy")) == 3
+    for name, size in (("large", 24), ("own", 20), ("all", 3)):
+        (path,) = (tmp_path / "whole" / "inputs").glob(f"{name}-*/images.npy")
+        assert len(np.load(path)) == size
 
     command: list[str] = [str(COMMAND), *map(str, options_of(tmp_path, cifars, "killed"))]
     for wanted in ("teacher/phase-1-*.safetensors", "trials/*/epochs"):
@@ -1003,10 +1046,33 @@ def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
     ]
     assert killed.teacher == whole.teacher
 
-    # What is asked for and there already is not trained again.
+    # What is finished is not trained again, and no image is decoded again.
     again = papagaio_process(*options_of(tmp_path, cifars, "whole"))
     assert "epochs" not in again.stderr
+    assert "decoding" not in again.stderr
     assert read_thesis(tmp_path / "whole" / "thesis.json").trials == whole.trials
+
+
+def test_the_teacher_alone_is_trained_and_table_1_is_printed(
+    tmp_path: Path, cifars: Path, papagaio: Papagaio
+) -> None:
+    # It needs no data of the attacker.
+    only = tmp_path / "only"
+    shutil.copytree(cifars / "cifar10", only / "cifar10")
+    words = options_of(tmp_path, only, "out")
+    words[words.index("--experiment") + 1] = "none"
+    done = papagaio(*words, "--studies", "none")
+    assert done.code == 0, done.stderr
+    assert done.stdout.startswith("**Table 1, the teacher.**")
+    assert "| test | accuracy |  | 0.81 | 0." in done.stdout
+    result = read_thesis(tmp_path / "out" / "thesis.json")
+    assert result.complete
+    assert result.teacher is not None
+    assert [m.images for m in result.teacher.measurements] == [12, 12]
+    assert list((tmp_path / "out" / "teacher").glob("phase-2-*.safetensors"))
+    # Everything that takes long on whole data sets tells how far it is.
+    for task in ("decoding cifar10 train", "decoding cifar10 test", "predicting"):
+        assert f"{task}: " in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -1014,15 +1080,14 @@ def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
     [
         ([], {}),
         (["--experiment", "4"], {"experiments": (4,), "studies": ()}),
-        (["--experiment", "1,2,3,4"], {"studies": ()}),
+        (["--experiment", "1,2,3,4"], {"experiments": (1, 2, 3, 4), "studies": ()}),
         (
             ["--experiment", "2, 4,2", "--study", "longer"],
             {"experiments": (2, 4), "studies": ("longer",)},
         ),
-        # Studies come in their own order.
         (
             ["--experiments", "none", "--studies", "taxonomy,beyond"],
-            {"experiments": (), "studies": ("beyond", "taxonomy")},
+            {"experiments": (), "studies": ("taxonomy", "beyond")},
         ),
         (["--study", "none"], {"studies": ()}),
         (
@@ -1035,7 +1100,8 @@ def test_the_thesis_is_reproduced_in_small_and_taken_up_again_after_kills(
                 "scale": "small",
                 "seeds": 3,
                 "options": Path("o.toml"),
-                "weights": Weights(Path("w"), Path("s")),
+                "weights_dir": Path("w"),
+                "stand_in": Path("s"),
                 "data_dir": Path("d"),
                 "device": "cpu",
                 "precision": "bfloat16",
@@ -1053,28 +1119,31 @@ def test_what_is_named_on_the_command_line_is_what_is_reproduced(
     words: list[str],
     changes: dict[str, Any],
 ) -> None:
-    asked: list[Reproduction] = []
+    asked: list[ReproduceSettings] = []
 
-    def reproduce(wanted: Reproduction, _: Progress) -> ThesisResult:
-        asked.append(wanted)
+    def reproduce(settings: ReproduceSettings, _: Progress) -> ThesisResult:
+        asked.append(settings)
         return stored
 
     monkeypatch.setattr("papagaio_thesis.run.reproduce", reproduce)
     assert papagaio("reproduce", "thesis", "--out", tmp_path, *words).code == 0
-    assert asked == [Reproduction(tmp_path, **changes)]
+    assert [one.model_dump() for one in asked] == [
+        ReproduceSettings(out=tmp_path, **changes).model_dump()
+    ]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--experiment", "5"], "there are 1, 2, 3 and 4"),
-        (["--study", "astrology"], "there are beyond, in-scope"),
-        (["--scale", "huge"], "Invalid value for '--scale'"),
-        (["--data-dir", "nowhere"], "check --data-dir"),
+        (["--experiment", "5"], "--experiments 5: should be less than or equal to 4"),
+        (["--study", "astrology"], "--studies astrology: should be 'beyond', 'in-scope'"),
+        (["--scale", "huge"], "--scale huge: should be 'full' or 'small'"),
+        (["--data-dir", "nowhere"], "--data-dir: no train-*.parquet in nowhere/cifar10"),
         (
             ["--weights-dir", "nowhere", "--experiment", "4"],
-            "vgg16_imagenet.safetensors: not there",
+            "--weights-dir nowhere: vgg16_imagenet.safetensors is missing",
         ),
+        (["--stand-in", "nobody"], "--stand-in nobody: no such file"),
     ],
 )
 def test_bad_words_are_one_clear_line(
@@ -1087,3 +1156,4 @@ def test_bad_words_are_one_clear_line(
     )
     assert ended.code == 2
     assert message in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()

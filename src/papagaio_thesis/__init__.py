@@ -1,1 +1,1 @@
-"""The thesis reproduced: its teacher, experiments, tables, figure and claims."""
+"""The bachelor's thesis that Papagaio grew out of, reproduced: a study on top of the product."""

@@ -1,12 +1,12 @@
 """Digits from letters: do round letters teach round digits, and angular ones angular digits?
 
-The conjecture of the thesis's Appendix C (claim C6), which it did not measure.
+The conjecture of the thesis's Appendix C (claim C6), which the thesis does not measure.
 """
 
 import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,99 +14,180 @@ from numpy.typing import NDArray
 
 from papagaio import files
 from papagaio.demo import digit_classifier
+from papagaio.errors import Diverged
 from papagaio.images.choosing import load
 from papagaio.images.letters import LETTERS, draw_letters
 from papagaio.images.named import open_source
+from papagaio.jobs import Executor, Job, run_jobs
 from papagaio.networks.named import build_student
-from papagaio.progress import Progress, Step, no_progress
-from papagaio.training.loop import predict, train
+from papagaio.progress import Progress, no_progress
+from papagaio.responses import Answers
+from papagaio.training.inference import predict
+from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
-from papagaio_thesis.records import DigitRecord
+from papagaio.version import __version__
+from papagaio_thesis.records import DigitRecord, DivergedRecord
 
-__all__ = ["ANGULAR", "KINDS", "ROUND", "study_digits"]
+__all__ = ["ANGULAR", "KINDS", "ROUND", "Copy", "run_copy", "study_digits"]
 
 # Appendix C's own lists of digits and letters.
 ROUND, ANGULAR = (5, 8, 0, 6), (1, 4, 7)
 KINDS = {"round": "BCOS", "angular": "AVWL", "all": LETTERS}
 
-_EACH = 250  # drawings of each letter to choose from
+_DRAWINGS_PER_LETTER = 250
 _IMAGES = 500  # that a copy learns from
+_SHAPE = (8, 8, 1)
+_STUDENT = "small-cnn"
 
 
-def study_digits(seeds: int, folder: Path, progress: Progress = no_progress) -> list[DigitRecord]:
-    """Copy the demo's digit classifier from three kinds of letters, equally many images of each.
+@dataclass(frozen=True)
+class Copy:
+    """One copy of the digit classifier.
+
+    Attributes:
+        letters: a key of `KINDS`.
+        recipe: how it is trained.
+        seed: of drawings, weights and order.
+        folder: where its queries and its record are kept.
+    """
+
+    letters: str
+    recipe: Recipe
+    seed: int
+    folder: Path
+
+    @property
+    def queries(self) -> Path:
+        """File of what it learns from and is measured on.
+
+        Letters: `images`, uint8 (N, 8, 8, 1), and `answers`, float32 (N, 10). Test digits:
+        `digits`, uint8 (M, 8, 8, 1), and `labels`, int64 (M,).
+        """
+        digest = _digest(KINDS[self.letters], _DRAWINGS_PER_LETTER, _IMAGES)
+        return self.folder / f"queries-{self.letters}-{self.seed}_{digest}.npz"
+
+    @property
+    def id(self) -> str:
+        """A readable name, which differs where anything differs that decides the result."""
+        digest = _digest(self.recipe, self.queries.name, __version__)
+        return f"{self.letters}-{self.recipe.name}-{self.seed}_{digest}"
+
+    @property
+    def path(self) -> Path:
+        """File of its record."""
+        return self.folder / f"{self.id}.json"
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
+
+
+def study_digits(
+    seeds: int, folder: Path, executor: Executor, progress: Progress = no_progress
+) -> Iterator[DigitRecord | DivergedRecord]:
+    """Copy the demo's digit classifier from three kinds of letters, the same number of each kind.
 
     Args:
-        seeds: so many copies of each kind and recipe. A seed decides which drawings are taken and
-            how the copy is trained.
-        folder: where it keeps what it found.
-        progress: told after every seed.
+        seeds: copies of each kind and recipe. A seed decides which drawings are used and how the
+            copy is trained.
+        folder: where records are kept.
+        executor: where copies are trained.
+        progress: told after every copy.
+
+    Yields:
+        a record for each copy; first of those that an earlier run made.
 
     Raises:
         BadImages: the packages of the demo are not installed.
     """
-    decides = repr((seeds, _recipes(), KINDS, _EACH, _IMAGES)).encode()
-    kept = folder / f"digits-{hashlib.sha256(decides).hexdigest()[:8]}.json"
-    if kept.exists():
-        return [DigitRecord(**one) for one in json.loads(kept.read_text())]
-    own = load(open_source("digits:train"))
-    test = load(open_source("digits:test"))
+    copies = [
+        Copy(letters, recipe, seed, folder)
+        for seed in range(seeds)
+        for letters in KINDS
+        for recipe in _recipes()
+    ]
+    _ask([copy for copy in copies if not copy.path.exists()], folder, progress)
+    by_id = {copy.id: copy for copy in copies}
+    jobs = [
+        Job(
+            id=copy.id,
+            cost=copy.recipe.epochs_for(_IMAGES) * copy.recipe.steps_per_epoch(_IMAGES),
+            run=partial(run_copy, copy),
+            finished=partial(_finished, copy),
+        )
+        for copy in copies
+    ]
+    for job, outcome in run_jobs(jobs, executor, unit="copies of digits", progress=progress):
+        if isinstance(outcome, Diverged):
+            copy = by_id[job.id]
+            yield DivergedRecord.of_copy(copy.letters, copy.recipe.name, copy.seed, str(outcome))
+        else:
+            yield outcome
+
+
+def _ask(copies: Sequence[Copy], folder: Path, progress: Progress) -> None:
+    """Write what copies learn from and are measured on, unless an earlier run did."""
+    missing = {copy.queries: copy for copy in copies if not copy.queries.exists()}
+    if not missing:
+        return
+    own = load(open_source("digits", part="train"), progress=progress)
+    test = load(open_source("digits", part="test"), progress=progress)
     box = digit_classifier(own, folder / "black-box.safetensors", progress)
-    drawings, letter = draw_letters(_EACH * len(LETTERS), seed=1)
-    found = []
-    for seed in range(seeds):
-        for kind, letters in KINDS.items():
-            rows = _chosen(letter, letters, seed)
-            images = drawings[rows]
+    drawings, letter = draw_letters(_DRAWINGS_PER_LETTER * len(LETTERS), 1, progress)
+    digits, labels = test.pixels, test.required_labels
+    for path, copy in missing.items():
+        images = drawings[_chosen(letter, KINDS[copy.letters], copy.seed)]
+        with files.writing(path) as file:
             answers = box.answer(images)
-            for recipe in _recipes():
-                probabilities = _copy(images, answers, recipe, seed, test.pixels)
-                found.append(_record(kind, recipe, seed, probabilities, test.truth))
-        progress(Step("digits from letters", seed + 1, seeds, "seeds"))
-    files.write(kept, json.dumps([record.model_dump() for record in found]))
-    return found
+            np.savez(file, images=images, answers=answers, digits=digits, labels=labels)
 
 
 def _recipes() -> Sequence[Recipe]:
     """By recovered logits, and by the thesis's recipe cut to 1,000 steps."""
-    shape = (8, 8, 1)
-    thesis = replace(recipe_named("thesis", shape), name="thesis-1000-steps", epochs=1)
-    return recipe_named("recovered-logits", shape), replace(thesis, least_steps=1000)
+    thesis = replace(recipe_named("thesis", _SHAPE), name="thesis-1000-steps", epochs=1)
+    return recipe_named("recovered-logits", _SHAPE), replace(thesis, least_steps=1000)
 
 
 def _chosen(letter: NDArray[np.int64], letters: str, seed: int) -> NDArray[np.int64]:
-    """Rows of drawings of some letters, each as often as the others or once more."""
+    """Rows of drawings of some letters; counts per letter differ by at most one."""
     random = np.random.default_rng(seed)
-    each = [random.permutation(np.flatnonzero(letter == LETTERS.index(one))) for one in letters]
-    # Letter by letter in turns: wherever the list is cut, each stands in it as often.
-    order = [rows[i] for i in range(_EACH) for rows in each]
-    return np.asarray(order[:_IMAGES], np.int64)
+    shuffled = [random.permutation(np.flatnonzero(letter == LETTERS.index(x))) for x in letters]
+    # Letters in turn: wherever the list is cut, it has each letter equally often.
+    in_turn = [rows[i] for i in range(_DRAWINGS_PER_LETTER) for rows in shuffled]
+    return np.asarray(in_turn[:_IMAGES], np.int64)
 
 
-def _copy(
-    images: NDArray[np.uint8],
-    answers: NDArray[np.float32],
-    recipe: Recipe,
-    seed: int,
-    test: NDArray[np.uint8],
-) -> NDArray[np.float32]:
-    """What a copy says of the test digits: float32 (N, 10)."""
-    student = build_student("small-cnn", "random", images, answers.shape[1], seed=seed)
-    train(student, images, answers, recipe, seed=seed, machine=Machine())
-    return predict(student, test, Machine(), recipe.augmentation)
+def _finished(copy: Copy) -> DigitRecord | None:
+    if not copy.path.exists():
+        return None
+    return DigitRecord.model_validate_json(copy.path.read_bytes())
 
 
-def _record(
-    kind: str, recipe: Recipe, seed: int, said: NDArray[np.float32], truth: NDArray[np.int64]
-) -> DigitRecord:
-    hits = said.argmax(1) == truth
-    return DigitRecord(
-        letters=kind,
-        recipe=recipe.name,
-        images=_IMAGES,
+def run_copy(copy: Copy, progress: Progress = no_progress) -> DigitRecord:
+    """Train a copy, and measure it on each digit.
+
+    Raises:
+        Diverged: the loss stopped being finite.
+        NoSpace: the disk is full.
+    """
+    with np.load(copy.queries) as queries:
+        images, answers, digits, labels = map(
+            queries.__getitem__, ("images", "answers", "digits", "labels")
+        )
+    machine, seed = Machine(), copy.seed
+    student = build_student(_STUDENT, "random", images, 10, seed=seed)
+    shown = Answers.of(answers)
+    train(student, images, shown, copy.recipe, seed=seed, machine=machine, progress=progress)
+    hits = predict(student, digits, machine, copy.recipe.augmentation).argmax(1) == labels
+    record = DigitRecord(
+        letters=copy.letters,
+        recipe=copy.recipe.name,
+        images=len(images),
         seed=seed,
         accuracy=float(hits.mean()),
-        per_digit=[float(hits[truth == digit].mean()) for digit in range(10)],
+        per_digit=[float(hits[labels == digit].mean()) for digit in range(10)],
     )
+    files.write(copy.path, record.model_dump_json())
+    return record

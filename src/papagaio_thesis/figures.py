@@ -10,27 +10,25 @@ from papagaio.report.drawing import add, markup
 from papagaio.report.numbers import percent
 from papagaio.scores import Figure, over_seeds
 from papagaio_thesis.digits import ANGULAR, ROUND
-from papagaio_thesis.plan import EXPERIMENTS, title_of
+from papagaio_thesis.experiments import EXPERIMENTS, title_of
 from papagaio_thesis.records import DigitRecord, ThesisResult
 from papagaio_thesis.tables import experiment_trials
 
 __all__ = ["digits_figure", "figure_5"]
 
 _OTHER = tuple(digit for digit in range(10) if digit not in ROUND + ANGULAR)
+_ORDER = (*ROUND, *ANGULAR, *_OTHER)
+# Between two kinds of letters at one digit, as a fraction of the plot's width.
+_OFFSET = 0.022
 
 
 def figure_5(result: ThesisResult) -> Markup | None:
-    """Distillation accuracy over the epochs of the four experiments; None where none was run."""
-    curves: dict[str, list[float]] = {}
-    for n in EXPERIMENTS:
-        trials = experiment_trials(result, n)
-        if trials:
-            seeds = [[epoch.agreement for epoch in trial.curve] for trial in trials]
-            curves[title_of(n)] = np.mean(seeds, axis=0).tolist()
+    """Draw distillation accuracy by epoch in the experiments; None if none was run."""
+    curves = _mean_curves(result)
     if not curves:
         return None
-    said = "; ".join(f"{label}: {percent(curve[-1])} at the end" for label, curve in curves.items())
-    svg = plot.paper("figure-5", "Figure 5: distillation accuracy by epoch", said, len(curves))
+    text = "; ".join(f"{label}: {percent(curve[-1])} at the end" for label, curve in curves.items())
+    svg = plot.paper("figure-5", "Figure 5: distillation accuracy by epoch", text, len(curves))
     last = max(len(curve) for curve in curves.values())
     ticks = [(part / 4, f"{last * part // 4}") for part in range(5)]
     plot.axes(svg, ticks, "epoch", "distillation accuracy")
@@ -45,41 +43,49 @@ def figure_5(result: ThesisResult) -> Markup | None:
     return markup(svg)
 
 
-def digits_figure(digits: Sequence[DigitRecord], recipe: str) -> Markup | None:
-    """Accuracy on each digit of copies made by one recipe from each kind of letters.
+def _mean_curves(result: ThesisResult) -> dict[str, list[float]]:
+    """Distillation accuracy by epoch, as the mean over seeds, of each experiment by its title."""
+    curves = {}
+    for n in EXPERIMENTS:
+        if trials := experiment_trials(result, n):
+            seeds = [[epoch.distillation_accuracy for epoch in trial.curve] for trial in trials]
+            curves[title_of(n)] = np.mean(seeds, axis=0).tolist()
+    return curves
 
-    Digits stand in the order round, angular, others; bars are 95 % intervals over seeds. None
-    where nothing was made by that recipe.
+
+def digits_figure(digits: Sequence[DigitRecord], recipe: str) -> Markup | None:
+    """Draw the accuracy on each digit of the copies made by a recipe from each kind of letters.
+
+    Digits are in the order round, angular, others; bars are 95 % intervals over seeds. None if no
+    copy was made by that recipe.
     """
     records = [record for record in digits if record.recipe == recipe]
     if not records:
         return None
-    kinds = list(dict.fromkeys(record.letters for record in records))
-    order = (*ROUND, *ANGULAR, *_OTHER)
-    found = {
-        kind: [_on_digit([r for r in records if r.letters == kind], d) for d in order]
-        for kind in kinds
+    figures = {
+        kind: [_on_digit([r for r in records if r.letters == kind], digit) for digit in _ORDER]
+        for kind in dict.fromkeys(record.letters for record in records)
     }
-    said = "; ".join(
+    text = "; ".join(
         f"from {kind} letters: "
-        + ", ".join(f"{d} {percent(s.value)}" for d, s in zip(order, found[kind], strict=True))
-        for kind in kinds
+        + ", ".join(f"{d} {percent(each.value)}" for d, each in zip(_ORDER, some, strict=True))
+        for kind, some in figures.items()
     )
-    name = f"digits-{recipe}"
-    svg = plot.paper(name, f"Digits from letters, by {recipe}", f"{said}.", len(kinds))
-    places = [(i + 0.5) / len(order) for i in range(len(order))]
-    ticks = [(place, str(digit)) for place, digit in zip(places, order, strict=True)]
-    across = f"digit: {len(ROUND)} round, {len(ANGULAR)} angular, {len(_OTHER)} others"
-    plot.axes(svg, ticks, across, "accuracy")
-    for index, kind in enumerate(kinds):
+    title = f"Digits from letters, by {recipe}"
+    svg = plot.paper(f"digits-{recipe}", title, f"{text}.", len(figures))
+    places = [(i + 0.5) / len(_ORDER) for i in range(len(_ORDER))]
+    ticks = [(place, str(digit)) for place, digit in zip(places, _ORDER, strict=True)]
+    label = f"digit: {len(ROUND)} round, {len(ANGULAR)} angular, {len(_OTHER)} others"
+    plot.axes(svg, ticks, label, "accuracy")
+    for index, some in enumerate(figures.values()):
         marks = plot.group(svg, index)
-        for place, score in zip(places, found[kind], strict=True):
-            # Side by side, so that no bar hides another.
-            x = plot.x_of(place + (index - 1) * 0.022)
-            low, high = plot.y_of(score.low), plot.y_of(score.high)
+        for place, figure in zip(places, some, strict=True):
+            # Next to each other, so that no bar hides another.
+            x = plot.x_of(place + (index - 1) * _OFFSET)
+            low, high = plot.y_of(figure.low), plot.y_of(figure.high)
             add(marks, "line", x1=x, x2=x, y1=low, y2=high)
-            plot.marker(marks, index, x, plot.y_of(score.value))
-    plot.legend(svg, [f"copy from {kind} letters" for kind in kinds])
+            plot.marker(marks, index, x, plot.y_of(figure.value))
+    plot.legend(svg, [f"copy from {kind} letters" for kind in figures])
     return markup(svg)
 
 

@@ -1,8 +1,8 @@
-"""What becomes of a loss where images come too large: C2's experiment, and its counter-experiment.
+"""What a loss becomes on images on too large a scale, with and without bounded activations (C2).
 
-Without a ceiling on activations and with biases that count for little, a network is nearly
-positively homogeneous: images that are k times as large make logits k times as large. The class
-that is named stays, and the loss grows with k. An activation that is cut has no such freedom.
+Without bounds on activations, and with biases that matter little, a network is nearly positively
+homogeneous: images k times as large produce logits k times as large. The class that is named stays,
+and the loss grows with k. Bounded activations prevent that.
 """
 
 from copy import deepcopy
@@ -14,92 +14,94 @@ from torch import Tensor, nn
 
 from papagaio import files
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import build_headed
-from papagaio.training.loop import infer
+from papagaio.progress import Progress, no_progress
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.weights import load_weights
+from papagaio_thesis.measuring import EvaluationSet, measure
 from papagaio_thesis.records import Magnified, MagnifiedRecord
-from papagaio_thesis.trials import Ground, Trial, measured
+from papagaio_thesis.trials import Trial, TrialContext, student_of
 
-__all__ = ["FACTORS", "cut", "magnified"]
+__all__ = ["FACTORS", "bound_activations", "magnify"]
 
-# Keras's form of colours "caffe" is 58 times as large as its form "torch".
+# Inputs in Keras's normalisation "caffe" are 58 times as large as in "torch".
 FACTORS = (1.0, 4.0, 58.0, 1e3, 1e6)
+# The bound of a ReLU that never fired: nn.Hardtanh refuses 0.
 _SILENT = 1e-30
 
 
-def magnified(ground: Ground, trial: Trial) -> MagnifiedRecord:
-    """Measure a trained student on test images that are so many times as large; or read it.
+def magnify(
+    context: TrialContext, trial: Trial, progress: Progress = no_progress
+) -> MagnifiedRecord:
+    """Measure a trained student on magnified test images, or read an earlier measurement.
 
     Args:
-        ground: the trial's folder, and how many of the first test images are looked at.
-        trial: a finished one.
+        context: holds the trial's folder and the first test images.
+        trial: a finished trial.
+        progress: told how many images are done.
     """
-    folder = ground.folder / ground.id_of(trial)
-    kept = folder / "magnified.json"
+    kept = context.folder_of(trial) / "magnified.json"
     if kept.exists():
+        record = MagnifiedRecord.model_validate_json(kept.read_bytes())
         # Another study may share the training.
-        found = MagnifiedRecord.model_validate_json(kept.read_bytes())
-        return found.model_copy(update={"study": trial.study, "variant": trial.variant})
-    (test,) = (part for part in ground.parts if part.name == "test")
-    images = np.load(test.images, mmap_mode="r")[: ground.probed]
-    labels = np.load(test.labels)[: len(images)]
-    answers = np.load(trial.material.answers, mmap_mode="r")
-    shape = images.shape[1], images.shape[2], images.shape[3]
-    student = build_headed(trial.design, "random", shape, answers.shape[1], seed=0)
-    student.load_state_dict(load_weights(folder / "student.safetensors"))
+        return record.model_copy(update={"study": trial.study, "variant": trial.variant})
+    student = student_of(replace(trial, weights="random"))
+    student.load_state_dict(load_weights(context.folder_of(trial) / "student.safetensors"))
     machine = replace(trial.machine, precision="float32")
-    learned = np.load(trial.material.images, mmap_mode="r")[: ground.probed]
-
-    def look(network: Classifier, factor: float) -> Magnified:
-        logits = infer(_Magnifying(network, factor), images, machine)
-        found = measured(logits, labels, labels, "test", trial.recipe.epochs)
-        return Magnified(factor=factor, accuracy=found.accuracy, loss=found.loss)
-
-    bounded = cut(student, learned, machine)
+    learned = np.load(trial.training_set.images, mmap_mode="r")[: context.probed]
+    bounded = bound_activations(student, learned, machine)
     record = MagnifiedRecord(
         study=trial.study,
         variant=trial.variant,
-        body=trial.design.body,
-        images=len(images),
-        whole=[look(student, factor) for factor in FACTORS],
-        cut=[look(bounded, factor) for factor in FACTORS],
+        body=trial.architecture.body,
+        images=len(context.probe.pixels()),
+        as_trained=[_at(factor, student, context.probe, machine, progress) for factor in FACTORS],
+        bounded=[_at(factor, bounded, context.probe, machine, progress) for factor in FACTORS],
     )
     files.write(kept, record.model_dump_json(indent=1))
     return record
 
 
-def cut(student: Classifier, images: NDArray[np.uint8], machine: Machine) -> Classifier:
-    """A student like this one whose ReLUs give nothing larger than they do on these images.
+def _at(
+    factor: float, student: Classifier, probe: EvaluationSet, machine: Machine, progress: Progress
+) -> Magnified:
+    magnifying = _Magnifying(student, factor)
+    figures = measure(magnifying, probe, machine, epoch=0, progress=progress)
+    return Magnified(factor=factor, accuracy=figures.accuracy, loss=figures.loss)
+
+
+def bound_activations(
+    student: Classifier, images: NDArray[np.uint8], machine: Machine
+) -> Classifier:
+    """Return a copy whose ReLUs are bounded by the largest value they reach on some images.
 
     Args:
-        student: is left as it is.
+        student: stays as it is.
         images: uint8 (N, H, W, C).
-        machine: where.
+        machine: where it runs.
     """
-    made = deepcopy(student)
-    ceilings: dict[nn.Module, float] = {}
+    bounded = deepcopy(student)
+    bounds: dict[nn.Module, float] = {}
 
     def note(module: nn.Module, _: object, output: Tensor) -> None:
-        ceilings[module] = max(ceilings.get(module, 0.0), output.max().item())
+        bounds[module] = max(bounds.get(module, 0.0), output.max().item())
 
-    named = [
+    relus = [
         (name, module)
-        for name, module in made.named_modules(remove_duplicate=False)
+        for name, module in bounded.named_modules(remove_duplicate=False)
         if type(module) is nn.ReLU
     ]
-    hooks = [module.register_forward_hook(note) for module in {module for _, module in named}]
-    infer(made, images, machine)
+    hooks = [module.register_forward_hook(note) for module in {module for _, module in relus}]
+    infer(bounded, images, machine)
     for hook in hooks:
         hook.remove()
-    for name, module in named:
-        # A ReLU that never fired stays as good as silent.
-        made.set_submodule(name, nn.Hardtanh(0.0, max(ceilings[module], _SILENT)))
-    return made
+    for name, module in relus:
+        bounded.set_submodule(name, nn.Hardtanh(0.0, max(bounds[module], _SILENT)))
+    return bounded
 
 
 class _Magnifying(nn.Module):
-    """A student that sees images so many times as far from its mean colour."""
+    """A student that sees images with their distance from the mean colour multiplied."""
 
     def __init__(self, student: Classifier, factor: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The study file: the protocol and its silent points, checked, from TOML."""
+"""The options of the study: the thesis's protocol and what it leaves open, read from TOML."""
 
 from importlib.resources import files as resources
 from pathlib import Path
@@ -7,27 +7,27 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from papagaio.errors import BadSettings
-from papagaio.networks.classifier import Normalisation
-from papagaio.networks.headed import Design, Head
-from papagaio.settings import read_toml
+from papagaio.networks.headed import Architecture, Head
+from papagaio.options import read_toml
+from papagaio.vocabulary import Normalisation
+from papagaio_thesis.experiments import BODIES, Scale
 
-__all__ = ["Options", "Scale", "read_options"]
+__all__ = ["StudyOptions", "read_options"]
 
-Scale = Literal["full", "small"]
 Count = Annotated[int, Field(ge=1)]
-# Normalisation needs two images a step, and nearly equal batches of three have them.
+# Batch normalisation needs two images per step; nearly equal batches of at most three have them.
 Batch = Annotated[int, Field(ge=3)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Start = Literal["imagenet", "random"]
+Initial = Literal["imagenet", "random"]
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Images(_Table):
-    """What is looked at, and how."""
+class ImageOptions(_Table):
+    """Image sizes and the sizes of all sets."""
 
     side: Count
     normalisation: Normalisation
@@ -46,10 +46,10 @@ class HeadOptions(_Table):
     dropout: Share
 
 
-class Teacher(_Table):
+class TeacherOptions(_Table):
     """Both phases of the teacher."""
 
-    weights: Start
+    weights: Initial
     batch: Batch
     first_epochs: Count
     first_rate: Rate
@@ -60,32 +60,41 @@ class Teacher(_Table):
     brightness: tuple[Annotated[float, Field(gt=0)], ...]
     brighten: Share
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of both phases."""
+        return self.first_epochs + self.second_epochs
 
-class Students(_Table):
+
+class StudentOptions(_Table):
     """The four experiments."""
 
-    vgg16: Start
-    mobilenet_v2: Start
+    vgg16: Initial
+    mobilenet_v2: Initial
     rate: Rate
     batch: Batch
     epochs: Count
     marks: tuple[Count, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _marks_fit(self) -> Self:
+    def _last_mark_is_the_end(self) -> Self:
         if max(self.marks) != self.epochs:
-            raise ValueError(f"the last mark is {max(self.marks)}, and must be {self.epochs}")
+            raise ValueError(f"the last mark is {max(self.marks)}, but must be {self.epochs}")
         return self
 
+    def initial(self, architecture: str) -> Initial:
+        """Return the initial weights of one of the thesis's two architectures."""
+        return {"VGG16": self.vgg16, "MobileNetV2": self.mobilenet_v2}[architecture]
 
-class InScope(_Table):
+
+class InScopeOptions(_Table):
     """Equation 1."""
 
     alpha: Annotated[float, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0)]
 
 
-class Studies(_Table):
+class ClaimOptions(_Table):
     """The studies behind the claims."""
 
     longer: tuple[Count, ...] = Field(min_length=1)
@@ -95,60 +104,61 @@ class Studies(_Table):
     digit_seeds: Count
 
 
-class Options(_Table):
-    """Every option of the reproduction; `study.toml` says what each is, and why."""
+class StudyOptions(_Table):
+    """All options of the study; `study.toml` explains each and gives its reason."""
 
-    images: Images
+    images: ImageOptions
     head: HeadOptions
-    teacher: Teacher
-    students: Students
-    in_scope: InScope
-    studies: Studies
+    teacher: TeacherOptions
+    students: StudentOptions
+    in_scope: InScopeOptions
+    studies: ClaimOptions
 
     @model_validator(mode="after")
     def _longer_is_longer(self) -> Self:
         lengths = (self.students.epochs, *self.studies.longer)
         if sorted(set(lengths)) != list(lengths):
-            raise ValueError(f"studies.longer must rise from above {self.students.epochs} epochs")
+            raise ValueError(f"studies.longer must increase from above {self.students.epochs}")
         return self
 
-    @property
-    def design(self) -> Design:
-        """The teacher, and what a student has in common with it whatever its body."""
+    def architecture(self, body: str = BODIES["VGG16"]) -> Architecture:
+        """Return the teacher's architecture, or the same with other convolutional layers."""
         side = self.images.side if self.images.side != 32 else 0
         head = Head(**self.head.model_dump())
-        return Design("torchvision/vgg16", head, side, self.images.normalisation)
+        return Architecture(body, head, side, self.images.normalisation)
 
 
-def read_options(scale: Scale = "full", own: Path | None = None) -> Options:
-    """The options.
+def read_options(scale: Scale = "full", own: Path | None = None) -> StudyOptions:
+    """Read the options from the package's files and the user's.
 
     Args:
-        scale: `small` is the laptop-sized sibling.
-        own: a TOML file with the keys that differ.
+        scale: `small` is the laptop-sized version.
+        own: a TOML file with the options that differ, or None.
 
     Raises:
-        BadSettings: an option is unknown or out of range.
+        BadSettings: the file cannot be read, or an option is unknown or out of range.
     """
     folder = resources("papagaio_thesis")
-    layers = ["study.toml"] + (["small.toml"] if scale == "small" else [])
+    paths = [folder / "study.toml", *([folder / "small.toml"] if scale == "small" else [])]
     values: dict[str, Any] = {}
-    for name in layers:
-        values = _over(values, read_toml(Path(str(folder / name))))
-    values = _over(values, read_toml(own)) if own else values
+    for path in (*(Path(str(path)) for path in paths), *([own] if own else [])):
+        values = _merged(values, read_toml(path))
     try:
-        return Options.model_validate(values)
+        return StudyOptions.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadSettings(f"{own or 'study.toml'}: {where}: {first['msg']}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadSettings(
+            f"{where}: {message}" if where else message, field="options", value=own
+        ) from error
 
 
-def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """One set of tables laid over another."""
-    merged = below | above
-    for key, value in above.items():
-        under = below.get(key)
-        if isinstance(value, dict) and isinstance(under, dict):
-            merged[key] = _over(under, value)
+def _merged(defaults: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables with some values replaced."""
+    merged = defaults | changes
+    for key, value in changes.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            merged[key] = _merged(default, value)
     return merged

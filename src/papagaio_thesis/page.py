@@ -16,7 +16,7 @@ __all__ = ["render", "write_pages"]
 
 
 def write_pages(result: ThesisResult, out: Path) -> None:
-    """Write every file of a reproduction into a folder, each whole or not at all.
+    """Write every file of a reproduction, each whole or not at all.
 
     Raises:
         NoSpace: the disk is full.
@@ -25,16 +25,16 @@ def write_pages(result: ThesisResult, out: Path) -> None:
     for table in tables(result):
         files.write(out / "tables" / f"table-{table.number}.csv", to_csv(table))
     for name, figure in _figures(result).items():
-        files.write(out / "figures" / f"{name}.svg", _alone(figure))
+        files.write(out / "figures" / f"{name}.svg", _with_style(figure))
     files.write(out / "thesis.md", render(result, "thesis.md.j2"))
     files.write(out / "thesis.html", render(result, "thesis.html.j2"))
 
 
 def render(result: ThesisResult, template: str) -> str:
-    """The result as one page: `thesis.html.j2` needs nothing from outside itself."""
-    made = environment("papagaio_thesis", "papagaio.report")
-    made.filters |= {"cells": cells, "markdown": to_markdown}
-    return made.get_template(template).render(
+    """Render the result as one page that loads nothing from elsewhere."""
+    jinja = environment("papagaio_thesis", "papagaio.report")
+    jinja.filters |= {"cells": cells, "markdown": to_markdown}
+    return jinja.get_template(template).render(
         result=result,
         reduced=is_reduced(result.options),
         tables=tables(result),
@@ -45,13 +45,13 @@ def render(result: ThesisResult, template: str) -> str:
 
 def _figures(result: ThesisResult) -> dict[str, Markup]:
     recipes = dict.fromkeys(record.recipe for record in result.digits)
-    every = {"figure-5": figure_5(result)} | {
+    drawn = {"figure-5": figure_5(result)} | {
         f"digits-{recipe}": digits_figure(result.digits, recipe) for recipe in recipes
     }
-    return {name: figure for name, figure in every.items() if figure}
+    return {name: figure for name, figure in drawn.items() if figure}
 
 
-def _alone(figure: Markup) -> str:
+def _with_style(figure: Markup) -> str:
     """A figure as a file of its own, with the page's style."""
     style = (resources("papagaio.report") / "report.css").read_text(encoding="utf-8")
     style += "svg { font-family: system-ui, sans-serif; background: var(--paper); }"

@@ -1,78 +1,52 @@
-"""Which trials the reproduction is made of: the four experiments, and a study behind each claim."""
+"""The trials of the reproduction: the four experiments, and the studies behind the claims."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
-from papagaio_thesis.inputs import BODIES, Inputs, Weights
-from papagaio_thesis.options import Options
-from papagaio_thesis.trials import Material, Trial
+from papagaio_thesis.experiments import BODIES, EXPERIMENTS, Study
+from papagaio_thesis.initial import initial_weights
+from papagaio_thesis.inputs import TrialInputs
+from papagaio_thesis.options import Initial, StudyOptions
+from papagaio_thesis.settings import ReproduceSettings
+from papagaio_thesis.trials import TrainingSet, Trial
 
-__all__ = ["EXPERIMENTS", "STUDIES", "Planner", "Study", "title_of"]
-
-# Number: architecture and transfer set (section 5).
-EXPERIMENTS = {
-    1: ("VGG16", "large"),
-    2: ("VGG16", "small"),
-    3: ("MobileNetV2", "large"),
-    4: ("MobileNetV2", "small"),
-}
-
-
-def title_of(experiment: int) -> str:
-    """What an experiment is called, by its number."""
-    name, material = EXPERIMENTS[experiment]
-    return f"experiment {experiment}: {name}, {material} set"
-
-
-Study = Literal[
-    "beyond",
-    "in-scope",
-    "start",
-    "explosion",
-    "magnified",
-    "longer",
-    "superclasses",
-    "similar",
-    "temperature",
-    "taxonomy",
-]
-STUDIES: tuple[Study, ...] = get_args(Study)
+__all__ = ["Planner"]
 
 
 @dataclass(frozen=True)
 class Planner:
-    """What every trial is made from.
+    """Makes trials.
 
     Attributes:
-        options: the study file.
-        inputs: materials and parts.
-        weights: where ImageNet weights lie.
-        machine_of: where an architecture trains.
-        experiments: which of them are wanted.
-        seeds: so many trials of each experiment, with seeds from 0.
+        settings: which experiments and seeds are requested, and where initial weights are.
+        options: the options of the study.
+        inputs: the training sets.
+        machine_of: from an architecture's body to where it is trained.
     """
 
-    options: Options
-    inputs: Inputs
-    weights: Weights
+    settings: ReproduceSettings
+    options: StudyOptions
+    inputs: TrialInputs
     machine_of: Callable[[str], Machine]
-    experiments: Sequence[int]
-    seeds: int
+
+    def trials(self) -> list[Trial]:
+        """Return all requested trials; studies may share trainings."""
+        experiments = [self.experiment(number) for number in self.settings.experiments]
+        studies = [self.study(study) for study in self.settings.studies]
+        return [trial for trials in (*experiments, *studies) for trial in trials]
 
     def experiment(self, number: int) -> list[Trial]:
-        """One of the four experiments, by the thesis's recipe."""
-        name, material = EXPERIMENTS[number]
-        return [
-            self._trial(f"experiment {number}", name, material=self._material(material), seed=seed)
-            for seed in range(self.seeds)
-        ]
+        """Return one of the four experiments, trained by the thesis's recipe."""
+        return [self._of_experiment(number, seed=seed) for seed in range(self.settings.seeds)]
 
     def study(self, study: Study) -> list[Trial]:
-        """The trials of one study; `taxonomy` and `magnified` have none, see modules so called."""
+        """Return the trials of a study; `taxonomy` and `magnified` train no students of their own.
+
+        See the modules `digits` and `magnified`.
+        """
         return {
             "beyond": self._beyond,
             "in-scope": self._in_scope,
@@ -87,84 +61,83 @@ class Planner:
         }[study]()
 
     def _beyond(self) -> list[Trial]:
-        """Each experiment by what the answers allow: recovered logits, and augmentation."""
+        """Each requested experiment by a stronger recipe: recovered logits and augmentation."""
+        recipe = self._recovered_logits()
         return [
-            self._trial(
-                f"experiment {number}",
-                name,
-                variant="recovered-logits",
-                material=self._material(material),
-                recipe=self._recovered_logits(),
-                seed=seed,
-            )
-            for number, (name, material) in EXPERIMENTS.items()
-            if number in self.experiments
-            for seed in range(self.seeds)
+            replace(trial, variant="recovered-logits", recipe=recipe)
+            for number in sorted(self.settings.experiments)
+            for trial in self.experiment(number)
         ]
 
     def _in_scope(self) -> list[Trial]:
-        """Equation 1 on the teacher's own data: what out-of-scope copies are measured against."""
-        given = self.options.in_scope
+        """Equation 1 on the teacher's own data, to compare out-of-scope copies with."""
+        equation = self.options.in_scope
         recipe = replace(
-            self._thesis(), name="equation-1", temperature=given.temperature, alpha=given.alpha
+            self._thesis(),
+            name="equation-1",
+            temperature=equation.temperature,
+            alpha=equation.alpha,
         )
-        return [
-            self._trial("in-scope", name, material=self.inputs.own, recipe=recipe)
-            for name in BODIES
-        ]
+        return [self._trial("in-scope", name, self.inputs.own, recipe=recipe) for name in BODIES]
 
     def _start(self) -> list[Trial]:
-        """Experiments 2 and 4 from the other weights at the start: a silent point."""
+        """Experiments 2 and 4 from the other initial weights: the thesis does not say which."""
         trials = []
         for number in (2, 4):
-            name, material = EXPERIMENTS[number]
-            other = "random" if self._initial(name) == "imagenet" else "imagenet"
-            if name == "VGG16" and other == "imagenet" and self.weights.stand_in:
-                continue  # A stand-in is named where there are no such weights.
-            trials.append(
-                self._trial("start", name, material=self._material(material), initial=other)
-            )
+            name = EXPERIMENTS[number].architecture
+            is_imagenet = self.options.students.initial(name) == "imagenet"
+            if name == "VGG16" and not is_imagenet and self.settings.stand_in:
+                continue  # A stand-in is used where VGG16's ImageNet weights are not available.
+            other: Initial = "random" if is_imagenet else "imagenet"
+            trials.append(self._trial("start", name, self._transfer_set(number), initial=other))
         return trials
 
     def _explosion(self) -> list[Trial]:
-        """Experiment 1, or 2 where only that is wanted, with one thing changed at a time.
+        """Experiment 1 (or 2, if 1 is not requested) with one thing changed at a time.
 
-        A normalised VGG16 starts at random, wherever the other starts: it is another network.
+        A VGG16 with normalisation starts from random weights in any case: it is another network.
         """
-        wanted = {1, 2} & set(self.experiments)
-        material = self.inputs.small if wanted == {2} else self.inputs.large
-        one = self._trial("explosion", "VGG16", material=material)
-        fresh = self._trial("explosion", "VGG16", material=material, initial="random")
+        only_second = {1, 2} & set(self.settings.experiments) == {2}
+        one = replace(self._of_experiment(2 if only_second else 1), study="explosion")
+        fresh = self._trial("explosion", "VGG16", one.training_set, initial="random")
         clipped = replace(one.recipe, name="thesis, gradients clipped", clip=1.0)
         decayed = replace(one.recipe, name="thesis, AdamW", optimiser="adamw", decay=0.05)
-        with_norm = replace(one.design, body="torchvision/vgg16_bn")
+        normalised = replace(one.architecture, body="torchvision/vgg16_bn")
+        # Inputs 58 times as large, for which biases matter less.
+        caffe = replace(one.architecture, normalisation="caffe")
         return [
             replace(one, variant="clipped", recipe=clipped),
             replace(one, variant="decayed", recipe=decayed),
-            replace(fresh, variant="normalised", design=with_norm),
-            # Inputs 58 times as large, for which biases count less.
-            replace(one, variant="caffe colours", design=replace(one.design, form="caffe")),
+            replace(fresh, variant="normalised", architecture=normalised),
+            replace(one, variant="caffe colours", architecture=caffe),
         ]
 
     def _longer(self) -> list[Trial]:
-        """Experiment 4 for longer; its rate is constant, so one training passes every length."""
+        """Experiment 4 with more epochs; the rate is constant, so one training has all lengths."""
         longer = self.options.studies.longer
-        # A constant rate knows nothing of its end: the first epochs are experiment 4's own.
-        recipe = replace(self._thesis(), epochs=max(longer))
-        trial = self._trial("longer", "MobileNetV2", material=self.inputs.small, recipe=recipe)
-        return [replace(trial, marks=(*self.options.students.marks, *longer))]
+        trial = self._of_experiment(4)
+        return [
+            replace(
+                trial,
+                study="longer",
+                recipe=replace(trial.recipe, epochs=max(longer)),
+                marks=(*self.options.students.marks, *longer),
+            )
+        ]
 
     def _superclasses(self) -> list[Trial]:
-        """One group of CIFAR-100's superclasses at a time, as many images of each."""
+        """One group of CIFAR-100's superclasses at a time, with the same number of images."""
         return [
-            self._trial("superclasses", "MobileNetV2", variant=group, material=material)
-            for group, material in self.inputs.groups.items()
+            self._trial("superclasses", "MobileNetV2", training_set, variant=group)
+            for group, training_set in self.inputs.groups.items()
         ]
 
     def _similar(self) -> list[Trial]:
         """Experiment 3 with other architectures, all from random weights."""
-        names = (*BODIES, *self.options.studies.similar)
-        return [self._trial("similar", name, variant=name, initial="random") for name in names]
+        return [
+            self._trial("similar", name, self.inputs.large, variant=name, initial="random")
+            for name in (*BODIES, *self.options.studies.similar)
+        ]
 
     def _temperature(self) -> list[Trial]:
         """Experiment 4 at other temperatures and by recovered logits, on the same answers."""
@@ -175,60 +148,59 @@ class Planner:
             if temperature != 1
         ]
         recipes.append(replace(thesis, name="centred logits", loss="centred-l2"))
-        return [
-            self._trial(
-                "temperature",
-                "MobileNetV2",
-                variant=recipe.name,
-                material=self.inputs.small,
-                recipe=recipe,
-            )
-            for recipe in recipes
-        ]
+        trial = replace(self._of_experiment(4), study="temperature")
+        return [replace(trial, variant=recipe.name, recipe=recipe) for recipe in recipes]
 
     def _recovered_logits(self) -> Recipe:
-        """The product's recipe, for networks that are not its own: as many epochs as the thesis's.
+        """The product's recipe with the thesis's epochs, for networks that are not the product's.
 
-        Without Muon, which needs normalisation behind every convolution, and at a lower rate.
+        It has no Muon, which needs a normalisation after every convolution, and a lower rate. The
+        augmentation is fixed: the teacher was trained with mirrored images.
         """
-        recipe = recipe_named("recovered-logits", (32, 32, 3))
-        return replace(recipe, muon=0.0, rate=5e-4, batch=64, epochs=self.options.students.epochs)
+        return replace(
+            recipe_named("recovered-logits", (32, 32, 3)),
+            muon=0.0,
+            rate=5e-4,
+            batch=64,
+            epochs=self.options.students.epochs,
+            augmentation=("crop", "flip"),
+            augmentation_choices=(),
+        )
 
     def _thesis(self) -> Recipe:
-        given = self.options.students
-        return Recipe("thesis", rate=given.rate, batch=given.batch, epochs=given.epochs)
-
-    def _initial(self, name: str) -> str:
         students = self.options.students
-        return {"VGG16": students.vgg16, "MobileNetV2": students.mobilenet_v2}[name]
+        return Recipe("thesis", rate=students.rate, batch=students.batch, epochs=students.epochs)
 
-    def _material(self, name: str) -> Material:
-        return self.inputs.large if name == "large" else self.inputs.small
+    def _transfer_set(self, number: int) -> TrainingSet:
+        is_large = EXPERIMENTS[number].transfer_set == "large"
+        return self.inputs.large if is_large else self.inputs.small
+
+    def _of_experiment(self, number: int, seed: int = 0) -> Trial:
+        name, training_set = EXPERIMENTS[number].architecture, self._transfer_set(number)
+        return replace(self._trial(f"experiment {number}", name, training_set), seed=seed)
 
     def _trial(
         self,
         study: str,
         name: str,
+        training_set: TrainingSet,
         *,
         variant: str = "thesis",
-        material: Material | None = None,
         recipe: Recipe | None = None,
-        initial: str | None = None,
-        seed: int = 0,
+        initial: Initial | None = None,
     ) -> Trial:
-        """A trial; unless said otherwise, on the large set and by the thesis's recipe."""
-        options = self.options
+        """A trial with seed 0; by default with the thesis's recipe and initial weights."""
         body = BODIES.get(name, name)
-        start = initial or self._initial(name)
+        start = initial or self.options.students.initial(name)
         return Trial(
             study=study,
             variant=variant,
-            design=replace(options.design, body=body),
+            architecture=self.options.architecture(body),
             initial=start,
-            weights=self.weights.of(body, start),
+            weights=initial_weights(body, start, self.settings.weights_dir),
             recipe=recipe or self._thesis(),
-            material=material or self.inputs.large,
-            seed=seed,
-            marks=options.students.marks,
+            training_set=training_set,
+            seed=0,
+            marks=self.options.students.marks,
             machine=self.machine_of(body),
         )

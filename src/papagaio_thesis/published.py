@@ -1,13 +1,19 @@
-"""What the thesis printed, from its data file `published.json`."""
+"""The numbers printed in the thesis, from the data file `published.json`."""
 
 import json
 from dataclasses import dataclass
 from importlib.resources import files as resources
+from typing import Literal
 
-__all__ = ["EPOCHS", "Published", "published"]
+from papagaio.vocabulary import Part
 
-# The length of every training of the thesis; its marks are read as parts of it.
+__all__ = ["EPOCHS", "Metric", "Published", "published"]
+
+# Every training of the thesis takes this many epochs. At another scale, a printed epoch stands for
+# the same fraction of the training.
 EPOCHS = 100
+
+Metric = Literal["accuracy", "loss"]
 
 
 @dataclass(frozen=True)
@@ -15,24 +21,25 @@ class Published:
     """One printed number.
 
     Attributes:
-        table, where: the number of its table, and where it stands.
+        table: the table's number.
+        where: where it is printed.
         experiment: 1 to 4; 0 is the teacher.
-        part: of CIFAR-10, `train` or `test`.
-        metric: `accuracy` or `loss`.
-        epoch: after which; None for the teacher.
-        value: what is printed.
+        part: the part of CIFAR-10.
+        metric: what is measured.
+        epoch: after which epoch; None for the teacher.
+        value: the number.
     """
 
     table: int
     where: str
     experiment: int
-    part: str
-    metric: str
+    part: Part
+    metric: Metric
     epoch: int | None
     value: float
 
 
 def published() -> list[Published]:
-    """Every number of Tables 1 to 5, in their order."""
+    """Return all numbers of Tables 1 to 5, in order."""
     text = (resources("papagaio_thesis") / "published.json").read_text(encoding="utf-8")
     return [Published(*row) for row in json.loads(text)["values"]]

@@ -1,12 +1,12 @@
-"""`reach`: how large a logit a network's answer can be brought to by some image or other."""
+"""`reach`: how large a logit any image can produce, by gradient ascent on the image."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from papagaio.training.loop import placed
 from papagaio.training.machine import Machine
+from papagaio.training.products import placed
 
 __all__ = ["reach"]
 
@@ -14,19 +14,16 @@ _STEPS, _LEVELS = 20, 16
 
 
 def reach(network: nn.Module, images: NDArray[np.uint8], machine: Machine) -> float:
-    """Bring images to the largest logits that 20 steps in the sign of the gradient find.
+    """Return the largest absolute logit in 20 steps of gradient ascent on images.
 
-    The steps are those of projected gradient ascent (Madry et al. 2018, equation 1) without a bound
-    on the distance: any image is allowed. What a loss could come to, were a network to meet the
-    wrong image, shows here long before a test set happens to hold one.
+    The steps are those of projected gradient descent (Madry et al. 2018, equation 1) without a
+    bound on the distance: any image is allowed. A loss that the wrong image could cause shows here
+    long before a test set happens to contain such an image.
 
     Args:
         network: from uint8 (N, C, H, W) to logits (N, K).
-        images: uint8 (N, H, W, C), where to begin.
-        machine: where; always in float32.
-
-    Returns:
-        the largest absolute logit on the way.
+        images: uint8 (N, H, W, C), where ascent starts.
+        machine: where it runs, always in float32.
     """
     device = machine.use()
     placed(network, device).eval()
@@ -36,7 +33,7 @@ def reach(network: nn.Module, images: NDArray[np.uint8], machine: Machine) -> fl
         pixels.requires_grad_()
         logits = network(pixels).abs().amax(1)
         largest = max(largest, logits.max().item())
-        (slope,) = torch.autograd.grad(logits.sum(), pixels)
-        # Whole levels within a byte: an image at every step.
-        pixels = (pixels.detach() + _LEVELS * slope.sign()).clamp(0, 255)
+        (gradient,) = torch.autograd.grad(logits.sum(), pixels)
+        # Whole levels within a byte, so that each step ends at an image.
+        pixels = (pixels.detach() + _LEVELS * gradient.sign()).clamp(0, 255)
     return largest

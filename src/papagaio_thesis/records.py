@@ -1,19 +1,23 @@
-"""`thesis.json`: what the reproduction found; everything its tables, figure and claims show."""
+"""`thesis.json`: everything that the tables, the figures and the claims show."""
 
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from papagaio.errors import BadSettings
 from papagaio.result import MachineRecord
-from papagaio_thesis.options import Options, Scale
+from papagaio.vocabulary import Part
+from papagaio_thesis.experiments import Scale
+from papagaio_thesis.options import StudyOptions
 
 __all__ = [
     "DigitRecord",
+    "DivergedRecord",
     "EpochRecord",
     "Magnified",
     "MagnifiedRecord",
-    "Measured",
+    "Measurement",
     "TeacherRecord",
     "ThesisResult",
     "TrialRecord",
@@ -22,31 +26,32 @@ __all__ = [
 
 
 class _Record(BaseModel):
-    # A diverged student's figures may be no numbers.
+    # Figures of a diverged student may be NaN or infinite.
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class Measured(_Record):
-    """A network on one part of CIFAR-10.
+class Measurement(_Record):
+    """A network's figures on one part of CIFAR-10.
 
     Attributes:
-        epoch: after which it was measured; the last one for a teacher.
-        part: `train` or `test`.
-        images: on how many.
-        accuracy, loss: share of true classes named, and mean cross-entropy with them in nats.
-        agreement: share of images on which it names the teacher's class.
-        median_loss: of an image.
-        worst_ten: the share of the whole loss that the ten images with the largest carry.
-        largest_logit: the largest absolute one.
-        per_class: accuracy on each true class; None where it has no image.
+        epoch: after which epoch it was measured; the last one for a teacher.
+        part: the part of CIFAR-10.
+        images: the number of images.
+        accuracy: share of images whose true class is named.
+        loss: mean cross-entropy with the true classes, in nats.
+        fidelity: share of images on which it names the same class as the teacher.
+        median_loss: median over the images, in nats.
+        worst_ten: the ten largest losses' share of the sum of all losses.
+        largest_logit: the largest absolute logit.
+        per_class: accuracy on the images of each true class; None for a class without images.
     """
 
     epoch: int
-    part: str
+    part: Part
     images: int
     accuracy: float
     loss: float
-    agreement: float
+    fidelity: float
     median_loss: float
     worst_ten: float
     largest_logit: float
@@ -54,18 +59,22 @@ class Measured(_Record):
 
 
 class EpochRecord(_Record):
-    """One epoch of a student: what it learned, and a look at the first test images.
+    """One epoch of a student: its training, and figures on the first test images (the probe).
 
     Attributes:
-        loss, agreement: mean loss and distillation accuracy on the transfer set, in passing.
-        probe_accuracy, probe_loss: on the first test images.
-        probe_worst_ten, probe_logit: as `Measured.worst_ten` and `largest_logit`.
-        reach: the largest logit that the first of them can be brought to, see `reach`; None in
-            records from before it was measured.
+        loss: mean loss on the transfer set, during the epoch.
+        distillation_accuracy: share of the transfer set on which it named the teacher's class,
+            during the epoch.
+        probe_accuracy: accuracy on the probe.
+        probe_loss: mean cross-entropy on the probe, in nats.
+        probe_worst_ten: as `Measurement.worst_ten`.
+        probe_logit: as `Measurement.largest_logit`.
+        reach: the largest absolute logit that gradient ascent on an image reaches, see `reach`;
+            None in records that are older than this figure.
     """
 
     loss: float
-    agreement: float
+    distillation_accuracy: float
     probe_accuracy: float
     probe_loss: float
     probe_worst_ten: float
@@ -73,39 +82,79 @@ class EpochRecord(_Record):
     reach: float | None = None
 
 
-class TrialRecord(_Record):
-    """One training of a student, and what came of it.
+class _Training(_Record):
+    """What identifies a training to a reader.
 
     Attributes:
-        study: `experiment 1` to `experiment 4`, or one of `plan.STUDIES`.
-        variant: what tells it from the others of its study.
-        body, initial: the architecture, and its weights at the start.
-        images: of `material` learned from.
-        precision: float32 or bfloat16.
+        study: `experiment 1` to `experiment 4`, or a `Study`.
+        variant: distinguishes the trainings of a study.
+        body: the convolutional layers' architecture.
+        seed: of weights, order and augmentation.
     """
 
     study: str
     variant: str
     body: str
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """All of these."""
+        return self.study, self.variant, self.body, self.seed
+
+
+class TrialRecord(_Training):
+    """One training of a student, and its figures.
+
+    Attributes:
+        initial: initial weights, `imagenet` or `random`.
+        parameters: the number of weights.
+        recipe: the recipe's name.
+        training_set: the training set's name.
+        images: the number of images learned from.
+        precision: float32 or bfloat16.
+        seconds: the duration of all epochs, measurements included.
+        measurements: on both parts of CIFAR-10, after the marked epochs.
+        curve: one record per epoch.
+    """
+
     initial: str
     parameters: int
     recipe: str
-    material: str
+    training_set: str
     images: int
-    seed: int
     precision: str
     seconds: float
-    measured: list[Measured]
+    measurements: list[Measurement]
     curve: list[EpochRecord]
 
-    def at(self, part: str, epoch: int | None = None) -> Measured:
-        """What was measured on a part after an epoch, or at the end."""
-        found = [m for m in self.measured if m.part == part and epoch in (None, m.epoch)]
-        return found[-1]
+    @property
+    def note(self) -> str:
+        """The final accuracy on the test part, in words."""
+        return f"{self.study}, {self.variant}: accuracy {self.at('test').accuracy:.3f}"
+
+    def at(self, part: Part, epoch: int | None = None) -> Measurement:
+        """Return the measurement on a part after an epoch; None is the last one."""
+        return [m for m in self.measurements if m.part == part and epoch in (None, m.epoch)][-1]
+
+
+class DivergedRecord(_Training):
+    """A training whose loss stopped being finite."""
+
+    reason: str
+
+    @classmethod
+    def of_copy(cls, letters: str, recipe: str, seed: int, reason: str) -> Self:
+        """Return the record of a copy of the digit classifier."""
+        variant = f"{letters} letters by {recipe}"
+        return cls(study="taxonomy", variant=variant, body="small-cnn", seed=seed, reason=reason)
+
+    def __str__(self) -> str:
+        return f"{self.study}, {self.variant}, {self.body}, seed {self.seed}: {self.reason}"
 
 
 class Magnified(_Record):
-    """Accuracy and loss on test images that are `factor` times as large."""
+    """Accuracy and loss on test images magnified by a factor."""
 
     factor: float
     accuracy: float
@@ -113,33 +162,48 @@ class Magnified(_Record):
 
 
 class MagnifiedRecord(_Record):
-    """A trained student on `images` magnified images: as it is, and with its activations cut."""
+    """A student on magnified test images, as trained and with bounded activations."""
 
     study: str
     variant: str
     body: str
     images: int
-    whole: list[Magnified]
-    cut: list[Magnified]
+    as_trained: list[Magnified]
+    bounded: list[Magnified]
 
 
 class TeacherRecord(_Record):
-    """The teacher, and whether another stands in for it.
+    """The teacher.
 
-    `temperature_errors`: for some temperatures T, how far softmax(ln p / T) of its answers p on the
-    test images lies from the softmax of its logits at T, at most.
+    Attributes:
+        name: its name.
+        stand_in: whether another network is used in its place.
+        parameters: the number of weights.
+        identity: a digest of the weights.
+        measurements: on both parts of CIFAR-10.
+        temperature_errors: by temperature T, the largest difference between softmax(ln p / T) of
+            its answers p to the test images and the softmax of its logits at T.
     """
 
     name: str
     stand_in: bool
     parameters: int
     identity: str
-    measured: list[Measured]
+    measurements: list[Measurement]
     temperature_errors: dict[float, float]
 
 
 class DigitRecord(_Record):
-    """A copy of the digit classifier made from some of the letters: accuracy on each digit."""
+    """A copy of the digit classifier learned from some of the letters.
+
+    Attributes:
+        letters: a key of `digits.KINDS`.
+        recipe: the recipe's name.
+        images: the number of images learned from.
+        seed: of drawings, weights and order.
+        accuracy: on the test digits.
+        per_digit: accuracy on each digit.
+    """
 
     letters: str
     recipe: str
@@ -148,21 +212,27 @@ class DigitRecord(_Record):
     accuracy: float
     per_digit: list[float]
 
+    @property
+    def note(self) -> str:
+        """The accuracy, in words."""
+        return f"{self.letters} letters, {self.recipe}: accuracy {self.accuracy:.3f}"
+
 
 class ThesisResult(_Record):
-    """One reproduction; `diverged` names the trainings whose loss stopped being finite."""
+    """One reproduction."""
 
     papagaio: str
+    packages: dict[str, str]
     command: str
     started: str
     seconds: float
     scale: Scale
     complete: bool
     machine: MachineRecord
-    options: Options
+    options: StudyOptions
     teacher: TeacherRecord | None
     trials: list[TrialRecord]
-    diverged: list[str] = []
+    diverged: list[DivergedRecord] = []
     digits: list[DigitRecord]
     magnified: list[MagnifiedRecord] = []
 
@@ -171,12 +241,13 @@ def read_thesis(path: Path) -> ThesisResult:
     """Read `thesis.json`.
 
     Raises:
-        BadSettings: it is missing, or none of this version.
+        BadSettings: it is missing, or not of this version.
     """
     try:
         return ThesisResult.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise BadSettings(
-            f"{path}: no result of a reproduction of this version; move it away, or name another "
-            "--out"
+            f"{path} is not a result of a reproduction of this version; move it away, or choose "
+            "another folder",
+            field="out",
         ) from error

@@ -1,7 +1,7 @@
-"""CIFAR-100's classes in groups: which kind of images teaches which class? (claim C6).
+"""CIFAR-100's classes in groups, to find out which kind of images teaches which class (claim C6).
 
-The groups join superclasses of CIFAR-100 (Krizhevsky 2009), so that each has classes enough for an
-equal number of images.
+A group joins superclasses of CIFAR-100 (Krizhevsky 2009), so that each has enough classes for the
+same number of images.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["GROUPS", "group_rows", "rows_of"]
 
-# By the classes' positions in CIFAR-100's own, alphabetical order.
+# Classes by their index in CIFAR-100, which is alphabetical.
 GROUPS: dict[str, tuple[int, ...]] = {
     "vehicles": (8, 13, 48, 58, 90, 41, 69, 81, 85, 89),
     "mammals": (3, 42, 43, 88, 97, 15, 19, 21, 31, 38, 34, 63, 64, 66, 75, 36, 50, 65, 74, 80),
@@ -23,25 +23,25 @@ GROUPS: dict[str, tuple[int, ...]] = {
 
 
 def rows_of(classes: tuple[int, ...], labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The first `count` images of a group, every class of it as often as the others, or once less.
+    """Return the first rows of some classes, nearly the same number of each.
 
     Args:
-        classes: the group's.
+        classes: the classes.
         labels: int64 (N,), the fine classes of CIFAR-100.
-        count: how many.
+        count: the number of rows.
 
     Returns:
-        int64 (M,), rows in ascending order; fewer than `count` where there are fewer.
+        int64 (M,), ascending; M is below `count` if a class has too few images. Numbers of rows per
+        class differ by at most one.
     """
-    # Shares of the count that are as equal as whole numbers can be.
     ends = count * np.arange(1, len(classes) + 1) // len(classes)
-    each = np.diff(ends, prepend=0)
-    found = [np.flatnonzero(labels == c)[:n] for c, n in zip(classes, each, strict=True)]
-    return np.sort(np.concatenate(found)).astype(np.int64)
+    sizes = np.diff(ends, prepend=0)
+    rows = [np.flatnonzero(labels == c)[:n] for c, n in zip(classes, sizes, strict=True)]
+    return np.sort(np.concatenate(rows)).astype(np.int64)
 
 
 def group_rows(labels: NDArray[np.int64], count: int) -> dict[str, NDArray[np.int64]]:
-    """Rows of `count` images of every group that has so many; and, as `all`, the first images."""
-    found = {group: rows_of(classes, labels, count) for group, classes in GROUPS.items()}
-    full = {group: rows for group, rows in found.items() if len(rows) == count}
+    """Return `count` rows of each group that has as many; `all` holds the first rows of all."""
+    rows = {group: rows_of(classes, labels, count) for group, classes in GROUPS.items()}
+    full = {group: some for group, some in rows.items() if len(some) == count}
     return full | {"all": np.arange(min(count, len(labels)))}

@@ -1,19 +1,18 @@
-"""Tables 1 to 5: the thesis's numbers and the measured ones side by side."""
+"""Tables 1 to 5: the thesis's numbers next to the measured ones."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from papagaio.report.numbers import duration
 from papagaio.scores import Figure, mean_over_seeds, rate
-from papagaio_thesis.inputs import BODIES
-from papagaio_thesis.options import Options, read_options
-from papagaio_thesis.plan import EXPERIMENTS, title_of
-from papagaio_thesis.published import EPOCHS, Published, published
-from papagaio_thesis.records import Measured, ThesisResult, TrialRecord
+from papagaio_thesis.experiments import BODIES, EXPERIMENTS, title_of
+from papagaio_thesis.options import StudyOptions, read_options
+from papagaio_thesis.published import EPOCHS, Metric, Published, published
+from papagaio_thesis.records import Measurement, ThesisResult, TrialRecord
 
 __all__ = [
     "Row",
@@ -40,11 +39,12 @@ class Row:
     """One number of the thesis, and what was measured in its place.
 
     Attributes:
-        thesis: what was printed, and where.
-        epoch: of the measurement: at another scale, the same part of the training.
-        measured: mean and 95 % interval over seeds and images, or None where it was not run.
-        beyond: the same by recovered logits and augmentation.
-        in_scope: the same architecture on the teacher's own data by equation 1, at its end.
+        thesis: the printed number.
+        epoch: after which epoch it was measured. At another scale, it is the same fraction of the
+            training.
+        measured: mean and 95 % interval over seeds and images; None if it was not run.
+        beyond: the same with recovered logits and augmentation.
+        in_scope: the same architecture on the teacher's own data by equation 1, at the end.
     """
 
     thesis: Published
@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One of the five tables; `note` says what is not as in the thesis, and must be shown."""
+    """One of the five tables; `note` names the differences from the thesis and must be shown."""
 
     number: int
     title: str
@@ -70,16 +70,16 @@ class Table:
 
 
 def tables(result: ThesisResult) -> list[Table]:
-    """All five, also where nothing was measured."""
+    """Return all five tables, whether or not anything was measured for them."""
     by_table: dict[int, list[Published]] = {}
-    for one in published():
-        by_table.setdefault(one.table, []).append(one)
+    for printed in published():
+        by_table.setdefault(printed.table, []).append(printed)
     return [
         Table(
             number,
             title_of(number - 1) if number > 1 else "the teacher",
             _note(result, number),
-            tuple(_row(result, one) for one in rows),
+            tuple(_row(result, printed) for printed in rows),
         )
         for number, rows in by_table.items()
     ]
@@ -88,42 +88,44 @@ def tables(result: ThesisResult) -> list[Table]:
 def experiment_trials(
     result: ThesisResult, number: int, variant: str = "thesis"
 ) -> list[TrialRecord]:
-    """The trials of one experiment, one a seed."""
+    """Return the trials of an experiment, one per seed."""
     study = f"experiment {number}"
     return [t for t in result.trials if (t.study, t.variant) == (study, variant)]
 
 
 def mean_accuracy(trials: Sequence[TrialRecord]) -> Figure | None:
-    """Accuracy on the test part at the end, over seeds; None without trials."""
-    return _mean([t.at("test") for t in trials], "accuracy") if trials else None
+    """Return the final accuracy on the test part over seeds; None without trials."""
+    return _mean([trial.at("test") for trial in trials], "accuracy")
 
 
 def to_csv(table: Table) -> str:
-    """A table as CSV: one line a number, full precision, nothing where nothing was measured."""
+    """Return a table as CSV, in full precision; what was not measured is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row in table.rows:
-        one, found = row.thesis, row.measured
-        ends = (found.low, found.high) if found and found.low < found.high else (None, None)
-        scores = (found.value, *ends, found.n) if found else (None,) * 4
-        beyond, in_scope = (score and score.value for score in (row.beyond, row.in_scope))
-        printed = one.where, one.part, one.metric, one.epoch, one.value
-        writer.writerow((*printed, row.epoch, *scores, row.difference, beyond, in_scope))
+        printed, measured = row.thesis, row.measured
+        figures: tuple[float | None, ...] = (None,) * 4
+        if measured:
+            ends = (measured.low, measured.high) if _has_interval(measured) else (None, None)
+            figures = (measured.value, *ends, measured.n)
+        beyond, in_scope = (figure and figure.value for figure in (row.beyond, row.in_scope))
+        first = printed.where, printed.part, printed.metric, printed.epoch, printed.value
+        writer.writerow((*first, row.epoch, *figures, row.difference, beyond, in_scope))
     return text.getvalue()
 
 
 def to_markdown(table: Table) -> str:
-    """A table as Markdown, with its note."""
+    """Return a table as Markdown, with its note."""
     header = ["part", "metric", "epoch", "thesis", "measured", "95 % interval", "difference"]
     header += ["recovered-logits", "in scope (equation 1)"]
     lines = [header, ["---"] * len(header), *cells(table)]
-    title = f"**Table {table.number}, {table.title}.** {table.note}"
+    title = f"**Table {table.number}, {table.title}.** {table.note}".rstrip()
     return "\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines), ""])
 
 
 def cells(table: Table) -> list[list[str]]:
-    """A table's rows as they are read."""
+    """Return a table's rows as text."""
     return [
         [
             row.thesis.part,
@@ -131,7 +133,7 @@ def cells(table: Table) -> list[list[str]]:
             _epochs(row),
             number(row.thesis.value),
             number(row.measured.value) if row.measured else "not run",
-            interval(row.measured),
+            _interval(row.measured),
             "" if row.difference is None else _signed(row.difference),
             number(row.beyond.value) if row.beyond else "",
             number(row.in_scope.value) if row.in_scope else "",
@@ -141,7 +143,7 @@ def cells(table: Table) -> list[list[str]]:
 
 
 def number(value: float) -> str:
-    """Two decimals as in the thesis, and powers of ten where it has them."""
+    """Format a number as the thesis does: two decimals, or a power of ten for large ones."""
     return f"{value:.2f}" if abs(value) < 1000 else f"{value:.2e}"
 
 
@@ -149,11 +151,15 @@ def _signed(difference: float) -> str:
     return f"{difference:+.2f}" if abs(difference) < 1000 else f"{difference:+.1e}"
 
 
-def interval(score: Figure | None) -> str:
-    """From where to where, or nothing where one seed of a loss says nothing."""
-    if score is None or score.low == score.high:
+def _interval(figure: Figure | None) -> str:
+    if figure is None or not _has_interval(figure):
         return ""
-    return f"{score.low:.3f} to {score.high:.3f}" if abs(score.high) < 1000 else "wide"
+    return f"{figure.low:.3f} to {figure.high:.3f}" if abs(figure.high) < 1000 else "wide"
+
+
+def _has_interval(figure: Figure) -> bool:
+    """A loss from one seed has none."""
+    return figure.low < figure.high
 
 
 def _epochs(row: Row) -> str:
@@ -164,44 +170,51 @@ def _epochs(row: Row) -> str:
     return f"{row.thesis.epoch} (here {row.epoch})"
 
 
-def _row(result: ThesisResult, one: Published) -> Row:
-    if one.epoch is None:
-        found = [m for m in result.teacher.measured if m.part == one.part] if result.teacher else []
-        return Row(one, None, _mean(found, one.metric) if found else None, None, None)
-    # At another scale, what was measured after the same part of the training.
-    epoch = round(one.epoch * result.options.students.epochs / EPOCHS)
+def _row(result: ThesisResult, printed: Published) -> Row:
+    if printed.epoch is None:
+        measured = result.teacher.measurements if result.teacher else []
+        same_part = [one for one in measured if one.part == printed.part]
+        return Row(printed, None, _mean(same_part, printed.metric), None, None)
+    epochs = result.options.students.epochs
+    epoch = round(printed.epoch * epochs / EPOCHS)
 
-    def at_epoch(trials: Sequence[TrialRecord]) -> Figure | None:
-        found = [m for t in trials for m in t.measured if (m.part, m.epoch) == (one.part, epoch)]
-        return _mean(found, one.metric) if found else None
+    def after_epoch(trials: Iterable[TrialRecord]) -> Figure | None:
+        same = [
+            one
+            for trial in trials
+            for one in trial.measurements
+            if (one.part, one.epoch) == (printed.part, epoch)
+        ]
+        return _mean(same, printed.metric)
 
-    body = BODIES[EXPERIMENTS[one.experiment][0]]
+    body = BODIES[EXPERIMENTS[printed.experiment].architecture]
     in_scope = [t for t in result.trials if t.study == "in-scope" and t.body == body]
-    last = epoch == result.options.students.epochs
     return Row(
-        one,
+        printed,
         epoch,
-        at_epoch(experiment_trials(result, one.experiment)),
-        at_epoch(experiment_trials(result, one.experiment, "recovered-logits")),
-        at_epoch(in_scope) if last else None,
+        after_epoch(experiment_trials(result, printed.experiment)),
+        after_epoch(experiment_trials(result, printed.experiment, "recovered-logits")),
+        after_epoch(in_scope) if epoch == epochs else None,
     )
 
 
-def _mean(found: Sequence[Measured], metric: str) -> Figure:
-    """Over seeds; the interval of a loss knows the seeds alone, so one seed has none."""
+def _mean(measurements: Sequence[Measurement], metric: Metric) -> Figure | None:
+    """The mean over seeds; a loss's interval is over seeds only, so one seed has none."""
+    if not measurements:
+        return None
     if metric == "loss":
-        return mean_over_seeds([Figure(m.loss, m.loss, m.loss, m.images) for m in found])
-    return mean_over_seeds([accuracy_of(m) for m in found])
+        return mean_over_seeds([Figure(m.loss, m.loss, m.loss, m.images) for m in measurements])
+    return mean_over_seeds([accuracy_of(m) for m in measurements])
 
 
-def accuracy_of(one: Measured) -> Figure:
-    """An accuracy with its interval over images."""
-    # Wilson's interval needs the number of hits, and not which they are.
-    return rate(np.arange(one.images) < round(one.accuracy * one.images))
+def accuracy_of(measured: Measurement) -> Figure:
+    """Return an accuracy with its interval over images."""
+    # Wilson's interval needs only the number of hits.
+    return rate(np.arange(measured.images) < round(measured.accuracy * measured.images))
 
 
-def is_reduced(options: Options) -> bool:
-    """Whether data or epochs of the teacher or an experiment are fewer than the thesis has."""
+def is_reduced(options: StudyOptions) -> bool:
+    """Return whether there are fewer images or epochs than in the thesis."""
     full = read_options()
     sizes = (
         *((options.images, full.images, n) for n in ("large", "small", "owned", "evaluated")),
@@ -212,29 +225,35 @@ def is_reduced(options: Options) -> bool:
 
 
 def _note(result: ThesisResult, number: int) -> str:
-    """What is not as in the thesis."""
-    words = []
-    options = result.options
-    images, students, teacher = options.images, options.students, options.teacher
-    if is_reduced(options):
-        sizes = (
-            f"{images.large:,} images for 50,000, {images.small:,} for 10,000, {students.epochs} "
-            f"epochs for 100, {images.evaluated:,} images of each part of CIFAR-10"
-        )
-        if result.teacher and not result.teacher.stand_in:
-            sizes += (
-                f", the teacher from {images.owned:,} images in {teacher.first_epochs} and "
-                f"{teacher.second_epochs} epochs"
-            )
-        words.append(f"SMALL SCALE, every measured number: {sizes}.")
-    if result.teacher and result.teacher.stand_in:
-        words.append(f"The teacher is a STAND-IN, not the thesis's ({result.teacher.name}).")
+    """The differences from the thesis."""
+    sentences = []
+    teacher = result.teacher
+    if is_reduced(result.options):
+        sentences.append(_sizes(result))
+    if teacher and teacher.stand_in:
+        sentences.append(f"The teacher is a STAND-IN, not the thesis's ({teacher.name}).")
     trials = experiment_trials(result, number - 1) if number > 1 else []
     if trials:
-        precisions = ", ".join(sorted({t.precision for t in trials}))
-        seconds = sum(t.seconds for t in trials) / len(trials)
-        words.append(
+        precisions = ", ".join(sorted({trial.precision for trial in trials}))
+        seconds = sum(trial.seconds for trial in trials) / len(trials)
+        sentences.append(
             f"Student from {trials[0].initial} weights; seeds: {len(trials)}; {precisions}; "
-            f"{duration(seconds)} a training."
+            f"{duration(seconds)} per training."
         )
-    return " ".join(words)
+    return " ".join(sentences)
+
+
+def _sizes(result: ThesisResult) -> str:
+    options, teacher = result.options, result.teacher
+    images, phases = options.images, options.teacher
+    sizes = (
+        f"{images.large:,} images for 50,000, {images.small:,} for 10,000, "
+        f"{options.students.epochs} epochs for 100, {images.evaluated:,} images of each part of "
+        "CIFAR-10"
+    )
+    if teacher and not teacher.stand_in:
+        sizes += (
+            f", the teacher from {images.owned:,} images in {phases.first_epochs} and "
+            f"{phases.second_epochs} epochs"
+        )
+    return f"SMALL SCALE, every measured number: {sizes}."

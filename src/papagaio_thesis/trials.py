@@ -1,126 +1,146 @@
-"""A trial: one student trained on one set of material and measured at its marks; resumable."""
+"""A trial: one student, trained on one training set and measured at its marks; resumable."""
 
 import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.special import logsumexp
 
 from papagaio import files
+from papagaio.jobs import Job
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import Design, build_headed
+from papagaio.networks.headed import Architecture, build_headed
 from papagaio.progress import Progress, no_progress
-from papagaio.training.loop import Checkpoints, Epoch, infer, train
+from papagaio.responses import Answers
+from papagaio.training.checkpoint import Checkpoints
+from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.version import __version__
 from papagaio.weights import save_weights
+from papagaio_thesis.measuring import EvaluationSet, measure
+from papagaio_thesis.options import Initial
 from papagaio_thesis.reach import reach
-from papagaio_thesis.records import EpochRecord, Measured, TrialRecord
+from papagaio_thesis.records import DivergedRecord, EpochRecord, Measurement, TrialRecord
 
-__all__ = ["Ground", "Material", "Part", "Trial", "measured", "run_trial"]
+__all__ = ["TrainingSet", "Trial", "TrialContext", "run_trial", "student_of", "trial_job"]
 
-# So many test images are where the search for the largest logit begins.
-_REACHING = 8
+# The number of test images from which `reach` starts.
+_REACH_IMAGES = 8
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a student learns from: images, the teacher's answers and the true classes, in files.
+class TrainingSet:
+    """Images, the teacher's answers to them and their true classes, as `.npy` files.
 
     Attributes:
-        name: what it is called.
-        images: uint8 (N, H, W, C), an `.npy` file; answers: float32 (N, K), another.
-        truth: int64 (N,), a third; used by recipes with `alpha` alone.
-        size: how many images there are.
+        name: the name of the set.
+        images: uint8 (N, H, W, C).
+        answers: float32 (N, K), probabilities.
+        labels: int64 (N,), the true classes; only recipes with `alpha` use them.
+        size: the number of images.
         digest: of images and answers.
     """
 
     name: str
     images: Path
     answers: Path
-    truth: Path
+    labels: Path
     size: int
     digest: str
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of CIFAR-10 that students are measured on.
+class Trial:
+    """One training.
 
     Attributes:
-        name: `train` or `test`.
-        images: uint8 (N, H, W, C), labels: int64 (N,), named: int64 (N,), the class that the
-            teacher names; three `.npy` files.
-        size: the first so many images count.
+        study: `experiment 1` to `experiment 4`, or a `Study`.
+        variant: distinguishes the trials of a study.
+        architecture: of the student.
+        initial: initial weights of its convolutional layers.
+        weights: where those are, as `build_headed` takes it.
+        recipe: how it is trained.
+        training_set: what it learns from.
+        seed: of weights, order and augmentation.
+        marks: after these epochs it is measured on all evaluation sets.
+        machine: where it is trained.
     """
-
-    name: str
-    images: Path
-    labels: Path
-    named: Path
-    size: int
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training: see `records.TrialRecord` for the words; `weights` is where `initial` lies."""
 
     study: str
     variant: str
-    design: Design
-    initial: str
+    architecture: Architecture
+    initial: Initial
     weights: str
     recipe: Recipe
-    material: Material
+    training_set: TrainingSet
     seed: int
     marks: tuple[int, ...]
     machine: Machine
 
-    def of(self, record: TrialRecord) -> TrialRecord:
-        """The record of the same training as one of another study."""
+    def labelled(self, record: TrialRecord) -> TrialRecord:
+        """Return the record of the same training under this trial's study and variant."""
         return record.model_copy(update={"study": self.study, "variant": self.variant})
+
+    def diverged(self, reason: str) -> DivergedRecord:
+        """Return the record of this trial if it diverged."""
+        return DivergedRecord(
+            study=self.study,
+            variant=self.variant,
+            body=self.architecture.body,
+            seed=self.seed,
+            reason=reason,
+        )
 
 
 @dataclass(frozen=True)
-class Ground:
+class TrialContext:
     """What the trials of a run share.
 
     Attributes:
-        folder: each makes a folder of its own in it.
-        parts: what students are measured on.
-        probed: how many test images are looked at after every epoch.
-        checkpoint_seconds: the least time between two checkpoints of a training.
+        folder: each trial gets a subfolder here.
+        train: the train part of CIFAR-10, to measure students on.
+        test: the test part.
+        probed: after every epoch, a student is measured on the first so many test images.
+        checkpoint_seconds: minimum seconds between two checkpoints of a training.
     """
 
     folder: Path
-    parts: tuple[Part, ...]
+    train: EvaluationSet
+    test: EvaluationSet
     probed: int
     checkpoint_seconds: float = 10.0
 
-    def id_of(self, trial: Trial) -> str:
-        """A trial's name: readable, and another where anything that decides its result differs.
+    @property
+    def probe(self) -> EvaluationSet:
+        """The first test images."""
+        return replace(self.test, size=self.probed)
 
-        Its study decides nothing (two may share a training), and neither does the number of
-        threads, beyond the last digits.
+    def folder_of(self, trial: Trial) -> Path:
+        """Return a trial's folder."""
+        return self.folder / self.id_of(trial)
+
+    def id_of(self, trial: Trial) -> str:
+        """Return a readable name, which differs where anything differs that decides the result.
+
+        The study does not (two may share a training), and neither does the number of threads,
+        which changes only the last digits.
         """
-        what = asdict(trial) | {
-            "material": trial.material.digest,
+        decisive = asdict(trial) | {
+            "training_set": trial.training_set.digest,
             "weights": _digest_of(trial.weights),
             "machine": (trial.machine.device, trial.machine.precision),
-            "measured on": [part.size for part in self.parts] + [self.probed, _REACHING],
+            "measured_on": [self.train.size, self.test.size, self.probed, _REACH_IMAGES],
             "papagaio": __version__,
         }
-        del what["study"], what["variant"]
-        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        body = trial.design.body.rpartition("/")[2]
-        words = f"{body} {trial.initial} {trial.recipe.name} {trial.material.name} {trial.seed}"
+        del decisive["study"], decisive["variant"]
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        body = trial.architecture.body.rpartition("/")[2]
+        words = f"{body} {trial.initial} {trial.recipe.name} {trial.training_set.name} {trial.seed}"
         return f"{words.replace(' ', '-').replace(',', '')}_{digest[:8]}"
 
 
@@ -130,137 +150,137 @@ def _digest_of(weights: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else weights
 
 
-def run_trial(ground: Ground, trial: Trial, progress: Progress = no_progress) -> TrialRecord:
-    """Train a student and measure it, or read what an earlier run of the same trial left.
+def trial_job(context: TrialContext, trial: Trial) -> Job[TrialRecord]:
+    """Return a trial as a job."""
+    # A step of VGG16 takes roughly four times as long as one of MobileNetV2.
+    step = 4 if "vgg" in trial.architecture.body else 1
+    return Job(
+        id=context.id_of(trial),
+        cost=step * trial.recipe.epochs * trial.training_set.size,
+        run=partial(run_trial, context, trial),
+        finished=partial(_finished, context, trial),
+    )
+
+
+def _finished(context: TrialContext, trial: Trial) -> TrialRecord | None:
+    path = context.folder_of(trial) / "record.json"
+    return TrialRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def student_of(trial: Trial) -> Classifier:
+    """Build a trial's student, with its initial weights."""
+    _, *shape = np.load(trial.training_set.images, mmap_mode="r").shape
+    classes = np.load(trial.training_set.answers, mmap_mode="r").shape[1]
+    height, width, channels = shape
+    return build_headed(
+        trial.architecture, trial.weights, (height, width, channels), classes, seed=trial.seed
+    )
+
+
+def run_trial(context: TrialContext, trial: Trial, progress: Progress = no_progress) -> TrialRecord:
+    """Train a student and measure it, resuming an earlier attempt that was interrupted.
 
     Leaves in the trial's folder `student.safetensors` and, last of all, `record.json`.
 
     Raises:
         Diverged: the loss stopped being finite.
+        NoSpace: the disk is full.
     """
-    folder = ground.folder / ground.id_of(trial)
-    kept = folder / "record.json"
-    if kept.exists():
-        return TrialRecord.model_validate_json(kept.read_bytes())
-    material = trial.material
-    images, answers = np.load(material.images, mmap_mode="r"), np.load(material.answers)
-    shape = images.shape[1], images.shape[2], images.shape[3]
-    student = build_headed(trial.design, trial.weights, shape, answers.shape[1], seed=trial.seed)
-    since = time.monotonic()
+    folder, training_set = context.folder_of(trial), trial.training_set
+    student = student_of(trial)
+    begun = time.monotonic()
 
     def visit(epoch: Epoch) -> None:
-        nonlocal since
-        looked = _look(student, ground, trial, epoch, time.monotonic() - since)
-        files.write(folder / "epochs" / f"{epoch.number:03}.json", looked.model_dump_json())
-        since = time.monotonic()
+        nonlocal begun
+        seconds = time.monotonic() - begun
+        figures = _epoch_figures(student, context, trial, epoch, seconds, progress)
+        files.write(_epoch_file(folder, epoch), figures.model_dump_json())
+        begun = time.monotonic()
 
     epochs = train(
         student,
-        images,
-        answers,
+        np.load(training_set.images, mmap_mode="r"),
+        Answers.of(np.load(training_set.answers)),
         trial.recipe,
         seed=trial.seed,
         machine=trial.machine,
-        labels=np.load(material.truth),
-        checkpoints=Checkpoints(folder / "checkpoint", ground.checkpoint_seconds),
+        labels=np.load(training_set.labels),
+        checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
         visit=visit,
     )
-    looks = [
-        _Look.model_validate_json((folder / "epochs" / f"{epoch.number:03}.json").read_bytes())
+    figures = [
+        _EpochFigures.model_validate_json(_epoch_file(folder, epoch).read_bytes())
         for epoch in epochs
     ]
-    record = TrialRecord(
-        study=trial.study,
-        variant=trial.variant,
-        body=trial.design.body,
-        initial=trial.initial,
-        parameters=sum(p.numel() for p in student.parameters()),
-        recipe=trial.recipe.name,
-        material=material.name,
-        images=material.size,
-        seed=trial.seed,
-        precision=trial.machine.precision,
-        seconds=round(sum(look.seconds for look in looks), 1),
-        measured=[one for look in looks for one in look.measured],
-        curve=[look.epoch for look in looks],
-    )
+    record = _record(trial, student, figures)
     save_weights(folder / "student.safetensors", student)
     # Last of all: a trial with a record is finished.
-    files.write(kept, record.model_dump_json(indent=1))
+    files.write(folder / "record.json", record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
     files.sweep(folder)
     return record
 
 
-class _Look(BaseModel):
-    """What was seen after one epoch; `seconds` is how long the epoch took."""
+class _EpochFigures(BaseModel):
+    """An epoch's record, its measurements if it is marked, and how many seconds it took."""
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
     seconds: float
     epoch: EpochRecord
-    measured: list[Measured]
+    measurements: list[Measurement]
 
 
-def _look(student: Classifier, ground: Ground, trial: Trial, epoch: Epoch, seconds: float) -> _Look:
-    (test,) = (part for part in ground.parts if part.name == "test")
-    probe = measure(student, replace(test, size=ground.probed), trial, epoch.number)
-    marked = ground.parts if epoch.number in trial.marks else ()
-    return _Look(
+def _epoch_file(folder: Path, epoch: Epoch) -> Path:
+    return folder / "epochs" / f"{epoch.number:03}.json"
+
+
+def _epoch_figures(
+    student: Classifier,
+    context: TrialContext,
+    trial: Trial,
+    epoch: Epoch,
+    seconds: float,
+    progress: Progress = no_progress,
+) -> _EpochFigures:
+    measured = partial(
+        measure,
+        student,
+        machine=trial.machine,
+        epoch=epoch.number,
+        augmentation=trial.recipe.augmentation,
+    )
+    probe = measured(context.probe)
+    marked = (context.train, context.test) if epoch.number in trial.marks else ()
+    return _EpochFigures(
         seconds=seconds,
         epoch=EpochRecord(
             loss=epoch.loss,
-            agreement=epoch.agreement,
+            distillation_accuracy=epoch.distillation_accuracy,
             probe_accuracy=probe.accuracy,
             probe_loss=probe.loss,
             probe_worst_ten=probe.worst_ten,
             probe_logit=probe.largest_logit,
-            reach=reach(student, np.load(test.images, mmap_mode="r")[:_REACHING], trial.machine),
+            reach=reach(student, context.test.pixels()[:_REACH_IMAGES], trial.machine),
         ),
-        measured=[measure(student, part, trial, epoch.number) for part in marked],
+        measurements=[measured(one, progress=progress) for one in marked],
     )
 
 
-def measure(student: Classifier, part: Part, trial: Trial, epoch: int) -> Measured:
-    """Measure a student on a part of CIFAR-10, after an epoch."""
-    images = np.load(part.images, mmap_mode="r")[: part.size]
-    logits = infer(student, images, trial.machine, trial.recipe.augmentation)
-    return measured(logits, np.load(part.labels), np.load(part.named), part.name, epoch)
-
-
-def measured(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    named: NDArray[np.int64],
-    part: str,
-    epoch: int,
-) -> Measured:
-    """What logits are worth.
-
-    Args:
-        logits: float32 (N, K).
-        labels: int64 (N or more,), the true classes.
-        named: int64 (N or more,), the teacher's.
-        part: `train` or `test`.
-        epoch: after which.
-    """
-    n, classes = logits.shape
-    labels, said = labels[:n], logits.argmax(1)
-    # A single logit of a thousand million must not drown in its own rounding.
-    exact = logits.astype(np.float64)
-    losses = np.sort(logsumexp(exact, axis=1) - exact[np.arange(n), labels])
-    hits = said == labels
-    of_class = [hits[labels == c] for c in range(classes)]
-    return Measured(
-        epoch=epoch,
-        part=part,
-        images=n,
-        accuracy=float(hits.mean()),
-        loss=float(losses.mean()),
-        agreement=float((said == named[:n]).mean()),
-        median_loss=float(np.median(losses)),
-        worst_ten=float(losses[-10:].sum() / max(losses.sum(), 1e-300)),
-        largest_logit=float(np.abs(exact).max()),
-        per_class=[float(one.mean()) if len(one) else None for one in of_class],
+def _record(trial: Trial, student: Classifier, figures: list[_EpochFigures]) -> TrialRecord:
+    return TrialRecord(
+        study=trial.study,
+        variant=trial.variant,
+        body=trial.architecture.body,
+        seed=trial.seed,
+        initial=trial.initial,
+        parameters=sum(p.numel() for p in student.parameters()),
+        recipe=trial.recipe.name,
+        training_set=trial.training_set.name,
+        images=trial.training_set.size,
+        precision=trial.machine.precision,
+        seconds=round(sum(one.seconds for one in figures), 1),
+        measurements=[one for each in figures for one in each.measurements],
+        curve=[one.epoch for one in figures],
     )
