@@ -175,7 +175,7 @@ def test_the_normalisation_is_part_of_what_is_taught(
         ({"phase": "2,1e-3"}, "write EPOCHS,RATE,LAYERS"),
         ({"phase": "0,1e-3,all"}, "at least one epoch"),
         ({"phase": "2,3,all"}, "a rate between 0 and 1"),
-        ({"phase": "2,1e-3,900"}, "900 layers cannot be trained"),
+        ({"phase": "2,1e-3,900"}, "cannot train 900 layers"),
         ({"head": "wide"}, "--head wide: should be a valid integer"),
         ({"pooling": "max"}, "--pooling max: should be 'mean' or 'flatten'"),
         ({"body": "torchvision/vgg61"}, "cannot load its convolutional layers"),
