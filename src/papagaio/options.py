@@ -26,7 +26,7 @@ class Option:
 
     Attributes:
         group: the panel it appears in.
-        metavar: stands for its value; by default its type.
+        metavar: the placeholder for its value; by default its choices.
         default: words for a default that is no value, as `all cores`.
         positional: whether it is an argument and takes no flag.
         repeated: whether its flag is given once per value.

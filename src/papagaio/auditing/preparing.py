@@ -32,7 +32,7 @@ class Prepared:
         options: resolved.
         plan: what is asked and trained.
         machine: where copies are trained.
-        precision_reason: why in this precision, in words.
+        precision_reason: the reason for its precision.
         initial_digest: of a file of initial weights, or empty.
     """
 
