@@ -1,4 +1,4 @@
-"""The documentation is true: commands are valid, links resolve, numbers are those of the results."""
+"""The documentation is true: commands are valid, links resolve, numbers are from the results."""
 
 import importlib.util
 import re
@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from test_structure import PACKAGE, ROOMS
 from typer.main import get_command
 
 from papagaio.blackboxes.contract import Declaration
@@ -140,11 +141,12 @@ def test_every_option_in_a_sentence_exists(path: Path) -> None:
 
 
 def test_a_wrong_or_missing_value_would_fail() -> None:
-    words = "my.py:f --input 8x8x1 --transfer a --test b --budget 5 --classes".split()
+    line = "my.py:f --input 8x8x1 --transfer a --test b --budget 5 --classes"
+    words = shlex.split(line)
     command, _, parent = resolve(["audit"])
     for rest in ([*words, "10", "--resize", "squeeze"], words[:-1]):
         context = command.make_context(command.name, rest, parent=parent)
-        with pytest.raises(BadSettings, match="resize|classes"):
+        with pytest.raises(BadSettings, match=r"resize|classes"):
             check_settings(command.name, context.params)
 
 
@@ -190,6 +192,24 @@ def test_the_navigation_names_every_page_once() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
+
+
+# the structure
+
+
+def test_the_listing_has_every_module_in_the_order_of_imports() -> None:
+    listing = (DOCS / "design.md").read_text(encoding="utf-8").partition("src/papagaio_thesis/")[0]
+    named = re.findall(r"^  (\w+)(?:\.py|/) ", listing, re.MULTILINE)
+    assert tuple(named) == ROOMS
+    images = sorted(path.name for path in (PACKAGE / "images").glob("[!_]*.py"))
+    assert not [name for name in images if name not in listing]
+
+
+def test_every_answer_to_the_ten_questions_is_a_file() -> None:
+    questions = (DOCS / "design.md").read_text(encoding="utf-8").partition("## Ten questions")[2]
+    answers = re.findall(r"^\| .+\? \| `(\S+)` \|$", questions, re.MULTILINE)
+    assert len(answers) == 10
+    assert all((PACKAGE / answer).is_file() for answer in answers)
 
 
 # generated text
