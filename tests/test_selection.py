@@ -23,7 +23,6 @@ from papagaio.training.selection import (
     _standard_errors,
     select_augmentation,
 )
-from papagaio.vocabulary import Response
 
 Box = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -69,8 +68,8 @@ def select(
     progress: Progress = no_progress,
 ) -> Selection | None:
     images = noise(count)
-    shown: Response = "label" if recipe.loss == "cross-entropy" else "probabilities"
-    answers = derive(box(images), "probabilities", shown)
+    labels_only = recipe.loss == "cross-entropy"
+    answers = derive(box(images), "probabilities", "label" if labels_only else "probabilities")
 
     def build() -> Classifier:
         return build_student("small-cnn", "random", images, CLASSES, seed=seed)
