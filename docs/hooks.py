@@ -52,7 +52,7 @@ def _command(path: str, command: Any) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"```text\n{path} {usage}\n```"
     # Paragraphs are wrapped in the source; an indented line would become a code block.
-    yield "\n".join(line.strip() for line in (command.help or "").splitlines())
+    yield "\n".join(line.strip() for line in _unescaped(command.help or "").splitlines())
     yield from _option_tables(command, context)
     for name, subcommand in getattr(command, "commands", {}).items():
         if not subcommand.hidden:
@@ -66,10 +66,16 @@ def _option_tables(command: Any, context: Any) -> Iterator[str]:
         group = getattr(parameter, "rich_help_panel", None) or default_group
         # Hidden parameters have no record.
         if record := parameter.get_help_record(context):
-            groups.setdefault(group, []).append(record)
+            names = parameter.metavar if default_group == "Arguments" else record[0]
+            groups.setdefault(group, []).append((names or record[0], _unescaped(record[1])))
     for group, records in groups.items():
         rows = [f"| <code>{_cell(names)}</code> | {_cell(text)} |" for names, text in records]
         yield "\n".join([f"| {group} | |", "|---|---|", *rows])
+
+
+def _unescaped(text: str) -> str:
+    """Help without the backslashes that keep Rich from reading brackets as markup."""
+    return text.replace("\\[", "[")
 
 
 def _cell(text: str) -> str:

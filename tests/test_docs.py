@@ -1,4 +1,4 @@
-"""The documentation is true: commands parse, links resolve, numbers are those of the results."""
+"""The documentation is true: commands are valid, links resolve, numbers are those of the results."""
 
 import importlib.util
 import re
@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from papagaio.blackboxes.contract import Declaration
 from papagaio.cli.main import app
+from papagaio.errors import BadSettings
+from papagaio.options import OptionSet, validated
+from papagaio.settings import Settings
+from papagaio.teaching.settings import TeachSettings
+from papagaio_thesis.settings import ReproduceSettings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -76,15 +82,38 @@ def check_other(words: list[str]) -> None:
         assert (ROOT / words[1]).is_file()
 
 
+SETTINGS: dict[str, type[OptionSet]] = {
+    "audit": Settings,
+    "teach": TeachSettings,
+    "thesis": ReproduceSettings,
+}
+
+
+def check_settings(command: str, values: dict[str, Any]) -> None:
+    """The values of a command's options are valid and complete."""
+    model = SETTINGS.get(command)
+    if model is None or values["config"]:
+        return
+    given = {
+        name.replace("_", "-"): value
+        for name, value in values.items()
+        if name in model.model_fields and value not in (None, False, [], ())
+    }
+    settings = validated(model, given)
+    if isinstance(settings, Settings) and "=" not in settings.black_box:
+        Declaration(settings.shape, settings.classes).contract(settings.black_box)
+
+
 @pytest.mark.parametrize("line", commands(blocks))
-def test_every_command_of_a_code_block_parses(line: str) -> None:
+def test_every_command_of_a_code_block_is_valid(line: str) -> None:
     words = shlex.split(line, comments=True)
     if words[0] != "papagaio":
         check_other(words)
         return
-    command, rest, context = resolve(words[1:])
-    # Checks options, values, and what is required; runs nothing.
-    command.make_context(command.name, rest, parent=context)
+    command, rest, parent = resolve(words[1:])
+    # Runs nothing.
+    context = command.make_context(command.name, rest, parent=parent)
+    check_settings(command.name, context.params)
 
 
 @pytest.mark.parametrize("line", commands(inline))
@@ -108,6 +137,15 @@ def options(command: Any) -> set[str]:  # noqa: ANN401
 def test_every_option_in_a_sentence_exists(path: Path) -> None:
     named = {one.split()[0] for one in inline(path.read_text(encoding="utf-8")) if one[:2] == "--"}
     assert named <= options(get_command(app))
+
+
+def test_a_wrong_or_missing_value_would_fail() -> None:
+    words = "my.py:f --input 8x8x1 --transfer a --test b --budget 5 --classes".split()
+    command, _, parent = resolve(["audit"])
+    for rest in ([*words, "10", "--resize", "squeeze"], words[:-1]):
+        context = command.make_context(command.name, rest, parent=parent)
+        with pytest.raises(BadSettings, match="resize|classes"):
+            check_settings(command.name, context.params)
 
 
 def test_an_unknown_option_or_command_would_fail() -> None:
@@ -194,7 +232,11 @@ def test_the_reference_names_every_command_option_and_field() -> None:
         assert f"## `{path}`" in reference
     command, _, context = resolve(["audit"])
     for parameter in command.get_params(context):
-        assert all(name in reference for name in parameter.opts)
+        is_argument = parameter.param_type_name == "argument"
+        names = [parameter.metavar] if is_argument else parameter.opts
+        assert all(f">{name}" in reference or f" {name}" in reference for name in names), names
+    # Rich's escapes are not for readers.
+    assert "\\\\" not in reference
     assert "## Figure" in hooks.schema_reference()
     assert "::: papagaio.audit" in hooks.python_reference()
 
