@@ -44,9 +44,10 @@ from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.networks.own import small_cnn
 
 if TYPE_CHECKING:
+    from papagaio.study import Cell, Material, Study
+
     from papagaio.responses import Response
     from papagaio.result import CellRecord, Result
-    from papagaio.study import Cell, Material, Study
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
@@ -283,6 +284,7 @@ def _from_image_alone(study: "Study", cell: "Cell") -> float:
 
 def _study(run: Path, folder: Path, result: "Result") -> "Study":
     from papagaio.study import Study
+
     from papagaio.training.machine import Machine
 
     # No checkpoints: they are not part of a training.
@@ -292,8 +294,9 @@ def _study(run: Path, folder: Path, result: "Result") -> "Study":
 
 def _cells(run: Path, result: "Result") -> "Iterator[tuple[Cell, CellRecord]]":
     """The run's copies by default recipes, each as a cell and as it stands in the result."""
-    from papagaio.demo import BUDGETS
     from papagaio.study import Cell
+
+    from papagaio.demo import BUDGETS
     from papagaio.training.recipes import default_recipe, recipe_named
 
     records = {

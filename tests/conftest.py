@@ -112,7 +112,7 @@ class Tiny:
         named = [
             flag if value is True else f"{flag}={value}"
             for flag, value in flags.items()
-            if value not in (None, False)
+            if value is not None and value is not False
         ]
         return ["audit", *([] if box is None else [str(box)]), *named]
 

@@ -226,7 +226,10 @@ def test_a_third_partys_student_is_built_by_its_name() -> None:
 @pytest.mark.usefixtures("workshop")
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("miscounting", "gives no logits for 3 classes"), ("twice", "does not take images of 4 x 4")],
+    [
+        ("miscounting", "does not return logits of 3 classes"),
+        ("twice", "does not take images of 4 x 4"),
+    ],
 )
 def test_a_third_partys_student_that_gives_something_else_is_found_out_beforehand(
     name: str, words: str

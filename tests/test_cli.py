@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from conftest import COMMAND, Papagaio, Tiny
 from papagaio import __version__
 from papagaio.ledger import Ledger
 from papagaio.settings import Settings
+from papagaio.training.machine import Machine
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +59,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(tiny: Tiny, papagaio: Papag
     assert ended.code == 0
     assert ended.stdout.splitlines()[0].startswith("From 12 answers about transfer")
     assert ended.stdout.splitlines()[-1] == f"report: {tiny.out / 'report.html'}"
-    assert "asking about transfer: 12 of 12 images" in ended.stderr
+    assert "asking about transfer: 0 of 12 images" in ended.stderr
 
 
 def test_a_report_is_written_again_from_the_result_alone(tiny: Tiny, papagaio: Papagaio) -> None:
@@ -160,7 +162,11 @@ def test_a_run_that_goes_on_keeps_what_it_chose_when_it_began(
     assert begun.code == 0, begun.stderr
     # What would be chosen now is something else.
     monkeypatch.setattr("papagaio.auditing.preparing.cores", lambda: 7)
-    monkeypatch.setattr("papagaio.auditing.run.precision_for", lambda *_: ("float32", "faster"))
+
+    def settled(_: str, __: object, ___: object, machine: Machine) -> tuple[Machine, str]:
+        return replace(machine, precision="float32"), "faster"
+
+    monkeypatch.setattr("papagaio.auditing.preparing.settled_precision", settled)
     command = tiny.audit(precision=None, threads=None)
     going_on = papagaio(*command, "--dry-run").stdout.splitlines()
     assert {'precision = "bfloat16"', "threads = 1"} <= set(going_on)

@@ -172,7 +172,7 @@ def test_a_file_that_cannot_fit_is_refused_with_both_sizes(tmp_path: Path) -> No
     size = free + 10**15
     with pytest.raises(NoSpace, match="choose another folder") as caught:
         files.need_space(path, size)
-    assert f"{path} needs {size / 1e6:,.0f} MB and " in str(caught.value)
+    assert f"{path.parent} needs {size / 1e6:,.0f} MB more and " in str(caught.value)
     assert " MB are free" in str(caught.value)
     assert not path.exists()
 

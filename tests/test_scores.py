@@ -42,7 +42,9 @@ def test_kl_divergence_is_scipys_relative_entropy_from_the_black_box_to_the_stud
 
 
 def test_a_perfect_copy_has_fidelity_one_no_divergence_and_the_same_accuracy() -> None:
-    found = scores.score_student(BLACK_BOX, BLACK_BOX, LABELS)
+    # The black box is right on nine of ten images.
+    labels = np.where(np.arange(len(BLACK_BOX)) % 10 > 0, BLACK_BOX.argmax(1), LABELS)
+    found = scores.score_student(BLACK_BOX, BLACK_BOX, labels)
     assert found["fidelity"].value == 1
     assert found["fidelity_where_wrong"].value == 1
     assert found["kl"].value == pytest.approx(0, abs=1e-6)
@@ -51,14 +53,24 @@ def test_a_perfect_copy_has_fidelity_one_no_divergence_and_the_same_accuracy() -
 
 
 def test_relative_accuracy_divides_by_the_black_boxs_own() -> None:
-    labels = np.array([0, 0, 0, 0])
-    right, wrong = [0.9, 0.1], [0.1, 0.9]
-    student = np.array([right, wrong, wrong, wrong], np.float32)
-    black_box = np.array([right, right, right, wrong], np.float32)
-    found = scores.relative_accuracy(student, black_box, labels)
-    assert found is not None
-    assert found.value == pytest.approx(1 / 3)
-    assert found.low < 1 / 3 < found.high
+    labels = np.arange(40) % 2
+    right = np.eye(2, dtype=np.float32)[labels]
+    student, black_box = right.copy(), right.copy()
+    student[:20] = right[:20, ::-1]
+    black_box[:4] = right[:4, ::-1]
+    ratio = scores.relative_accuracy(student, black_box, labels)
+    assert ratio is not None
+    assert ratio.value == pytest.approx(20 / 36)
+    assert ratio.low < 20 / 36 < ratio.high
+
+
+def test_there_is_no_ratio_to_a_black_box_at_chance() -> None:
+    labels = np.arange(40) % 2
+    right = np.eye(2, dtype=np.float32)[labels]
+    at_chance = right.copy()
+    at_chance[:19] = right[:19, ::-1]
+    assert scores.relative_accuracy(right, at_chance, labels) is None
+    assert "relative_accuracy" not in scores.score_student(right, at_chance, labels)
 
 
 def test_fidelity_where_wrong_looks_only_at_the_black_boxs_mistakes() -> None:

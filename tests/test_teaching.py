@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +8,22 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.special import softmax
 
-from papagaio.blackboxes.contract import Contract
-from papagaio.errors import BadSettings
-from papagaio.networks.headed import Design, Head, build_headed
+from papagaio.auditing.preparing import check_classes
+from papagaio.blackboxes.contract import Declaration
+from papagaio.errors import BadImages, BadSettings
+from papagaio.images.choosing import load
+from papagaio.images.named import open_source
+from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.progress import Progress
 from papagaio.scores import Figure
-from papagaio.teaching import Lecture, Phase, open_taught, phases_from, save_taught
-from papagaio.training.loop import infer
+from papagaio.teaching.folder import open_taught, save_taught
+from papagaio.teaching.phases import phases_from
+from papagaio.teaching.settings import TeachSettings
+from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
-from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 
-CONTRACT = Contract(32, 32, 3, classes=3)
+NOTHING = Declaration()
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +96,11 @@ def test_the_accuracies_that_are_printed_are_those_of_the_weights(
     tmp_path: Path, pictures: Path, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In the precision in which a black box answers, whatever is faster here.
-    monkeypatch.setattr("papagaio.teaching.settled_precision", lambda *_: Machine())
+    monkeypatch.setattr("papagaio.teaching.run.settled_precision", lambda *_: (Machine(), ""))
     test = pictures / "mislabelled.npz"
     ended = papagaio(*teach(pictures, tmp_path, test=test, body="timm/resnet10t", head="none"))
     assert ended.code == 0, ended.stderr
-    box = open_taught(str(tmp_path), CONTRACT)
+    box = open_taught(str(tmp_path), NOTHING)
     printed = [line.split(" ")[:4] for line in ended.stdout.splitlines()[:2]]
     expected = []
     for part, name in (("train", "train.npz"), ("test", "mislabelled.npz")):
@@ -111,52 +114,59 @@ def test_the_accuracies_that_are_printed_are_those_of_the_weights(
 def test_every_option_of_teach_reaches_the_teaching(
     tmp_path: Path, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[Lecture] = []
+    passed: list[TeachSettings] = []
 
-    def teach_from(lecture: Lecture, _: Progress) -> dict[str, Figure]:
-        given.append(lecture)
+    def teach_from(settings: TeachSettings, _: Progress) -> dict[str, Figure]:
+        passed.append(settings)
         return {}
 
-    monkeypatch.setattr("papagaio.teaching.teach_from", teach_from)
+    monkeypatch.setattr("papagaio.teaching.run.teach_from", teach_from)
     papagaio("teach", "--data", "d", "--out", tmp_path)
     papagaio("teach", "--data", "d", "--head", "none", "--out", tmp_path)
     papagaio(
         *("teach", "--data", "d", "--test", "t", "--data-dir", "dd", "--body", "timm/x"),
         *("--initial", "random", "--head", "32,16", "--pooling", "flatten", "--dropout", 0.25),
         *("--side", 64, "--phase", "3,1e-2,2", "--phase", "2,1e-5,all", "--batch", 16),
-        *("--flip", 0.5, "--brighten", 0.3, "--seed", 7, "--device", "cpu", "--threads", 2),
-        *("--out", tmp_path),
+        *("--normalisation", "caffe", "--flip", 0.5, "--brighten", 0.3, "--seed", 7),
+        *("--device", "cpu", "--threads", 2, "--out", tmp_path),
     )
-    plain = Lecture(
-        data="d",
-        test=None,
-        data_dir=None,
-        design=Design("torchvision/mobilenet_v2", Head("mean", (128,), 0.0), 0),
-        initial="library",
-        phases=(Phase(Recipe("phase 1", rate=1e-3, epochs=10, batch=32)),),
-        seed=0,
-        device="auto",
-        threads=None,
-        out=tmp_path,
-    )
-    variants = Variants(0.5, (0.8, 1.2), 0.3)
-    full = Lecture(
+    full = TeachSettings(
         data="d",
         test="t",
         data_dir=Path("dd"),
-        design=Design("timm/x", Head("flatten", (32, 16), 0.25), 64),
+        body="timm/x",
         initial="random",
-        phases=(
-            Phase(Recipe("phase 1", rate=1e-2, epochs=3, batch=16, variants=variants), 2),
-            Phase(Recipe("phase 2", rate=1e-5, epochs=2, batch=16, variants=variants), None),
-        ),
+        normalisation="caffe",
+        head=(32, 16),
+        pooling="flatten",
+        dropout=0.25,
+        side=64,
+        phases=("3,1e-2,2", "2,1e-5,all"),
+        batch=16,
+        flip=0.5,
+        brighten=0.3,
         seed=7,
         device="cpu",
         threads=2,
         out=tmp_path,
     )
-    headless = replace(plain, design=Design("torchvision/mobilenet_v2", Head(widths=())))
-    assert given == [plain, headless, full]
+    plain = TeachSettings(data="d", out=tmp_path)
+    assert passed == [plain, plain.model_copy(update={"head": ()}), full]
+    assert set(full.model_dump(exclude_defaults=True)) == set(TeachSettings.model_fields)
+
+
+def test_the_normalisation_is_part_of_what_is_taught(
+    tmp_path: Path, pictures: Path, papagaio: Papagaio
+) -> None:
+    answers = []
+    for normalisation in ("torch", "caffe", "tf"):
+        out = tmp_path / normalisation
+        words = teach(pictures, out, normalisation=normalisation, body="timm/resnet10t")
+        assert papagaio(*words).code == 0
+        with np.load(pictures / "train.npz") as arrays:
+            answers.append(open_taught(str(out), NOTHING).answer(arrays["images"][:4]))
+    assert not np.allclose(answers[0], answers[1])
+    assert not np.allclose(answers[0], answers[2])
 
 
 @pytest.mark.parametrize(
@@ -165,15 +175,15 @@ def test_every_option_of_teach_reaches_the_teaching(
         ({"phase": "2,1e-3"}, "write EPOCHS,RATE,LAYERS"),
         ({"phase": "0,1e-3,all"}, "at least one epoch"),
         ({"phase": "2,3,all"}, "a rate between 0 and 1"),
-        ({"phase": "2,1e-3,900"}, "900 layers cannot be trained"),
-        ({"head": "wide"}, "write widths as 256,128, or none"),
-        ({"pooling": "max"}, "Invalid value for '--pooling'"),
-        ({"body": "torchvision/vgg61"}, "not to be had"),
+        ({"phase": "2,1e-3,900"}, "cannot train 900 layers"),
+        ({"head": "wide"}, "--head wide: should be a valid integer"),
+        ({"pooling": "max"}, "--pooling max: should be 'mean' or 'flatten'"),
+        ({"body": "torchvision/vgg61"}, "cannot load its convolutional layers"),
         ({"data": "nothing.npz"}, "no such folder"),
         ({"test": "nothing.npz"}, "no such folder"),
-        ({"head": "-5"}, "write widths as 256,128, or none"),
-        ({"body": "torchvision/swin_t"}, "no planes of features"),
-        ({"batch": "2"}, "Invalid value for '--batch'"),
+        ({"head": "-5"}, "--head -5: should be greater than or equal to 1"),
+        ({"body": "torchvision/swin_t"}, "feature"),
+        ({"batch": "2"}, "--batch 2: should be greater than or equal to 3"),
     ],
 )
 def test_bad_words_are_one_clear_line(
@@ -186,23 +196,28 @@ def test_bad_words_are_one_clear_line(
 
 
 def test_a_folder_that_was_not_taught_is_no_black_box(tmp_path: Path) -> None:
-    with pytest.raises(BadSettings, match="no black box that papagaio taught"):
-        open_taught(str(tmp_path), CONTRACT)
+    with pytest.raises(BadSettings, match="not a black box of papagaio teach"):
+        open_taught(str(tmp_path), NOTHING)
 
 
-def test_a_taught_box_that_takes_or_gives_something_else_is_refused(tmp_path: Path) -> None:
-    design = Design("timm/resnet10t", Head(widths=()))
-    student = build_headed(design, "random", CONTRACT.shape, 3, seed=0)
-    save_taught(tmp_path, student, design, CONTRACT.shape, None)
+def test_a_taught_box_declares_itself_and_is_not_contradicted(tmp_path: Path) -> None:
+    architecture, shape = Architecture("timm/resnet10t", Head(widths=())), (32, 32, 3)
+    network = build_headed(architecture, "random", shape, 3, seed=0)
+    save_taught(tmp_path, network, architecture, shape, ("a", "b", "c"))
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    said = open_taught(str(tmp_path), CONTRACT).answer(images)
-    assert said == pytest.approx(softmax(infer(student, images, Machine()), axis=1), abs=1e-5)
-    for other in (replace(CONTRACT, channels=1), replace(CONTRACT, classes=4)):
-        with pytest.raises(BadSettings, match=r"takes images of \(32, 32, 3\) and knows 3 classes"):
+    box = open_taught(str(tmp_path), Declaration(batch=7))
+    assert box.answer(images) == pytest.approx(
+        softmax(infer(network, images, Machine()), axis=1), abs=1e-5
+    )
+    contract = box.contract
+    assert (contract.shape, contract.classes, contract.batch) == (shape, 3, 7)
+    assert contract.class_names == ("a", "b", "c")
+    for other in (Declaration(shape=(32, 32, 1)), Declaration(classes=4)):
+        with pytest.raises(BadSettings, match=r"declares .*; leave it out"):
             open_taught(str(tmp_path), other)
     save_file({"network.0.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(BadSettings, match=r"weights\.safetensors does not fit black-box\.json"):
-        open_taught(str(tmp_path), CONTRACT)
+        open_taught(str(tmp_path), NOTHING)
 
 
 def test_classes_in_another_order_are_no_test_of_what_was_taught(
@@ -222,9 +237,9 @@ def test_classes_in_another_order_are_no_test_of_what_was_taught(
     # Nor are they in an audit.
     given["test"] = given["data"]
     assert papagaio(*teach(tmp_path, tmp_path / "box", **given)).code == 0
-    contract = Contract(32, 32, 3, classes=2, class_names=("b", "c"))
-    with pytest.raises(BadSettings, match="knows a, b, and the test set's classes are b, c"):
-        open_taught(str(tmp_path / "box"), contract)
+    box = open_taught(str(tmp_path / "box"), NOTHING)
+    with pytest.raises(BadImages, match="its classes are b, c, those of the black box are a, b"):
+        check_classes(load(open_source(str(tmp_path / "test"))), box.contract)
 
 
 def test_phases_are_read_as_they_are_written() -> None:
@@ -232,4 +247,4 @@ def test_phases_are_read_as_they_are_written() -> None:
     assert (first.recipe.epochs, first.recipe.rate, first.trained) == (10, 1e-3, 2)
     assert (second.recipe.epochs, second.recipe.rate, second.trained) == (7, 1e-5, None)
     assert first.recipe.variants == Variants(flip=0.5)
-    assert phases_from(["1,1e-3,all"], 32, Variants())[0].recipe.variants is None
+    assert phases_from(["1,1e-3,all"], 32, Variants())[0].recipe.variants == Variants()

@@ -55,10 +55,17 @@ def command(model: type[S], run: Callable[..., None]) -> Callable[..., None]:
         }
 
         def name_of(name: str) -> str:
-            return f"{config}: {name}" if name in in_file - set(flags) else flag(name)
+            if name in in_file - set(flags):
+                return f"{config}: {name}"
+            return positional.get(name, flag(name))
 
         run(validated(model, values | flags, name_of), **own_values)
 
+    positional = {
+        name.replace("_", "-"): option_of(field).metavar
+        for name, field in model.model_fields.items()
+        if option_of(field).positional
+    }
     keyword = inspect.Parameter.KEYWORD_ONLY
     fields = sorted(model.model_fields.items(), key=lambda item: _rank(model, item[1]))
     parameters = [

@@ -90,14 +90,15 @@ def check_student(name: str, initial: str, shape: Shape, classes: int) -> None:
             logits = student.train()(images)
     except Exception as error:  # whatever the library's code raises
         raise BadSettings(
-            f"student {name} does not take images of {shape[0]} x {shape[1]} ({error}); "
-            "choose another",
+            f"it does not take images of {shape[0]} x {shape[1]} ({error}); choose another",
             field="students",
+            value=name,
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):
         raise BadSettings(
-            f"student {name} does not return logits of {classes} classes; choose another",
+            f"it does not return logits of {classes} classes; choose another",
             field="students",
+            value=name,
         )
 
 
@@ -113,15 +114,16 @@ def _network(name: str, images: NDArray[np.uint8], classes: int, *, pretrained: 
         )
 
         if name not in library_names():
-            raise BadSettings(f"student {name}: no such network; {_hint(name)}", field="students")
+            raise BadSettings(f"no such network; {_hint(name)}", field="students", value=name)
         build = build_timm if library == "timm" else build_torchvision
         return build(rest, shape, classes, pretrained=pretrained)
     if name not in own_names():
-        raise BadSettings(f"student {name}: no such network; {_hint(name)}", field="students")
+        raise BadSettings(f"no such network; {_hint(name)}", field="students", value=name)
     if pretrained:
         raise BadSettings(
             f"student {name} has no pre-trained weights; choose random or a safetensors file",
             field="initial",
+            value="library",
         )
     if name in OWN:
         return OWN[name](images, classes)

@@ -21,6 +21,7 @@ _LEAST_REMAINDER = 1e-6
 _LEAST_PROBABILITY = 1e-30
 # A log-probability for classes that do not count: exp gives 0, and gradients stay finite.
 _NOTHING = -1e4
+_OFFSET_STEPS = 5
 
 
 def targets_of(
@@ -81,11 +82,11 @@ def loss_of(loss: Loss, temperature: float, logits: Tensor, targets: Tensor) -> 
 
     * `cross-entropy`: -sum(targets * ln softmax(logits / T)); at T = 1 the thesis's equation 2.
     * `centred-l2`: the mean squared difference between centred logits.
-    * `censored-l2`: the mean squared difference between centred logits and the nearest that the
-      answer allows; of full answers it equals `centred-l2`. A positive score p allows ln p. A score
-      rounded to 0 allows what is below half a step. A hidden class allows what is below the
-      smallest score shown and below the remainder (1 minus the shown scores); together, hidden
-      classes have the remainder.
+    * `censored-l2`: the mean squared difference between logits and the nearest that the answer
+      allows, up to one constant per image; of full answers it equals `centred-l2`. A positive score
+      p allows ln p. A score rounded to 0 allows what is below half a step. A hidden class allows
+      what is below the smallest score shown and below the remainder (1 minus the shown scores);
+      together, hidden classes have the remainder.
 
     Args:
         loss: the loss.
@@ -98,8 +99,25 @@ def loss_of(loss: Loss, temperature: float, logits: Tensor, targets: Tensor) -> 
         return functional.cross_entropy(logits / temperature, targets)
     if loss == "centred-l2":
         return functional.mse_loss(_centred(logits), targets)
-    allowed = _nearest_allowed(logits.detach().log_softmax(1), *targets.unbind(1))
-    return functional.mse_loss(_centred(logits), _centred(allowed))
+    # Moving the target with the logits leaves the gradient of a distance: the misfit itself.
+    misfit = _misfit(logits.detach().log_softmax(1), targets)
+    return functional.mse_loss(logits, logits.detach() - misfit)
+
+
+def _misfit(logs: Tensor, targets: Tensor) -> Tensor:
+    """How far log-probabilities (N, K) are from what the answers allow, up to one offset per row.
+
+    Hidden classes have a known total, which leaves no doubt about the offset. Where scores are
+    rounded, the offset that fits best is found by iteration. A class within its bound never counts.
+    """
+    lowest, highest, share = targets.unbind(1)
+    hidden, any_hidden = share > 0, share.sum(1, keepdim=True) > 0
+    for _ in range(_OFFSET_STEPS):
+        misfit = logs - _nearest_allowed(logs, lowest, highest, share)
+        counts = hidden | (misfit != 0)
+        offset = misfit.sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)
+        logs = torch.where(any_hidden, logs, logs - offset)
+    return torch.where(counts, misfit - offset, 0)
 
 
 def _nearest_allowed(logs: Tensor, lowest: Tensor, highest: Tensor, share: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def choose_device(wanted: str) -> tuple[str, str]:
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise BadSettings(
-                f"device {wanted}: not usable here ({reason}); choose auto or cpu"
+                f"not usable here ({reason}); choose auto or cpu", field="device", value=wanted
             ) from error
         return wanted, "as requested"
     for kind, present in (
