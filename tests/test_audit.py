@@ -1,6 +1,7 @@
 """The whole path, on a small model of one's own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from papagaio.auditing.opening import open_black_box_of, open_images
+from papagaio.auditing.opening import open_black_box_of, open_images, remarks
 from papagaio.auditing.plan import AuditImages
 from papagaio.auditing.run import audit as audit_opened
-from papagaio.images.imageset import ImageSet
+from papagaio.errors import BadSettings
+from papagaio.images.imageset import ImageSet, SourceNotes
 from papagaio.ledger import Ledger
 from papagaio.options import validated
 from papagaio.result import Result, json_schema, read_result
 from papagaio.settings import Settings
+from papagaio.training.recipe import Recipe
+from papagaio.training.recipes import recipe_named
 
 CLASSES = 4
 
@@ -281,3 +285,71 @@ def test_a_planted_near_duplicate_is_reported(own_model: dict[str, object], tmp_
     np.savez(tmp_path / "transfer.npz", images=stolen)
     quick = {"controls": [], "budgets": [], "responses": ["label"], "seeds": [0]}
     assert audit(settings(own_model, **quick)).test.near_duplicates == 1
+
+
+def test_what_reading_the_images_showed_is_said() -> None:
+    notes = SourceNotes(90, {".heic": 2, ".txt": 1}, "name", ("a.jpg",), repeated=3, rotated=4)
+    plain = ImageSet.of("photos", images(2, 0), np.array([0, 1]), ("cat", "dog"))
+    assert remarks(plain) == []
+    assert remarks(replace(plain, notes=notes)) == [
+        "photos: classes ordered by name: cat, dog",
+        "photos: skipped files that are not images: 2 .heic, 1 .txt",
+        "photos: replaced 1 broken images: a.jpg",
+        "photos: replaced 3 repeated images",
+        "photos: 4 images carry an EXIF rotation (see the option exif)",
+    ]
+
+
+def test_a_label_only_black_box_is_audited_from_its_labels(
+    own_model: dict[str, object], tmp_path: Path
+) -> None:
+    label_box = BOX.replace(
+        "return (raised / raised.sum(1, keepdims=True)).astype",
+        "return np.eye(4)[raised.argmax(1)].astype",
+    )
+    (tmp_path / "box.py").write_text(f"LOG = {str(tmp_path / 'log')!r}\n{label_box}")
+    values = {k: v for k, v in own_model.items() if k != "responses"}
+    result = audit(settings(values, shows="label", budgets=[], seeds=[0], controls=["noise"]))
+    assert result.black_box.response == "label"
+    assert {(cell.response, cell.recipe) for cell in result.cells} == {("label", "labels")}
+    # Declared to show probabilities, it would be taken at its word: one-hot rows sum to 1.
+    with pytest.raises(BadSettings, match="responses probabilities: cannot be derived"):
+        audit(settings(values, shows="label", responses=["probabilities"]))
+
+
+def test_a_training_that_diverges_is_recorded_and_the_others_are_there(
+    own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wild(name: str, shape: tuple[int, int, int]) -> Recipe:
+        recipe = recipe_named(name, shape)
+        return replace(recipe, rate=1e30) if name == "labels" else recipe
+
+    monkeypatch.setattr("papagaio.auditing.plan.recipe_named", wild)
+    result = audit(settings(own_model, budgets=[], seeds=[0], controls=[]))
+    assert [cell.response for cell in result.cells] == ["probabilities"]
+    assert [one.id.split("_")[1] for one in result.diverged] == ["labels"]
+    assert (result.complete, result.trainings) == (False, 2)
+
+
+def test_a_selection_is_made_once_and_kept_in_the_result(
+    own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choosy(name: str, shape: tuple[int, int, int]) -> Recipe:
+        return replace(recipe_named(name, shape), augmentation_choices=((), ("flip",)))
+
+    monkeypatch.setattr("papagaio.auditing.plan.recipe_named", choosy)
+    np.savez(str(own_model["transfer"]), images=images(120, 1))
+    quick = {"budget": 120, "budgets": [], "seeds": [0], "controls": []}
+    given = settings(own_model, **quick, responses=["probabilities"])
+    (cell,) = audit(given).cells
+    assert cell.selection is not None
+    # The matrix of the black box is no mirror image of itself.
+    assert (cell.augmentation, cell.selection.chosen) == ([], [])
+    assert [one.augmentation for one in cell.selection.candidates] == [[], ["flip"]]
+    assert cell.selection.held_out == 60
+    folder = given.out / "cells" / cell.id
+    assert json.loads((folder / "recipe.json").read_text())["augmentation"] == []
+    # Interrupted after the choice, it is not chosen again.
+    (folder / "scores.json").unlink()
+    monkeypatch.setattr("papagaio.auditing.cells.select_augmentation", pytest.fail)
+    assert audit(given).cells[0].selection == cell.selection

@@ -770,7 +770,7 @@ def test_verify_names_an_answer_that_was_changed(tiny: Tiny, papagaio: Papagaio)
         db.execute("UPDATE answers SET scores = ? WHERE image = ?", (changed, image))
     db.close()
     ended = papagaio("ledger", "verify", tiny.ledger)
-    refused(ended, f"{tiny.ledger}: 1 problems", "do not use it")
+    refused(ended, f"{tiny.ledger}: 1 problems", "restore an earlier copy")
     assert f"answer to image {image.hex()[:16]}: its seal does not match" in ended.stdout
 
 

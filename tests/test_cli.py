@@ -121,7 +121,7 @@ def test_doctor_does_not_call_the_demos_packages_nothing(
     ended = papagaio("doctor")
     assert ended.code == 0
     assert "matplotlib\tmissing" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "nothing but the demo's is missing"
+    assert ended.stdout.splitlines()[-1] == "only demo packages are missing"
 
 
 def test_doctor_names_what_is_missing(papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch) -> None:

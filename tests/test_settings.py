@@ -1,9 +1,10 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Papagaio, Tiny
+from conftest import BOX, Papagaio, Tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -202,3 +203,23 @@ def test_epochs_and_augmentation_are_changed_in_every_recipe() -> None:
         assert recipes(augmentation=wanted) == [
             replace(recipe, augmentation=tuple(wanted), augmentation_choices=()) for recipe in plain
         ]
+
+
+def test_a_dry_run_says_what_its_queries_cost(tiny: Tiny, papagaio: Papagaio) -> None:
+    ended = papagaio(*tiny.audit(price_per_1000=2), "--dry-run")
+    # 12 transfer images and 9 test images.
+    assert "# price of these queries: 0.04" in ended.stdout.splitlines()
+    assert "price" not in papagaio(*tiny.audit(), "--dry-run").stdout
+
+
+def test_a_dry_run_after_the_file_changed_names_the_identity_of_the_answers_it_has(
+    tiny: Tiny, papagaio: Papagaio
+) -> None:
+    assert papagaio(*tiny.audit()).code == 0
+    tiny.box(f"# A comment is enough.\n{BOX}")
+    ended = papagaio(*tiny.audit(), "--dry-run")
+    assert "# queries to send in all: 21" in ended.stdout.splitlines()
+    named = re.search(r"21 answers of another identity, (function-sha256:\w{64})", ended.stdout)
+    assert named
+    again = papagaio(*tiny.audit(identity=named[1]), "--dry-run")
+    assert "# queries to send in all: 0" in again.stdout.splitlines()

@@ -355,7 +355,7 @@ def test_a_copy_answers_with_the_mean_logits_of_its_views() -> None:
     student = trained()
     plain, mirrored = (infer(student, seen, MACHINE) for seen in (IMAGES, IMAGES[:, :, ::-1]))
     assert np.abs(plain - mirrored).max() > 0.01
-    found = infer(student, IMAGES, MACHINE, ("flip",))
+    found = infer(student, IMAGES, MACHINE, augmentation=("flip",))
     assert found == pytest.approx((plain + mirrored) / 2, abs=1e-5)
 
 
@@ -687,5 +687,5 @@ def test_a_visitor_sees_every_epoch_and_changes_nothing() -> None:
 
 def test_probabilities_are_the_softmax_of_the_logits() -> None:
     student = trained()
-    logits = infer(student, IMAGES, MACHINE, ("flip",))
+    logits = infer(student, IMAGES, MACHINE, augmentation=("flip",))
     assert predict(student, IMAGES, MACHINE, ("flip",)) == pytest.approx(softmax(logits, axis=1))

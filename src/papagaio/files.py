@@ -27,7 +27,7 @@ __all__ = [
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a whole file, or nothing.
+    """Write a file, completely or not at all.
 
     Args:
         path: the file; its folder is created if needed.
@@ -41,7 +41,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def write_array(path: Path, array: NDArray[np.generic]) -> None:
-    """Write an array as an `.npy` file, whole or not at all.
+    """Write an array as an `.npy` file, completely or not at all.
 
     Raises:
         NoSpace: the disk is full; `path` is as it was before.

@@ -17,7 +17,7 @@ class Step:
         task: what is being done, in words.
         done, total: how far it is, in `unit`; `total` is at least 1.
         unit: what is counted, in the plural.
-        note: the latest figure worth showing, or nothing.
+        note: the latest figure, or empty.
     """
 
     task: str

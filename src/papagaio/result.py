@@ -100,7 +100,7 @@ class CellRecord(_Record):
     selection: SelectionRecord | None = None
     """None where the augmentation was given, or there were too few answers to choose."""
     undertrained: bool
-    """Whether it had fewer epochs than its recipe, or still disagrees with its own answers."""
+    """Whether it had fewer epochs than its recipe, or often disagrees with its training answers."""
     response: str
     budget: int
     seed: int
@@ -305,7 +305,7 @@ def json_schema() -> str:
 
 
 def write_result(result: Result, path: Path) -> None:
-    """Write `result.json`, whole or not at all."""
+    """Write `result.json`, completely or not at all."""
     files.write(path, result.model_dump_json(by_alias=True, indent=1) + "\n")
 
 

@@ -190,7 +190,7 @@ def mean_over_seeds(scores: Sequence[Figure]) -> Figure:
 
 
 def over_seeds(values: Sequence[float]) -> Figure:
-    """The mean of figures without an interval of their own, one a seed; Student's t over them."""
+    """The mean of figures without an interval, one per seed, with Student's t interval."""
     return mean_over_seeds([Figure(value, value, value, 1) for value in values])
 
 

@@ -61,7 +61,13 @@ def measure(
         augmentation: what it was trained with; the logits are the mean over its views.
         progress: told how many images are done.
     """
-    logits = infer(network, evaluation_set.pixels(), machine, augmentation, progress)
+    logits = infer(
+        network,
+        evaluation_set.pixels(),
+        machine,
+        augmentation=augmentation,
+        progress=progress,
+    )
     labels, teacher_labels = (
         np.load(path) for path in (evaluation_set.labels, evaluation_set.teacher_labels)
     )

@@ -214,7 +214,7 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
         trained.student, images, context.machine, recipe.augmentation, progress=progress
     )
     labels = np.load(context.test.labels)
-    # The recipe of that name, if it was cut; a recipe of one's own asks for what it has.
+    # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
     named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
     asked = named.epochs_for(training.budget)
     return CellRecord(

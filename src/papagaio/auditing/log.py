@@ -1,4 +1,4 @@
-"""`log.jsonl`: what a run did and when, a line an event; runs that go on later add to it."""
+"""`log.jsonl`: one line per event of a run; a resumed run adds to it."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ __all__ = ["Log", "command_line"]
 
 
 class Log:
-    """The log of one session of a run; earlier sessions' lines stay before it.
+    """The log of one session of a run; earlier sessions' lines come before it.
 
     Attributes:
         begun: when the run's first session began (UTC, ISO 8601).

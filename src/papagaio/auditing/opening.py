@@ -7,9 +7,10 @@ from papagaio.blackboxes.contract import BlackBox, Contract, Declaration
 from papagaio.blackboxes.named import open_black_box
 from papagaio.images.choosing import choose, load
 from papagaio.images.fit import Fit
+from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
 from papagaio.images.source import Source
-from papagaio.progress import Progress, no_progress
+from papagaio.progress import Message, Progress, no_progress
 from papagaio.settings import Settings
 from papagaio.vocabulary import Part
 
@@ -58,7 +59,30 @@ def open_images(
     source = open_source(
         settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
     )
-    return AuditImages(choosing(source, settings.budget), test, own)
+    transfer = choosing(source, settings.budget)
+    for images in (test, transfer, *([] if own is None else [own])):
+        for remark in remarks(images):
+            progress(Message(remark))
+    return AuditImages(transfer, test, own)
+
+
+def remarks(images: ImageSet) -> list[str]:
+    """What reading a source showed, in sentences; none if there is nothing to say."""
+    notes, name = images.notes, images.name
+    suffixes = ", ".join(f"{count} {suffix}" for suffix, count in notes.skipped.items())
+    classes = ", ".join(images.classes or ())
+    every = {
+        f"{name}: classes ordered by {notes.class_order}: {classes}": notes.class_order,
+        f"{name}: skipped files that are not images: {suffixes}": notes.skipped,
+        f"{name}: replaced {len(notes.broken)} broken images: {', '.join(notes.broken)}": (
+            notes.broken
+        ),
+        f"{name}: replaced {notes.repeated} repeated images": notes.repeated,
+        f"{name}: {notes.rotated} images carry an EXIF rotation (see the option exif)": (
+            notes.rotated
+        ),
+    }
+    return [sentence for sentence, applies in every.items() if applies]
 
 
 def _labelled(settings: Settings, progress: Progress, spec: str, part: Part) -> Source:

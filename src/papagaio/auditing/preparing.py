@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from papagaio.auditing.plan import AttackConfig, AuditImages, Plan, attack_configs, make_plan
 from papagaio.blackboxes.contract import BlackBox, Contract
@@ -32,7 +31,7 @@ class Prepared:
         options: resolved.
         plan: what is asked and trained.
         machine: where copies are trained.
-        precision_reason: why in this precision, in words.
+        precision_reason: the reason for its precision.
         initial_digest: of a file of initial weights, or empty.
     """
 
@@ -78,15 +77,8 @@ def prepare(
     progress(Message(f"device {device}: {why}"))
     threads = options.threads or earlier.threads or max(1, cores() // options.workers)
     machine = Machine(device, threads=threads)
-    precision = earlier.precision if options.precision == "auto" else options.precision
-    reason = "as given"
-    if precision == "auto":
-        shape = box.contract.shape
-        build = partial(build_student, students[0], "random", _blank(shape), 10, seed=0)
-        machine, reason = settled_precision(students[0], build, shape, machine)
-        progress(Message(f"precision {machine.precision}: {reason}"))
-    else:
-        machine = replace(machine, precision=precision)
+    machine, reason = _with_precision(machine, options, earlier, students[0], box.contract.shape)
+    progress(Message(f"precision {machine.precision}: {reason}"))
     resolved = {
         "device": device,
         "precision": machine.precision,
@@ -101,10 +93,6 @@ def prepare(
         precision_reason=reason,
         initial_digest=_digest_of(Path(options.initial)),
     )
-
-
-def _blank(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    return np.zeros((2, *shape), np.uint8)
 
 
 def _digest_of(file: Path) -> str:
@@ -123,6 +111,23 @@ def check_classes(images: ImageSet, contract: Contract) -> None:
             f"{images.name}: its classes are {', '.join(images.classes)}, those of the black box "
             f"are {', '.join(contract.class_names)}; both need the same, in the same order"
         )
+
+
+def _with_precision(
+    machine: Machine,
+    options: AuditOptions,
+    earlier: AuditOptions,
+    student: str,
+    shape: tuple[int, int, int],
+) -> tuple[Machine, str]:
+    """The machine in the precision of the options, of an earlier session, or the faster one."""
+    if options.precision != "auto":
+        return replace(machine, precision=options.precision), "as given"
+    if earlier.precision != "auto":
+        return replace(machine, precision=earlier.precision), "chosen when the run began"
+    blank = np.zeros((2, *shape), np.uint8)
+    build = partial(build_student, student, "random", blank, 10, seed=0)
+    return settled_precision(student, build, shape, machine)
 
 
 def _earlier(options: AuditOptions) -> AuditOptions:

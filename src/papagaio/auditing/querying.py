@@ -35,7 +35,7 @@ def ask_plan(
         box: the black box.
         ledger: where answers are kept.
         progress: told after every request.
-        unchecked: go on although the answers to the test set fail the check.
+        unchecked: continue although the answers to the test set fail the check.
 
     Returns:
         float32 (N, K) for each purpose.

@@ -43,7 +43,7 @@ def doctor() -> None:
     typer.echo(f"processor\t{processor()}, {cores()} cores")
     typer.echo(f"device\t{device} ({reason})")
     typer.echo(f"threads\t{torch.get_num_threads()}")
-    typer.echo("nothing but the demo's is missing" if missing_for_demo else "nothing is missing")
+    typer.echo("only demo packages are missing" if missing_for_demo else "nothing is missing")
 
 
 def _show_version(name: str) -> bool:

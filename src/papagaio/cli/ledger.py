@@ -9,14 +9,14 @@ from papagaio.errors import BadLedger
 
 __all__ = ["ledger"]
 
-ledger = typer.Typer(no_args_is_help=True, help="Look into a ledger of answers.")
+ledger = typer.Typer(no_args_is_help=True, help="Inspect a ledger of answers.")
 
 File = Annotated[Path, typer.Argument(help="A ledger, as RUN/ledger.sqlite.")]
 
 
 @ledger.command()
 def show(file: File) -> None:
-    """Print what a ledger holds: a line a black box and response, tab-separated."""
+    """Print what a ledger holds: one line per black box and response, tab-separated."""
     from papagaio.ledger import Ledger
 
     _check(file)
@@ -30,7 +30,7 @@ def show(file: File) -> None:
 
 @ledger.command()
 def verify(file: File) -> None:
-    """Check every answer's seal, and every request's count of answers."""
+    """Check every answer's seal and every request's number of answers."""
     from papagaio.ledger import Ledger
 
     _check(file)
@@ -40,7 +40,7 @@ def verify(file: File) -> None:
     for problem in problems:
         typer.echo(problem)
     if problems:
-        raise BadLedger(f"{file}: {len(problems)} problems; do not use it, take a copy from before")
+        raise BadLedger(f"{file}: {len(problems)} problems; restore an earlier copy")
     typer.echo(f"{file}: {answers} answers, all whole")
 
 

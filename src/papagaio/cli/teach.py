@@ -1,4 +1,4 @@
-"""`papagaio teach`: a black box of one's own to audit."""
+"""`papagaio teach`: train a black box of your own to audit."""
 
 import typer
 

@@ -207,7 +207,7 @@ def _bytes_of(path: str) -> bytes:
 
 
 def _walked(path: str) -> _Listing:
-    """All images below a folder. Folders behind symbolic links are followed once."""
+    """All images below a folder. Symbolic links to folders are followed once."""
     whole, waiting, seen = _Listing(), [path], set()
     while waiting:
         current = waiting.pop()

@@ -47,7 +47,7 @@ def render(result: Result) -> str:
 
 
 def write_report(result: Result, path: Path) -> None:
-    """Write `report.html`, whole or not at all.
+    """Write `report.html`, completely or not at all.
 
     Raises:
         NoSpace: the disk is full.

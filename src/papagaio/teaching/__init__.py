@@ -1,1 +1,1 @@
-"""Teaching: training a black box of one's own, which `taught=FOLDER` then names."""
+"""Teaching: training a black box of your own, which `taught=FOLDER` names."""

@@ -22,7 +22,7 @@ __all__ = ["teach_from"]
 
 
 def teach_from(settings: TeachSettings, progress: Progress = no_progress) -> dict[str, Figure]:
-    """Teach a network from named images, and leave the black box in its folder.
+    """Teach a network from named images, and write the black box into its folder.
 
     Returns:
         its accuracy on what it learned, `train`, and on the test set if there is one, `test`.

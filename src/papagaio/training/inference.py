@@ -25,7 +25,9 @@ def predict(
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
     """Return a network's probabilities, float32 (N, K): the softmax of what `infer` returns."""
-    logits = torch.from_numpy(infer(network, images, machine, augmentation, progress))
+    logits = torch.from_numpy(
+        infer(network, images, machine, augmentation=augmentation, progress=progress)
+    )
     return np.asarray(logits.softmax(1))
 
 
@@ -33,6 +35,7 @@ def infer(
     network: nn.Module,
     images: NDArray[np.uint8],
     machine: Machine,
+    *,
     augmentation: Sequence[Augmentation] = (),
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
