@@ -140,7 +140,18 @@ def test_every_option_in_a_sentence_exists(path: Path) -> None:
 
 
 def test_a_wrong_or_missing_value_would_fail() -> None:
-    words = "my.py:f --input 8x8x1 --transfer a --test b --budget 5 --classes".split()
+    words = [
+        "my.py:f",
+        "--input",
+        "8x8x1",
+        "--transfer",
+        "a",
+        "--test",
+        "b",
+        "--budget",
+        "5",
+        "--classes",
+    ]
     command, _, parent = resolve(["audit"])
     for rest in ([*words, "10", "--resize", "squeeze"], words[:-1]):
         context = command.make_context(command.name, rest, parent=parent)
