@@ -1,4 +1,4 @@
-"""The documentation is true: commands are valid, links resolve, numbers are those of the results."""
+"""The documentation: commands are valid, links resolve, numbers are those of the results."""
 
 import importlib.util
 import re
@@ -155,7 +155,7 @@ def test_a_wrong_or_missing_value_would_fail() -> None:
     command, _, parent = resolve(["audit"])
     for rest in ([*words, "10", "--resize", "squeeze"], words[:-1]):
         context = command.make_context(command.name, rest, parent=parent)
-        with pytest.raises(BadSettings, match="resize|classes"):
+        with pytest.raises(BadSettings, match=r"resize|classes"):
             check_settings(command.name, context.params)
 
 
