@@ -1,22 +1,22 @@
-"""The same answers in two hands: copies by the best-known toolbox, and by Papagaio.
+"""Compare Papagaio's copies with those of the Adversarial Robustness Toolbox.
 
     python benchmarks/art.py
     python benchmarks/art.py --run runs/demo --json build/art.json
 
 Claim: from the same answers, with the same network, Papagaio's default recipes make better copies
-than `KnockoffNets` of the adversarial-robustness-toolbox (random sampling; Adam with a rate of
-1e-3, 30 epochs in batches of 32, where `--epochs` and `--batch` say nothing else).
+than the toolbox's `KnockoffNets` (random sampling; Adam at 1e-3, by default 30 epochs in batches of
+32).
 
-Both learn from the first `budget` letters of a demo run and the black box's stored answers to them,
-with `small-cnn` of the same initial weights behind the same normalisation of colours, and both are
-tested on the same digits: what counts is fidelity, the share on which copy and black box name the
-same class. Papagaio's is read from the run's `result.json`. A recipe that augments may answer with
-the mean over several views of an image; the column `image alone` is the same copy without that.
-Seconds are the processor's, for training and testing with one thread, one after another; for them
-Papagaio's copies are trained again, and it is counted how many came out as in the run.
+Both train `small-cnn`, with the same initial weights and colour normalisation, on the first
+`budget` letters of a demo run and the black box's stored answers, and both are tested on the same
+digits. The score is fidelity: the share of images on which copy and black box name the same class.
+A recipe with augmentation may average the copy's output over several views of an image; the column
+`image alone` is the same copy without that. Seconds are processor seconds for training and testing,
+with one thread, one training at a time. The line below the table says how many of Papagaio's copies
+have exactly the scores that the run's `result.json` holds.
 
-Needs Papagaio's environment with the extra `demo`. The toolbox gets an environment of its own,
-made where it is missing: some gigabytes, with a torch of its own.
+This script needs Papagaio with the extra `demo`. It creates a separate environment for the toolbox
+if it is missing: several gigabytes, with its own torch.
 """
 # ruff: noqa: PLC0415  # each of the two environments lacks what the other imports
 
@@ -44,15 +44,14 @@ from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.networks.own import small_cnn
 
 if TYPE_CHECKING:
-    from papagaio.study import Cell, Material, Study
-
-    from papagaio.responses import Response
-    from papagaio.result import CellRecord, Result
+    from papagaio.auditing.cells import Cell, CellContext, TrainingSet
+    from papagaio.result import Result, Scores
+    from papagaio.vocabulary import Response
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
 TOOLBOX = "adversarial-robustness-toolbox"
-# The toolbox imports packaging without asking for it.
+# The toolbox imports packaging but does not declare it.
 PACKAGES = (f"{TOOLBOX}==1.20.1", "torch", "packaging")
 RESPONSES: "tuple[Response, ...]" = ("probabilities", "label")
 SEEDS = (0, 1, 2)
@@ -71,7 +70,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Copy:
-    """One training, what came of it, and the processor's seconds for training and testing."""
+    """One copy: its training, scores, and processor seconds for training and testing."""
 
     response: str
     budget: int
@@ -84,25 +83,30 @@ class Copy:
 
 @dataclass(frozen=True)
 class OwnCopy(Copy):
-    """One of Papagaio's, with its fidelity when trained again, and then from the image alone."""
+    """A copy by Papagaio.
 
-    again: float
+    Attributes:
+        alone: its fidelity from one view of each image.
+        as_in_run: whether its scores are those in the run's result.
+    """
+
     alone: float
+    as_in_run: bool
 
 
 @dataclass(frozen=True)
-class Given:
+class ToolboxInputs:
     """What the toolbox works with.
 
     Attributes:
-        images: uint8 (N, H, W, C), in the order in which they were asked.
+        images: uint8 (N, H, W, C), in the order in which a budget is spent on them.
         answers: float32 (N, K), the black box's.
         test_images: uint8 (M, H, W, C).
         test_answers: float32 (M, K), the black box's.
         test_labels: int64 (M,), the true classes.
-        budgets: how many images the copies learn from.
-        epochs: of a training.
-        batch: images a step.
+        budgets: int64 (B,), numbers of images that copies are trained on.
+        epochs: int64 (), epochs per training.
+        batch: int64 (), images per step.
     """
 
     images: NDArray[np.uint8]
@@ -120,11 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, help="a finished demo run (default: makes one)")
-    parser.add_argument("--venv", type=Path, default=BUILD / "art-venv", help="the toolbox's")
-    parser.add_argument("--epochs", type=int, default=30, help="the toolbox's")
-    parser.add_argument("--batch", type=int, default=32, help="the toolbox's")
-    parser.add_argument("--json", type=Path, help="keep every copy's figures there")
+    parser.add_argument("--run", type=Path, help="a finished demo run (default: run the demo)")
+    parser.add_argument(
+        "--venv", type=Path, default=BUILD / "art-venv", help="the toolbox's environment"
+    )
+    parser.add_argument("--epochs", type=int, default=30, help="the toolbox's epochs")
+    parser.add_argument("--batch", type=int, default=32, help="the toolbox's batch size")
+    parser.add_argument("--json", type=Path, help="write the figures of every copy to this file")
     parser.add_argument("--inner", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     torch.set_num_threads(1)
@@ -137,27 +143,27 @@ def main() -> None:
 def _compare(wanted: argparse.Namespace) -> None:
     run = wanted.run or _demo()
     result = _result(run)
-    cells = list(_cells(run, result))
-    given = _given(run, wanted.epochs, wanted.batch)
+    inputs = _toolbox_inputs(run, wanted.epochs, wanted.batch)
     python = _toolbox_python(wanted.venv)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        versions, theirs = _ask_toolbox(python, given, folder)
-        ours = _own_copies(_study(run, folder, result), cells)
+        versions, theirs = _ask_toolbox(python, inputs, Path(name))
+        ours = _own_copies(run, result, Path(name))
     if {copy.parameters for copy in theirs} != {copy.parameters for copy in ours}:
-        sys.exit(f"{run}: made with another {STUDENT} than this Papagaio's; make it anew")
+        sys.exit(f"the toolbox trained another network than Papagaio's {STUDENT}")
     conditions = (
-        f"Fidelity on {len(given.test_images)} test images, mean (least..most) of seeds "
+        f"Fidelity on {len(inputs.test_images)} test images, mean (least..most) of seeds "
         f"{', '.join(map(str, SEEDS))}. {_own_conditions(ours)} Toolbox, {wanted.epochs} epochs in "
-        f"batches of {wanted.batch}: {versions}. {time.monotonic() - start:.0f} s in all."
+        f"batches of {wanted.batch}: {versions}. {time.monotonic() - start:.0f} s in total."
     )
     print(f"{_table(theirs, ours)}\n\n{conditions}")
     if wanted.json:
-        _keep(wanted.json, conditions, theirs, ours)
+        _write_figures(wanted.json, conditions, theirs, ours)
 
 
-def _keep(path: Path, conditions: str, theirs: Sequence[Copy], ours: Sequence[OwnCopy]) -> None:
+def _write_figures(
+    path: Path, conditions: str, theirs: Sequence[Copy], ours: Sequence[OwnCopy]
+) -> None:
     copies = {"toolbox": [asdict(copy) for copy in theirs], "papagaio": [asdict(c) for c in ours]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"conditions": conditions, **copies}, indent=1) + "\n")
@@ -190,11 +196,10 @@ def _own_conditions(ours: Sequence[OwnCopy]) -> str:
     from papagaio import __version__
     from papagaio.training.machine import cores, processor
 
-    as_in_run = sum(copy.again == copy.fidelity for copy in ours)
     return (
         f"{processor()}, {cores()} cores, one thread. "
         f"Papagaio {__version__}: {_versions('torch', 'numpy')}; "
-        f"{as_in_run} of {len(ours)} copies, trained again, scored as in the run."
+        f"{sum(copy.as_in_run for copy in ours)} of {len(ours)} copies have the scores of the run."
     )
 
 
@@ -223,17 +228,17 @@ def _result(run: Path) -> "Result":
         sys.exit(str(error))
 
 
-def _given(run: Path, epochs: int, batch: int) -> Given:
+def _toolbox_inputs(run: Path, epochs: int, batch: int) -> ToolboxInputs:
     from papagaio.demo import BUDGETS
 
     def read(name: str) -> NDArray[Any]:
         return np.asarray(np.load(run / "inputs" / f"{name}.npy"))
 
-    return Given(
-        images=read("transfer-images"),
-        answers=read("transfer-answers"),
-        test_images=read("test-images"),
-        test_answers=read("test-answers"),
+    return ToolboxInputs(
+        images=read("transfer-queried-images"),
+        answers=read("transfer-queried-answers"),
+        test_images=read("test-queried-images"),
+        test_answers=read("test-queried-answers"),
         test_labels=read("test-labels"),
         budgets=np.array(BUDGETS),
         epochs=np.array(epochs),
@@ -241,101 +246,96 @@ def _given(run: Path, epochs: int, batch: int) -> Given:
     )
 
 
-def _own_copies(study: "Study", cells: "Sequence[tuple[Cell, CellRecord]]") -> list[OwnCopy]:
-    from papagaio.study import run_cell
+def _own_copies(run: Path, result: "Result", folder: Path) -> list[OwnCopy]:
+    from papagaio.auditing.cells import CellContext, ScoringSet, run_cell
+    from papagaio.training.machine import Machine
 
-    run_cell(study, cells[0][0])  # the first training pays for imports and set-up
-    return [_own_copy(study, cell, record) for cell, record in cells]
+    test = ScoringSet(_stored(run, "test"), run / "inputs" / "test-labels.npy")
+    # No checkpoints: they are not part of a training's time.
+    context = CellContext(folder, test, Machine(), float("inf"))
+    cells = list(_cells(_stored(run, "transfer"), result.black_box.input))
+    in_run = {
+        (record.recipe, record.response, record.budget, record.seed): record.scores
+        for record in result.cells
+        if record.kind == "copy" and record.student == STUDENT
+    }
+    run_cell(context, cells[0])  # the first training pays for imports and set-up
+    return [_own_copy(context, cell, in_run) for cell in cells]
 
 
-def _own_copy(study: "Study", cell: "Cell", record: "CellRecord") -> OwnCopy:
-    from papagaio.study import run_cell
+def _own_copy(
+    context: "CellContext", cell: "Cell", in_run: "dict[tuple[str, str, int, int], Scores]"
+) -> OwnCopy:
+    from papagaio.auditing.cells import run_cell
 
     start = time.process_time()
-    again = run_cell(study, cell)
+    record = run_cell(context, cell)
     seconds = time.process_time() - start
     fidelity, accuracy = record.scores.fidelity, record.scores.accuracy
-    if fidelity is None or accuracy is None or again.scores.fidelity is None:
-        sys.exit(f"{record.id}: not scored")
+    if fidelity is None or accuracy is None:
+        sys.exit(f"{record.id}: no scores")
+    key = record.recipe, record.response, record.budget, record.seed
     return OwnCopy(
-        response=cell.response,
-        budget=cell.budget,
-        seed=cell.seed,
-        parameters=again.parameters,
+        response=record.response,
+        budget=record.budget,
+        seed=record.seed,
+        parameters=record.parameters,
         fidelity=fidelity.value,
         accuracy=accuracy.value,
         seconds=seconds,
-        again=again.scores.fidelity.value,
-        alone=_from_image_alone(study, cell),
+        alone=_fidelity_from_one_view(context, cell),
+        as_in_run=in_run.get(key) == record.scores,
     )
 
 
-def _from_image_alone(study: "Study", cell: "Cell") -> float:
-    """The fidelity of the copy that a cell has just left, from one view of each image."""
+def _fidelity_from_one_view(context: "CellContext", cell: "Cell") -> float:
+    """The fidelity of a finished cell's copy, without further views of each image."""
     from papagaio.networks.named import build_student
-    from papagaio.training.loop import predict
+    from papagaio.training.inference import predict
     from papagaio.weights import load_weights
 
-    test, answers = np.load(study.test.images), np.load(study.test.answers)
-    student = build_student(cell.student, cell.initial, test, answers.shape[1], seed=cell.seed)
-    student.load_state_dict(load_weights(study.folder / study.id_of(cell) / "student.safetensors"))
-    return _agreement(predict(student, test, study.machine), answers.argmax(1))
+    answered = context.test.answered
+    test, answers = np.load(answered.images), np.load(answered.answers)
+    student = build_student(STUDENT, "random", test, answers.shape[1], seed=0)
+    weights = context.folder / context.id_of(cell) / "student.safetensors"
+    student.load_state_dict(load_weights(weights))
+    return _agreement(predict(student, test, context.machine), answers.argmax(1))
 
 
-def _study(run: Path, folder: Path, result: "Result") -> "Study":
-    from papagaio.study import Study
-
-    from papagaio.training.machine import Machine
-
-    # No checkpoints: they are not part of a training.
-    test = _material(run, "test", result)
-    return Study(folder, test, run / "inputs" / "test-labels.npy", Machine(), float("inf"))
-
-
-def _cells(run: Path, result: "Result") -> "Iterator[tuple[Cell, CellRecord]]":
-    """The run's copies by default recipes, each as a cell and as it stands in the result."""
-    from papagaio.study import Cell
-
+def _cells(letters: "TrainingSet", shape: tuple[int, int, int]) -> "Iterator[Cell]":
+    """Yield the demo's copies by default recipes."""
+    from papagaio.auditing.cells import Cell
+    from papagaio.auditing.plan import AttackConfig, Training
     from papagaio.demo import BUDGETS
     from papagaio.training.recipes import default_recipe, recipe_named
 
-    records = {
-        (record.student, record.recipe, record.response, record.budget, record.seed): record
-        for record in result.cells
-        if record.kind == "copy"
-    }
-    material = _material(run, "transfer", result)
     for response, budget, seed in product(RESPONSES, BUDGETS, SEEDS):
-        recipe = recipe_named(default_recipe(response), result.black_box.input)
-        record = records.get((STUDENT, recipe.name, response, budget, seed))
-        if record is None:
-            sys.exit(f"{run}: no copy from {response} by {recipe.name}, {budget}, seed {seed}")
-        initial = record.initial
-        yield Cell("copy", STUDENT, initial, "", recipe, response, budget, seed, material), record
+        attack = AttackConfig(response, recipe_named(default_recipe(response), shape))
+        training = Training(
+            "copy", STUDENT, "random", attack, budget, seed, images="transfer", answers="queried"
+        )
+        yield Cell(training, letters)
 
 
-def _material(run: Path, name: str, result: "Result") -> "Material":
-    from papagaio.study import Material
+def _stored(run: Path, purpose: str) -> "TrainingSet":
+    """The images and answers that a run has stored for a purpose."""
+    from papagaio.auditing.cells import TrainingSet
 
-    images = run / "inputs" / f"{name}-images.npy"
-    return Material(
-        images=images,
-        answers=run / "inputs" / f"{name}-answers.npy",
-        shown="probabilities",
-        size=len(np.load(images, mmap_mode="r")),
-        digest=result.transfer.digest,
-    )
+    images, answers = (run / "inputs" / f"{purpose}-queried-{n}.npy" for n in ("images", "answers"))
+    size = len(np.load(images, mmap_mode="r"))
+    # The digest only tells cells of different data apart; here all have the same.
+    return TrainingSet(images, answers, "probabilities", size, digest="")
 
 
 def _agreement(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
     return float((scores.argmax(1) == classes).mean())
 
 
-# The toolbox's side: the first two here, the rest in its environment.
+# The toolbox's side: the first two functions run here, the others in its environment.
 
 
 def _toolbox_python(folder: Path) -> Path:
-    """The interpreter of the toolbox's environment, which is made where it is missing."""
+    """The interpreter of the toolbox's environment, which is created if it is missing."""
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     ready = folder / ".ready"
     if not ready.exists():
@@ -347,36 +347,36 @@ def _toolbox_python(folder: Path) -> Path:
     return python
 
 
-def _ask_toolbox(python: Path, given: Given, folder: Path) -> tuple[str, list[Copy]]:
+def _ask_toolbox(python: Path, inputs: ToolboxInputs, folder: Path) -> tuple[str, list[Copy]]:
     """The toolbox's versions and copies."""
-    file = folder / "given.npz"
-    np.savez(file, **vars(given))
-    # The toolbox leaves files in the home folder.
-    surroundings = {
+    file = folder / "inputs.npz"
+    np.savez(file, **vars(inputs))
+    # The toolbox writes files to the home folder.
+    variables = {
         "PYTHONPATH": str(ROOT / "src"),
         "HOME": str(folder),
         "USERPROFILE": str(folder),
     }
-    # -P: without it this very file would be what `import art` finds.
+    # -P: without it, `import art` finds this file.
     command = [str(python), "-P", __file__, "--inner", str(file)]
-    subprocess.run(command, check=True, env=os.environ | surroundings)
-    found = json.loads(file.with_suffix(".json").read_bytes())
-    return found["versions"], [Copy(**copy) for copy in found["copies"]]
+    subprocess.run(command, check=True, env=os.environ | variables)
+    output = json.loads(file.with_suffix(".json").read_bytes())
+    return output["versions"], [Copy(**copy) for copy in output["copies"]]
 
 
 def _toolbox_copies(file: Path) -> None:
     with np.load(file) as arrays:
-        given = Given(**arrays)
-    _toolbox_copy(given, "label", int(given.budgets[0]), 0)  # pays for imports and set-up
+        inputs = ToolboxInputs(**arrays)
+    _toolbox_copy(inputs, "label", int(inputs.budgets[0]), 0)  # pays for imports and set-up
     copies = [
-        asdict(_toolbox_copy(given, response, int(budget), seed))
-        for response, budget, seed in product(RESPONSES, given.budgets, SEEDS)
+        asdict(_toolbox_copy(inputs, response, int(budget), seed))
+        for response, budget, seed in product(RESPONSES, inputs.budgets, SEEDS)
     ]
     versions = _versions(TOOLBOX, "torch", "numpy")
     file.with_suffix(".json").write_text(json.dumps({"versions": versions, "copies": copies}))
 
 
-def _toolbox_copy(given: Given, response: "Response", budget: int, seed: int) -> Copy:
+def _toolbox_copy(inputs: ToolboxInputs, response: "Response", budget: int, seed: int) -> Copy:
     # Not installed where types are checked.
     from art.attacks.extraction import KnockoffNets  # type: ignore[import-not-found]
     from art.estimators.classification import (  # type: ignore[import-not-found]
@@ -387,14 +387,14 @@ def _toolbox_copy(given: Given, response: "Response", budget: int, seed: int) ->
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002  # the toolbox draws from it
     start = time.process_time()
-    images, classes = given.images[:budget], given.answers.shape[1]
+    images, classes = inputs.images[:budget], inputs.answers.shape[1]
     network = Classifier(small_cnn(images, classes), channel_statistics(images))
     shape = _as_floats(images).shape[1:]
-    box = _StoredAnswers(_as_floats(images), given.answers[:budget])
+    box = _StoredAnswers(_as_floats(images), inputs.answers[:budget])
     attack = KnockoffNets(
         BlackBoxClassifier(box, shape, classes),
-        batch_size_fit=int(given.batch),
-        nb_epochs=int(given.epochs),
+        batch_size_fit=int(inputs.batch),
+        nb_epochs=int(inputs.epochs),
         nb_stolen=budget,
         sampling_strategy="random",
         use_probability=response == "probabilities",
@@ -406,38 +406,38 @@ def _toolbox_copy(given: Given, response: "Response", budget: int, seed: int) ->
     )
     copy = attack.extract(_as_floats(images), thieved_classifier=thief)
     box.check_asked_once()
-    scores = copy.predict(_as_floats(given.test_images))
+    scores = copy.predict(_as_floats(inputs.test_images))
     return Copy(
         response=response,
         budget=budget,
         seed=seed,
         parameters=sum(weights.numel() for weights in network.parameters()),
-        fidelity=_agreement(scores, given.test_answers.argmax(1)),
-        accuracy=_agreement(scores, given.test_labels),
+        fidelity=_agreement(scores, inputs.test_answers.argmax(1)),
+        accuracy=_agreement(scores, inputs.test_labels),
         seconds=time.process_time() - start,
     )
 
 
 class _StoredAnswers:
-    """The black box: images (float32, N x C x H x W) to their stored answers (float32, N x K)."""
+    """The black box: from images (float32, N x C x H x W) to stored answers (float32, N x K)."""
 
     def __init__(self, images: NDArray[np.float32], answers: NDArray[np.float32]) -> None:
         self.known = {one.tobytes(): answer for one, answer in zip(images, answers, strict=True)}
         self.asked: list[bytes] = []
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = [one.tobytes() for one in images]
-        self.asked += found
-        return np.array([self.known[one] for one in found])
+        keys = [one.tobytes() for one in images]
+        self.asked += keys
+        return np.array([self.known[key] for key in keys])
 
     def check_asked_once(self) -> None:
-        """Make sure that the toolbox learned from these images, all of them and no other."""
+        """Exit unless the toolbox asked for each image exactly once, and for no other."""
         if sorted(self.asked) != sorted(self.known):
-            sys.exit("the toolbox did not ask for each image once")
+            sys.exit("the toolbox did not ask for each image exactly once")
 
 
 def _as_floats(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """As the toolbox wants them, and from 0 to 255 as the student does."""
+    """Return images as the toolbox takes them (N, C, H, W), from 0 to 255."""
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
 
 

@@ -1,15 +1,15 @@
-"""The training engine side by side with a plain loop and with Keras, and with the machine's floor.
+"""Compare the speed of the training engine with a plain loop, with Keras and with two floors.
 
     python benchmarks/engine.py [--keras PYTHON] [--rounds 5] [--images 640] [--threads 2]
 
-Both of the thesis's architectures at 32 pixels, batch 32, Adam, everything trained. In every round
-each engine learns the same number of images; medians over rounds are compared, because what else
-the machine does changes from round to round. PYTHON is an interpreter with Keras and TensorFlow,
-in an environment of its own.
+Both of the thesis's architectures at 32 pixels, batch 32, Adam, all weights trained. In every round
+each engine trains on the same number of images. Medians over rounds are compared, because the load
+of the machine changes from round to round. PYTHON is an interpreter with Keras and TensorFlow, in
+an environment of its own; without it, Keras is left out.
 
-Floors: what the convolutions and dense layers alone take, forward and backward, one layer after
-the other, in the better of both precisions and memory formats; and the operations of a step
-divided by the rate of a large matrix product.
+The floors are the time that the convolutions and dense layers take alone, forward and backward, one
+after the other, each in its faster precision; and the operations of a step divided by the rate of a
+large matrix product.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, cast
 
 import numpy as np
@@ -29,10 +30,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from papagaio.networks.classifier import IMAGENET, Classifier
-from papagaio.networks.headed import Design, build_headed
+from papagaio.networks.headed import Architecture, build_headed
+from papagaio.responses import Answers
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine, cores, processor
-from papagaio.training.precision import precision_for
+from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
 
 BATCH, SHAPE, CLASSES = 32, (32, 32, 3), 10
@@ -62,30 +64,31 @@ for _ in sys.stdin:
 """
 
 
-class Pictures(Dataset):  # type: ignore[type-arg]
-    """Images and answers as a plain program has them: one at a time, transformed."""
+class LabelledImages(Dataset):  # type: ignore[type-arg]
+    """Images (uint8, N x H x W x C) and answers (float32, N x K), transformed one at a time."""
 
     def __init__(self, images: np.ndarray, answers: np.ndarray) -> None:
         self.images, self.answers = images, answers
-        self.change = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*IMAGENET)])
+        steps = [transforms.ToTensor(), transforms.Normalize(*IMAGENET)]
+        self.transform = transforms.Compose(steps)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.change(self.images[row]), torch.from_numpy(self.answers[row])
+        return self.transform(self.images[row]), torch.from_numpy(self.answers[row])
 
 
 def student_of(body: str) -> Classifier:
-    """One of the two networks, from random weights."""
-    return build_headed(Design(body), "random", SHAPE, CLASSES, seed=0)
+    """Build a network with random weights."""
+    return build_headed(Architecture(body), "random", SHAPE, CLASSES, seed=0)
 
 
 def plain(body: str, images: np.ndarray, answers: np.ndarray) -> Callable[[], None]:
-    """The loop that one finds in every tutorial."""
+    """Return an epoch of the usual tutorial loop, in float32."""
     network = student_of(body).network.train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    loader = DataLoader(Pictures(images, answers), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(LabelledImages(images, answers), batch_size=BATCH, shuffle=True)
 
     def epoch() -> None:
         total = 0.0
@@ -102,21 +105,23 @@ def plain(body: str, images: np.ndarray, answers: np.ndarray) -> Callable[[], No
 def ours(
     body: str, images: np.ndarray, answers: np.ndarray, threads: int
 ) -> tuple[Callable[[], None], Machine]:
-    """Papagaio's loop, in the precision that it chooses itself."""
-    machine = Machine(threads=threads)
-    precision, _ = precision_for(student_of(body), images, Recipe("measured"), machine)
-    machine = Machine(precision=precision, threads=threads)
-    student = student_of(body)
-    recipe = Recipe("thesis", epochs=1)
-    return lambda: void(train(student, images, answers, recipe, seed=0, machine=machine)), machine
+    """Return an epoch of Papagaio's loop, and the machine with the precision that it settles on."""
+    build, answered = partial(student_of, body), Answers.of(answers)
+    machine, _ = settled_precision(body, build, SHAPE, Machine(threads=threads))
+    student, recipe = build(), Recipe("thesis", epochs=1)
 
+    def epoch() -> None:
+        train(student, images, answered, recipe, seed=0, machine=machine)
 
-def void(_: object) -> None:
-    """Nothing, of whatever."""
+    return epoch, machine
 
 
 def keras(python: str, body: str, images: int, threads: int) -> tuple[Callable[[], float], str]:
-    """Keras in a process of its own that trains an epoch when it is told to."""
+    """Start Keras in its own process.
+
+    Returns:
+        a function that trains an epoch and returns its seconds, and the versions.
+    """
     name = body.rpartition("/")[2]
     process = subprocess.Popen(
         [python, "-c", KERAS, name, str(images), str(threads)],
@@ -137,13 +142,13 @@ def keras(python: str, body: str, images: int, threads: int) -> tuple[Callable[[
 
 
 def layers_of(body: str) -> Iterator[tuple[nn.Module, torch.Size, int]]:
-    """Every convolution and dense layer, the shape of its input, and its operations a batch."""
-    found: list[tuple[nn.Module, torch.Size, int]] = []
+    """Yield every convolution and dense layer, its input's shape and its operations per step."""
+    layers: list[tuple[nn.Module, torch.Size, int]] = []
 
     def note(layer: nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
         weight = cast("torch.Tensor", layer.weight)
-        # Forward, and backward to the weights and to the input.
-        found.append((layer, given[0].shape, 3 * 2 * made.numel() * weight[0].numel()))
+        # Forward, backward to the weights, and backward to the input.
+        layers.append((layer, given[0].shape, 3 * 2 * made.numel() * weight[0].numel()))
 
     student = student_of(body)
     for layer in student.modules():
@@ -151,14 +156,14 @@ def layers_of(body: str) -> Iterator[tuple[nn.Module, torch.Size, int]]:
             layer.register_forward_hook(note)
     with torch.no_grad():
         student.eval()(torch.zeros(BATCH, 3, 32, 32))
-    yield from found
+    yield from layers
 
 
 def layers_alone(body: str) -> tuple[float, int]:
-    """Seconds that the layers of a step take alone, each at its best; and all their operations."""
+    """Return the layers' seconds per step, each at its fastest, and their operations."""
     seconds, operations = 0.0, 0
-    for layer, shape, wanted in layers_of(body):
-        operations += wanted
+    for layer, shape, count in layers_of(body):
+        operations += count
         times = []
         for precision in (torch.float32, torch.bfloat16):
             alone = type(layer)(**arguments_of(layer)).to(precision)
@@ -168,17 +173,17 @@ def layers_alone(body: str) -> tuple[float, int]:
                 given = given.detach().contiguous(memory_format=torch.channels_last)
                 given.requires_grad_()
             made = alone(given)
-            slope = torch.randn_like(made)
+            gradient = torch.randn_like(made)
             for _ in range(6):
                 start = time.perf_counter()
-                alone(given).backward(slope)
+                alone(given).backward(gradient)
                 times.append(time.perf_counter() - start)
         seconds += min(times)
     return seconds, operations
 
 
 def arguments_of(layer: nn.Module) -> dict[str, object]:
-    """What builds a layer again."""
+    """Return the constructor arguments of a layer."""
     if isinstance(layer, nn.Linear):
         return {"in_features": layer.in_features, "out_features": layer.out_features}
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups")
@@ -188,7 +193,7 @@ def arguments_of(layer: nn.Module) -> dict[str, object]:
 
 
 def matrix_rate(precision: torch.dtype) -> float:
-    """Operations a second of a large matrix product."""
+    """Return the operations per second of a large matrix product."""
     a, b = torch.randn(2, 2048, 2048).to(precision).unbind()
     times = []
     for _ in range(8):
@@ -199,12 +204,12 @@ def matrix_rate(precision: torch.dtype) -> float:
 
 
 def spread(rates: list[float]) -> str:
-    """Median, least and most."""
+    """Return the median, the least and the most as text."""
     return f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
 
 
 def compare(body: str, options: argparse.Namespace) -> None:
-    """Print one architecture's table."""
+    """Print the table of one architecture."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (options.images, *SHAPE), np.uint8)
     answers = random.dirichlet(np.ones(CLASSES), options.images).astype(np.float32)
@@ -222,32 +227,32 @@ def compare(body: str, options: argparse.Namespace) -> None:
         for name, run in engines.items():
             start = time.perf_counter()
             took = run() or time.perf_counter() - start
-            if turn:  # the first round sets up
+            if turn:  # the first round pays for set-up
                 rates[name].append(options.images / took)
         if turn:
             seconds, operations = layers_alone(body)
             alone.append(BATCH / seconds)
     own = statistics.median(rates[f"Papagaio, {machine.precision}"])
-    print(f"\n{body}: {operations / 1e9:.1f} thousand million operations a step of {BATCH}")
-    print("| engine | images a second, median (least to most) | Papagaio is |")
+    print(f"\n{body}: {operations / 1e9:.1f} billion operations per step of {BATCH} images")
+    print("| engine | images per second: median (least to most) | Papagaio against it |")
     print("|---|---|---|")
-    for name, found in rates.items():
-        print(f"| {name} | {spread(found)} | {own / statistics.median(found):.2f} x |")
+    for name, measured in rates.items():
+        print(f"| {name} | {spread(measured)} | {own / statistics.median(measured):.2f} x |")
     print(
-        f"| its layers alone, each at its best | {spread(alone)} | "
+        f"| its layers alone, each at its fastest | {spread(alone)} | "
         f"{own / statistics.median(alone):.2f} x |"
     )
     for precision in (torch.float32, torch.bfloat16):
         rate = matrix_rate(precision)
         floor = BATCH * rate / operations
         print(
-            f"| floor by a {precision} matrix product, {rate / 1e9:.0f} thousand million a second "
+            f"| floor: a {precision} matrix product, {rate / 1e9:.0f} billion per second "
             f"| {floor:.0f} | {own / floor:.2f} x |"
         )
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print a table for each architecture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--keras", help="an interpreter with Keras and TensorFlow")
     parser.add_argument("--rounds", type=int, default=5)

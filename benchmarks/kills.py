@@ -1,8 +1,8 @@
-"""Kill an audit at random moments, run it again until it is done: what was lost, what paid twice?
+"""Kill an audit at random moments, resume it, and count lost answers and answers paid for twice.
 
     python benchmarks/kills.py --querying 50 --training 20
 
-The same as `tests/test_kills.py`, with more kills. Each kill costs the start of a process.
+It does the same as `tests/test_kills.py`, with more kills. Each kill costs the start of a process.
 """
 
 import argparse
@@ -27,8 +27,8 @@ COLUMNS = (
     "part",
     "kills",
     "answers",
-    "answers lost",
-    "answers paid twice",
+    "lost",
+    "paid twice",
     "in flight, sent again",
     "counted as interrupted",
     "ledger sound",
@@ -39,17 +39,17 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Print a line for each part."""
+    """Print a table with one row per part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--querying", type=int, default=50, help="kills while it asks")
-    parser.add_argument("--training", type=int, default=20, help="kills while it trains")
+    parser.add_argument("--querying", type=int, default=50, help="kills during the queries")
+    parser.add_argument("--training", type=int, default=20, help="kills during the trainings")
     wanted = parser.parse_args()
     print(
         f"{processor()}, {cores()} cores; Python {platform.python_version()}, "
         f"papagaio {papagaio.__version__}, torch {torch.__version__}, numpy {np.__version__}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        # A request and more for each kill.
+        # Enough images for more than one request per kill.
         case = Case(Path(folder), max(300, 12 * wanted.querying), EPOCHS)
         case.prepare()
         undisturbed = Run(case, "undisturbed")

@@ -1,4 +1,4 @@
-"""What several test files share: a tiny audit, and two ways to run the command."""
+"""Shared by several test files: a tiny audit, and two ways to run the command."""
 
 import os
 import re
@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 COMMAND = Path(sys.executable).with_name("papagaio")
 PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision) \w+: )")
 
-# Notes how many images it is given, then answers with three classes by the mean grey level.
+# Logs how many images it is given, then answers with three classes by the mean grey level.
 BOX = """
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +52,7 @@ class Ended:
 
     @property
     def complaint(self) -> str:
-        """The one line of a mistake; anything besides it and progress on stderr fails."""
+        """The single error line; fails if stderr holds anything else except progress."""
         lines = [line for line in self.stderr.splitlines() if not PROGRESS.match(line)]
         assert len(lines) == 1, self.stderr
         assert lines[0].startswith("papagaio: "), self.stderr
@@ -64,7 +64,7 @@ Papagaio = Callable[..., Ended]
 
 @dataclass(frozen=True)
 class Tiny:
-    """A folder with all that a tiny audit needs: 14 images to ask about, 9 with labels."""
+    """A folder with the files of a tiny audit: 14 transfer images and 9 labelled test images."""
 
     folder: Path
 
@@ -77,12 +77,12 @@ class Tiny:
         return self.out / "ledger.sqlite"
 
     def box(self, source: str) -> str:
-        """Write another black box, and name it."""
+        """Replace the black box's source, and return its name on the command line."""
         (self.folder / "box.py").write_text(source)
         return f"{self.folder / 'box.py'}:predict"
 
     def asked(self) -> list[int]:
-        """How many images each call of the black box was given."""
+        """The number of images in each call of the black box."""
         log = self.folder / "asked.log"
         return [int(line) for line in log.read_text().split()] if log.exists() else []
 
@@ -123,7 +123,7 @@ def grey(count: int, seed: int, side: int = 8) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Decoded images are cached for these tests alone, also by the processes that they start."""
+    """Give these tests, and the processes that they start, their own cache of decoded images."""
     os.environ["PAPAGAIO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
@@ -138,11 +138,11 @@ def tiny(tmp_path: Path) -> Tiny:
 
 @pytest.fixture
 def papagaio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Papagaio:
-    """The command in this process: the same rim, without the seconds that torch's import takes."""
+    """The command, run in this process, which saves the seconds of importing torch."""
 
     def run(*words: object) -> Ended:
         capsys.readouterr()
-        # A black box's folder is put in front, once a run.
+        # Each run puts the black box's folder in front of the path.
         monkeypatch.setattr(sys, "path", sys.path.copy())
         monkeypatch.setattr(sys, "argv", ["papagaio", *map(str, words)])
         with pytest.raises(SystemExit) as end:
@@ -155,7 +155,7 @@ def papagaio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def papagaio_process() -> Papagaio:
-    """The command as a person starts it."""
+    """The command in its own process, as a user starts it."""
 
     def run(*words: object) -> Ended:
         done = subprocess.run(
@@ -172,7 +172,7 @@ def papagaio_process() -> Papagaio:
 
 @pytest.fixture(scope="session")
 def stored() -> "ThesisResult":
-    """A small reproduction's result: every experiment and most studies."""
-    from papagaio_thesis.records import read_thesis  # noqa: PLC0415  # of use to few tests
+    """The result of a small reproduction, with every experiment and most studies."""
+    from papagaio_thesis.records import read_thesis  # noqa: PLC0415  # few tests need it
 
     return read_thesis(Path(__file__).parent / "data" / "thesis-example.json")

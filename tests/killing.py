@@ -1,6 +1,6 @@
-"""Kill the real command at random moments, run it again until it is done, and account for it.
+"""Kill the real command at random moments, resume it until it is done, and count what was lost.
 
-`test_kills.py` asserts on the accounts; `benchmarks/kills.py` prints them for many kills.
+`test_kills.py` asserts on these counts; `benchmarks/kills.py` prints them for many kills.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ import torch
 
 PAPAGAIO = Path(sys.executable).with_name("papagaio")
 BATCH = 8
-SECONDS_A_REQUEST = 0.05
+SECONDS_PER_REQUEST = 0.05
 _TEST_IMAGES = 16
 _PATIENCE = 120.0
 
-# Whole numbers up to the exponential: an answer is the same to the last bit in any batch.
+# Integers up to the exponential, so that an answer is the same to the last bit in any batch.
 _BOX = f"""
 import os
 import time
@@ -43,7 +43,7 @@ def answer(images):
         log.write(" ".join(d.tobytes().hex() for d in digest_images(images)) + "\\n")
         log.flush()
         os.fsync(log.fileno())
-    time.sleep({SECONDS_A_REQUEST})
+    time.sleep({SECONDS_PER_REQUEST})
     logits = images.reshape(len(images), -1).astype(np.int64) @ WEIGHTS / 30_000
     scores = np.exp(logits)
     return (scores / scores.sum(1, keepdims=True)).astype(np.float32)
@@ -52,19 +52,19 @@ def answer(images):
 
 @dataclass(frozen=True)
 class Account:
-    """What became of a run that was killed and run again until it was done.
+    """What happened to a run that was killed and resumed until it was done.
 
     Attributes:
-        kills: how often it was killed.
-        lost: answers that were in the ledger after a kill, and later were not, or were others.
+        kills: the number of kills.
+        lost: answers that were in the ledger after a kill and later were missing or different.
         paid_twice: images sent again although their answer was in the ledger.
         sent_again: images sent again because their request was in flight at a kill.
-        most_sent_again: the most of them at one kill.
-        interrupted: images that the ledger counts as possibly paid and never seen.
-        written_after: files that changed after a kill, when nobody was left to write.
-        sound: whether `papagaio ledger verify` finds nothing.
-        weights_equal: whether each copy is that of the undisturbed run, byte for byte.
-        curves_equal: whether each `curve.csv` is.
+        most_sent_again: the largest number of them at one kill.
+        interrupted: images that the ledger counts as possibly paid for, without an answer.
+        written_after: files that changed after a kill, when no process should be writing.
+        sound: whether `papagaio ledger verify` finds no fault.
+        weights_equal: whether the weights of each copy equal the undisturbed run's, byte for byte.
+        curves_equal: whether each `curve.csv` equals the undisturbed run's.
     """
 
     kills: int
@@ -81,7 +81,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Case:
-    """A black box and images in a folder, and how much is asked and trained."""
+    """A folder with a black box and images, the budget, and the epochs per training."""
 
     folder: Path
     budget: int
@@ -98,7 +98,7 @@ class Case:
 
     @property
     def images(self) -> int:
-        """How many images are asked about."""
+        """The number of images that the black box is asked about."""
         return self.budget + _TEST_IMAGES
 
 
@@ -118,13 +118,13 @@ class Run:
 
     @property
     def received(self) -> list[list[str]]:
-        """The digests of the images that the black box received, a list a request."""
+        """The digests of the images that the black box received, one list per request."""
         log = self.case.folder / f"{self.name}.received"
         text = log.read_text() if log.exists() else ""
         return [line.split() for line in text.splitlines()]
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the command, the same each time."""
+        """Start the command, with the same options each time."""
         folder = self.case.folder
         options = {
             "transfer": folder / "transfer.npz",
@@ -154,19 +154,19 @@ class Run:
             )
 
     def finish(self) -> None:
-        """Run the command to its end.
+        """Run the command until it is done.
 
         Raises:
-            RuntimeError: it failed.
+            RuntimeError: the command failed.
         """
         if self.start().wait() != 0:
             raise RuntimeError(self.output())
 
     def kill_when(self, moment: Callable[[], bool], delay: float) -> None:
-        """Start the command, and kill it a short while after `moment` has come.
+        """Start the command, and kill it `delay` seconds after `moment` becomes true.
 
         Raises:
-            RuntimeError: it ended, or the moment did not come.
+            RuntimeError: it ended before, or `moment` did not become true in two minutes.
         """
         process = self.start()
         patience = time.monotonic() + _PATIENCE
@@ -179,12 +179,12 @@ class Run:
         if process.wait() != -signal.SIGKILL:
             raise RuntimeError(f"ended before it could be killed: {self.output()}")
         if time.monotonic() >= patience:
-            raise RuntimeError(f"the moment to kill it did not come: {self.output()}")
+            raise RuntimeError(f"the moment to kill it never came: {self.output()}")
 
     def answers(self) -> tuple[dict[str, bytes], int]:
-        """Every answer in the ledger by image, and how many images count as interrupted.
+        """Return every answer in the ledger by image, and the number of interrupted images.
 
-        Read from a copy: to open the file itself would tidy up what the kill left.
+        It reads a copy, because opening the file itself would repair what the kill left.
         """
         copy = self.case.folder / f"{self.name}.copy"
         shutil.rmtree(copy, ignore_errors=True)
@@ -199,15 +199,15 @@ class Run:
         return answers, interrupted
 
     def epochs(self) -> int:
-        """How many epochs are done and kept; of several trainings, by the slowest."""
+        """Return the number of epochs in the checkpoint, the least over all trainings."""
         return min(map(self._epochs_of, self.seeds))
 
     def result(self, name: str) -> list[bytes]:
-        """The contents of each copy's file of that name."""
+        """Return the contents of a file from the folder of each copy."""
         return [self._files(seed, name)[0].read_bytes() for seed in self.seeds]
 
     def is_sound(self) -> bool:
-        """Whether `papagaio ledger verify` says so."""
+        """Whether `papagaio ledger verify` finds no fault."""
         ledger = self.out / "ledger.sqlite"
         verified = subprocess.run(
             [PAPAGAIO, "ledger", "verify", ledger], capture_output=True, check=False
@@ -215,11 +215,11 @@ class Run:
         return verified.returncode == 0
 
     def output(self) -> str:
-        """The last that the command said."""
+        """Return the end of the command's output."""
         return (self.case.folder / f"{self.name}.output").read_text()[-2000:]
 
     def state(self) -> dict[Path, str]:
-        """Every file of the run directory, and a digest of its contents."""
+        """Return the digest of every file of the run directory."""
         return {
             path: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in self.out.rglob("*")
@@ -234,7 +234,7 @@ class Run:
                 len(torch.load(path, weights_only=True)["curve"])
                 for path in self._files(seed, "checkpoint")
             )
-        except (ValueError, FileNotFoundError):  # not begun yet, or ended just now
+        except (ValueError, FileNotFoundError):  # it has not begun, or has just ended
             return 0
 
     def _files(self, seed: int, name: str) -> list[Path]:
@@ -243,13 +243,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a run's work in which it is killed.
+    """A phase of a run, in which it is killed.
 
     Attributes:
-        total: how much there is to do in it.
-        done: how much of it is done.
-        moved: grows when a process that was started again is at it again.
-        longest_delay: the most seconds between the sight of `done` and the kill.
+        total: the amount of work in the phase.
+        done: the amount of work done.
+        moved: grows once a resumed process works on the phase again.
+        longest_delay: the largest number of seconds from reaching `done` to the kill.
     """
 
     total: Callable[[Run], int]
@@ -259,7 +259,7 @@ class Phase:
 
 
 def images_in(requests: list[list[str]]) -> list[str]:
-    """The images of some requests, as often as they were sent."""
+    """Return the images of all requests; one that was sent twice appears twice."""
     return list(chain.from_iterable(requests))
 
 
@@ -267,7 +267,7 @@ QUERYING = Phase(
     total=lambda run: run.case.images,
     done=lambda run: len(set(images_in(run.received))),
     moved=lambda run: len(run.received),
-    longest_delay=1.5 * SECONDS_A_REQUEST,
+    longest_delay=1.5 * SECONDS_PER_REQUEST,
 )
 TRAINING = Phase(
     total=lambda run: run.case.epochs,
@@ -278,10 +278,10 @@ TRAINING = Phase(
 
 
 def kill(run: Run, undisturbed: Run, phase: Phase, kills: int) -> Account:
-    """Kill a run so many times, spread over the whole of a phase; then let it end.
+    """Kill a run `kills` times, spread over a phase, and then let it finish.
 
     Raises:
-        RuntimeError: a kill came too late to be one of this phase.
+        RuntimeError: a kill came after the phase had ended.
     """
     answers: dict[str, bytes] = {}
     in_flight: set[str] = set()
@@ -298,15 +298,15 @@ def kill(run: Run, undisturbed: Run, phase: Phase, kills: int) -> Account:
         session = images_in(run.received[requests:])
         paid_twice += sum(image in answers for image in session)
         sent_again += len(in_flight.intersection(session))
-        found, interrupted = run.answers()
-        lost += sum(found.get(image) != scores for image, scores in answers.items())
-        answers = found
+        stored, interrupted = run.answers()
+        lost += sum(stored.get(image) != scores for image, scores in answers.items())
+        answers = stored
         in_flight = set(images_in(run.received)) - answers.keys()
         most = max(most, len(in_flight))
         if delay is not None and (
             len(answers) if phase is QUERYING else run.epochs()
         ) >= phase.total(run):
-            raise RuntimeError("killed too late")
+            raise RuntimeError("the kill came after the phase had ended")
         written_after += _written_after(run) if delay is not None and run.workers > 1 else 0
     return Account(
         kills=kills,
@@ -323,7 +323,7 @@ def kill(run: Run, undisturbed: Run, phase: Phase, kills: int) -> Account:
 
 
 def _moments(phase: Phase, run: Run, kills: int) -> list[tuple[float, float | None]]:
-    """How much is done at each kill, one in each equal part of the whole; and a delay after it."""
+    """Return the work done at each kill, one in each equal part of the phase, and a delay."""
     random = np.random.default_rng(kills)
     parts = (np.arange(kills) + random.random(kills)) / kills
     delays = random.uniform(0, phase.longest_delay, kills)
@@ -331,11 +331,11 @@ def _moments(phase: Phase, run: Run, kills: int) -> list[tuple[float, float | No
 
 
 def _written_after(run: Run) -> int:
-    time.sleep(0.5)  # the workers notice their parent's end
+    time.sleep(0.5)  # the workers notice that their parent has ended
     state = run.state()
     time.sleep(1.0)
     changed = state.items() ^ run.state().items()
-    # Half of the training was left: nobody can have come to its end.
+    # Half of the training was left, so no worker can have finished it.
     return len(changed) + sum(path.name == "scores.json" for path in state)
 
 

@@ -162,8 +162,8 @@ def test_another_cell_has_another_name(lab: Lab, change: dict[str, Any]) -> None
 
 def test_every_field_of_a_recipe_is_part_of_the_name(lab: Lab) -> None:
     assert set(OTHER_VALUES) == {field.name for field in fields(Recipe)}
-    changed: list[dict[str, Any]] = [{name: value} for name, value in OTHER_VALUES.items()]
-    recipes = [RECIPE, *(replace(RECIPE, **change) for change in changed)]
+    changes: list[dict[str, Any]] = [{name: value} for name, value in OTHER_VALUES.items()]
+    recipes = [RECIPE, *(replace(RECIPE, **change) for change in changes)]
     names = {lab.context.id_of(changed(lab.cell, recipe=recipe)) for recipe in recipes}
     assert len(names) == len(OTHER_VALUES) + 1
 

@@ -27,7 +27,7 @@ from papagaio.images.imageset import digest_images
 from papagaio.images.letters import letters
 from papagaio.images.named import open_source
 from papagaio.images.source import Source, arrays
-from papagaio.progress import Step
+from papagaio.progress import Message, Step
 
 Pixels = NDArray[np.uint8]
 
@@ -408,11 +408,12 @@ def test_who_waits_for_another_process_is_told(tmp_path: Path, cache: Path) -> N
     process = slowly(tmp_path / "photos", 0.05, 40)
     while not list(cache.glob("*.index")):
         time.sleep(0.01)
-    steps: list[Step] = []
+    steps: list[Step | Message] = []
     source, read = counted(open_source(str(tmp_path / "photos")))
     assert len(choose(source, 40, shape=(8, 8, 1), progress=steps.append)) == 40
     process.communicate(timeout=60)
     assert process.returncode == 0
+    assert isinstance(steps[0], Step)
     assert steps[0].task == "waiting for another process that decodes photos"
     assert read == []
 

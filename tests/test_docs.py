@@ -1,4 +1,4 @@
-"""The documentation is true: commands are valid, links resolve, numbers are from the results."""
+"""The documentation: commands are valid, links resolve, numbers are those of the results."""
 
 import importlib.util
 import re

@@ -12,7 +12,7 @@ from papagaio.networks.classifier import Classifier
 from papagaio.networks.freezing import freeze, set_training_mode, split
 from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
-from papagaio.progress import Step, no_progress
+from papagaio.progress import Message, Step, no_progress
 from papagaio.responses import Answers
 from papagaio.training import feed
 from papagaio.training.loop import train
@@ -157,15 +157,16 @@ def test_a_front_is_not_stored_where_that_gains_nothing(monkeypatch: pytest.Monk
 
 def test_frozen_features_are_computed_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "ROWS_AT_ONCE", 15)
-    student, told = small_chain(), list[Step]()
+    student, told = small_chain(), list[Step | Message]()
     freeze(student, 2)
     recipe = Recipe("frozen", epochs=2, batch=16, variants=Variants(flip=0.5))
     train(student, IMAGES, ANSWERS, recipe, seed=1, machine=Machine(), progress=told.append)
-    features = [step for step in told if step.task == "frozen features"]
+    steps = [step for step in told if isinstance(step, Step)]
+    features = [step for step in steps if step.task == "frozen features"]
     assert [step.done for step in features] == [15, 30, 40, 55, 70, 80]
     assert {(step.total, step.unit) for step in features} == {(80, "images")}
     # All of it before the first epoch.
-    assert told[: len(features)] == features
+    assert steps[: len(features)] == features
 
 
 def test_frozen_layers_of_the_thesiss_teacher_computed_once_learn_the_same(

@@ -23,13 +23,14 @@ from papagaio.images.cifar import cifar
 from papagaio.images.decode import decode
 from papagaio.images.digits import digits
 from papagaio.images.duplicates import difference_hashes, near_duplicates
-from papagaio.images.fit import Colour, Fit, Resize, fit_image
+from papagaio.images.fit import Fit, fit_image
 from papagaio.images.folder import Layout, folder
 from papagaio.images.imageset import ImageSet, digest_images, digest_of_set
 from papagaio.images.letters import draw_letters, letters
 from papagaio.images.named import open_source
-from papagaio.images.source import Part, Source
-from papagaio.progress import Step
+from papagaio.images.source import Source
+from papagaio.progress import Message, Step
+from papagaio.vocabulary import Colour, Part, Resize
 
 Pixels = NDArray[np.uint8]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -637,7 +638,7 @@ def test_compressed_photos_are_found_again() -> None:
 
 
 def test_comparing_sets_tells_how_far_it_is() -> None:
-    steps: list[Step] = []
+    steps: list[Step | Message] = []
     one, other = ImageSet.of("one", grey(300, 0)), ImageSet.of("other", grey(20, 1))
     near_duplicates(one, other, steps.append)
     assert steps == [

@@ -6,20 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_thesis import trial_of
 from torch import nn
 
 import papagaio_thesis.magnified as magnified_module
 from papagaio.networks.classifier import Classifier
-from papagaio.networks.headed import Architecture, Head
 from papagaio.progress import Message, Step
 from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio_thesis.claims import claims
 from papagaio_thesis.magnified import FACTORS, bound_activations, magnify
-from papagaio_thesis.measuring import EvaluationSet
 from papagaio_thesis.records import Magnified, MagnifiedRecord, ThesisResult
-from papagaio_thesis.trials import TrainingSet, Trial, TrialContext, run_trial
+from papagaio_thesis.trials import run_trial
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
 GREY = ([0.5] * 3, [0.25] * 3)
@@ -80,34 +79,9 @@ def test_activations_that_are_bounded_already_stay_as_they_are() -> None:
     assert any(isinstance(module, nn.ReLU6) for module in bounded.modules())
 
 
-def trial_of(folder: Path) -> tuple[TrialContext, Trial]:
-    random = np.random.default_rng(1)
-    paths = {name: folder / f"{name}.npy" for name in ("images", "answers", "labels", "test")}
-    np.save(paths["images"], random.integers(0, 256, (12, 32, 32, 3), np.uint8))
-    np.save(paths["answers"], random.dirichlet(np.ones(4), 12).astype(np.float32))
-    np.save(paths["labels"], np.arange(12) % 4)
-    np.save(paths["test"], random.integers(0, 256, (12, 32, 32, 3), np.uint8))
-    trial = Trial(
-        study="experiment 2",
-        variant="thesis",
-        architecture=Architecture("timm/resnet10t", Head(widths=(8,))),
-        initial="random",
-        weights="random",
-        recipe=Recipe("thesis", epochs=1),
-        training_set=TrainingSet(
-            "small", paths["images"], paths["answers"], paths["labels"], 12, "digest"
-        ),
-        seed=0,
-        marks=(1,),
-        machine=Machine(),
-    )
-    train = EvaluationSet("train", paths["images"], paths["labels"], paths["labels"], 12)
-    test = EvaluationSet("test", paths["test"], paths["labels"], paths["labels"], 12)
-    return TrialContext(folder / "trials", train, test, 10), trial
-
-
 def test_a_trained_student_is_measured_at_every_factor_once(tmp_path: Path) -> None:
     context, trial = trial_of(tmp_path)
+    trial = replace(trial, study="experiment 2", recipe=Recipe("thesis", epochs=1), marks=(1,))
     at_the_end = run_trial(context, trial).curve[-1]
     told: list[Step | Message] = []
     record = magnify(context, trial, told.append)

@@ -58,7 +58,7 @@ def test_what_was_learned_of_another_teacher_is_not_shown_beside_this_one(
     assert merged(earlier, with_(stored)).diverged == earlier.diverged
     fresh = merged(earlier, with_(stored, teacher=other))
     assert (fresh.teacher, fresh.trials, fresh.diverged) == (other, [], [])
-    # A run that was stopped before it knew its teacher has found nothing of another.
+    # A run that was stopped before it knew its teacher replaces nothing.
     assert merged(earlier, with_(stored, teacher=None)).teacher == teacher
     assert merged(earlier, with_(stored, teacher=None)).trials == merged(None, earlier).trials
 

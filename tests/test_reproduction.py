@@ -345,10 +345,10 @@ def test_the_large_set_is_cifar_100s_train_part_and_the_small_one_its_test_part(
     sets = transfer_sets(read_options(own=tmp_path / "own.toml"), cifar100)
     # A group of five classes has fifteen images here, and is left out.
     assert {name: (images.name, len(images)) for name, images in sets.items()} == {
-        "large": ("train", 250),
-        "small": ("test", 200),
-        **{group: ("train", 20) for group in GROUPS if group != "people"},
-        "all": ("train", 20),
+        "large": ("train: large", 250),
+        "small": ("test: small", 200),
+        **{group: (f"train: {group}", 20) for group in GROUPS if group != "people"},
+        "all": ("train: all", 20),
     }
     assert np.array_equal(sets["large"].pixels, cifar100["train"].pixels[:250])
     assert set(sets["vehicles"].required_labels) == set(GROUPS["vehicles"])

@@ -16,6 +16,7 @@ from papagaio.options import read_toml, to_toml, validated
 from papagaio.responses import RESPONSES
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
+from papagaio.vocabulary import AUGMENTATION_NAMES
 
 NEEDED: dict[str, Any] = {
     "black-box": "box.py:predict",
@@ -199,9 +200,9 @@ def test_epochs_and_augmentation_are_changed_in_every_recipe() -> None:
     # A number of epochs holds: the least number of steps, which each of these has, goes with it.
     assert all(recipe.least_steps for recipe in plain)
     assert recipes(epochs=3) == [replace(recipe, epochs=3, least_steps=0) for recipe in plain]
-    for wanted in (["flip"], []):
-        assert recipes(augmentation=wanted) == [
-            replace(recipe, augmentation=tuple(wanted), augmentation_choices=()) for recipe in plain
+    for wanted in (AUGMENTATION_NAMES[:1], ()):
+        assert recipes(augmentation=list(wanted)) == [
+            replace(recipe, augmentation=wanted, augmentation_choices=()) for recipe in plain
         ]
 
 

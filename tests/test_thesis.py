@@ -322,7 +322,7 @@ def test_every_study_trains_what_its_claim_rests_on() -> None:
     }
     assert all([t.seed for t in trials] == [0, 1, 2] for trials in experiments.values())
 
-    # Only beside the experiments that are wanted, and seed by seed.
+    # Only of the requested experiments, and seed by seed.
     beyond = planner.study("beyond")
     assert [(t.study, t.variant, t.seed) for t in beyond] == [
         (f"experiment {n}", "recovered-logits", seed) for n in (2, 4) for seed in (0, 1, 2)
@@ -1032,9 +1032,9 @@ def test_the_thesis_is_reproduced_in_small_and_resumed_after_kills(
         assert len(np.load(path)) == size
 
     command: list[str] = [str(COMMAND), *map(str, options_of(tmp_path, cifars, "killed"))]
-    for wanted in ("teacher/phase-1-*.safetensors", "trials/*/epochs"):
+    for sign in ("teacher/phase-1-*.safetensors", "trials/*/epochs"):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not list((tmp_path / "killed").glob(wanted)) and process.poll() is None:
+        while not list((tmp_path / "killed").glob(sign)) and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()

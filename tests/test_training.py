@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from papagaio.errors import BadSettings, Diverged
 from papagaio.networks.named import build_student
-from papagaio.progress import Step
+from papagaio.progress import Message, Step
 from papagaio.responses import RESPONSES, Answers, centred_log, derive
 from papagaio.training.augmentation import AUGMENTATIONS, _changed, views
 from papagaio.training.checkpoint import Checkpoints
@@ -494,9 +494,9 @@ def test_a_training_taken_up_again_ends_with_the_same_bits(
     recipe = replace(QUICK, augmentation=augmentation)
     checkpoints = Checkpoints(tmp_path / "checkpoint", 0)
 
-    def stop(step: Step) -> None:
+    def stop(step: Step | Message) -> None:
         # Told before the checkpoint of its epoch is written: the next start redoes that epoch.
-        if step.done == stopped_after:
+        if isinstance(step, Step) and step.done == stopped_after:
             raise Killed
 
     first = build_student("small-cnn", "random", IMAGES, 4, seed=0)

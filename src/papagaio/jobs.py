@@ -72,6 +72,8 @@ def run_jobs(
     missing = [job for job, record in records if record is None]
     done = len(jobs) - len(missing)
     yield from ((job, record) for job, record in records if record is not None)
+    if not missing:
+        return
     progress(Step("training", done, len(jobs), unit))
     longest_first = sorted(missing, key=lambda job: job.cost, reverse=True)
     by_id = {job.id: job for job in longest_first}

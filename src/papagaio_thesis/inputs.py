@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -68,11 +68,12 @@ def transfer_sets(options: StudyOptions, cifar100: Mapping[Part, ImageSet]) -> d
     """Return the images that the teacher is asked about, by training set."""
     train, test = cifar100["train"], cifar100["test"]
     groups = group_rows(train.required_labels, options.studies.superclass_images)
-    return {
+    sets = {
         "large": _first(train, options.images.large),
         "small": _first(test, options.images.small),
         **{group: train.take(rows) for group, rows in groups.items()},
     }
+    return {name: replace(images, name=f"{images.name}: {name}") for name, images in sets.items()}
 
 
 def prepare_inputs(

@@ -27,7 +27,7 @@ class EvaluationSet:
         images: uint8 (N, H, W, C).
         labels: int64 (N,), the true classes.
         teacher_labels: int64 (N,), the classes that the teacher names.
-        size: only the first so many images are used.
+        size: only the first `size` images are used.
     """
 
     part: Part

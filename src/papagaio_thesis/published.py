@@ -9,8 +9,8 @@ from papagaio.vocabulary import Part
 
 __all__ = ["EPOCHS", "Metric", "Published", "published"]
 
-# Every training of the thesis takes this many epochs. At another scale, a printed epoch stands for
-# the same fraction of the training.
+# Every training of the thesis takes this many epochs. At another scale, a printed epoch is compared
+# with the epoch after the same fraction of the training.
 EPOCHS = 100
 
 Metric = Literal["accuracy", "loss"]

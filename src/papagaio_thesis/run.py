@@ -132,6 +132,8 @@ def _run(
     inputs = prepare_inputs(options, teacher, cifar10, cifar100, settings.out, progress)
     trials = Planner(settings, options, inputs, machine_of).trials()
     outcomes.planned = len(trials)
+    if not trials:
+        return
     context = TrialContext(
         settings.out / "trials", inputs.train, inputs.test, options.images.probed
     )
@@ -178,8 +180,8 @@ def _train(
                 finished.append(trial)
             event = "diverged" if isinstance(outcome, Diverged) else "trained"
             log.note(event, study=trial.study, variant=trial.variant, seed=trial.seed)
-    if "magnified" in settings.studies:
-        some = [trial for trial in finished if _is_magnified(trial)]
+    some = [trial for trial in finished if _is_magnified(trial)]
+    if "magnified" in settings.studies and some:
         for trial in tracked(some, len(some), "magnifying images", "students", progress):
             outcomes.magnified.append(magnify(context, trial, progress))
 

@@ -77,7 +77,7 @@ class ReproduceSettings(OptionSet):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether anything is requested besides the study of digits, which has its own teacher."""
+        """Whether anything but the study of digits is requested, which has its own teacher."""
         return bool(self.experiments) or self.studies != ("taxonomy",)
 
     @property

@@ -105,7 +105,7 @@ class TrialContext:
         folder: each trial gets a subfolder here.
         train: the train part of CIFAR-10, to measure students on.
         test: the test part.
-        probed: after every epoch, a student is measured on the first so many test images.
+        probed: after every epoch, a student is measured on the first `probed` test images.
         checkpoint_seconds: minimum seconds between two checkpoints of a training.
     """
 

@@ -13,7 +13,7 @@ Verdict = Literal["holds", "holds in part", "does not hold", "not decided here"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, and the text with the numbers behind it."""
+    """A verdict, and the text with the numbers that decide it."""
 
     verdict: Verdict
     text: str

@@ -1,0 +1,190 @@
+"""The choice of augmentation: what it uses, what it leaves alone, and its share of the time."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from papagaio.networks.classifier import Classifier
+from papagaio.networks.named import build_student
+from papagaio.progress import Message, Progress, Step, no_progress
+from papagaio.responses import Answers, derive
+from papagaio.training.machine import Machine
+from papagaio.training.recipe import Recipe
+from papagaio.training.selection import (
+    Candidate,
+    Selection,
+    _divided,
+    _losses,
+    _standard_errors,
+    select_augmentation,
+)
+
+Box = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+CLASSES = 4
+RECIPE = Recipe(
+    "quick",
+    loss="centred-l2",
+    optimiser="adamw",
+    rate=2e-3,
+    schedule="one-cycle",
+    batch=32,
+    epochs=30,
+    augmentation_choices=((), ("flip",)),
+)
+LABELS = replace(RECIPE, loss="cross-entropy", smoothing=0.05)
+
+
+def noise(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 1), np.uint8)
+
+
+def linear(mirrored: float) -> Box:
+    """A linear black box; mirrored images get the same answers at 1 and the opposite at -1."""
+    weights = np.random.default_rng(9).normal(size=(8, 8, CLASSES))
+    weights = weights + mirrored * weights[:, ::-1]
+
+    def answer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits = np.einsum("nhw,hwk->nk", images[..., 0] / 127.5 - 1, weights)
+        return np.asarray(softmax(3 * logits / logits.std(), axis=1), np.float32)
+
+    return answer
+
+
+SAME, UNRELATED, OPPOSITE = linear(1), linear(0), linear(-1)
+
+
+def select(
+    box: Box,
+    count: int = 240,
+    *,
+    recipe: Recipe = RECIPE,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Selection | None:
+    images = noise(count)
+    labels_only = recipe.loss == "cross-entropy"
+    answers = derive(box(images), "probabilities", "label" if labels_only else "probabilities")
+
+    def build() -> Classifier:
+        return build_student("small-cnn", "random", images, CLASSES, seed=seed)
+
+    return select_augmentation(
+        build, images, answers, recipe, seed=seed, machine=Machine(), progress=progress
+    )
+
+
+def chosen(box: Box, count: int = 240, *, recipe: Recipe = RECIPE, seed: int = 0) -> Selection:
+    selection = select(box, count, recipe=recipe, seed=seed)
+    assert selection is not None
+    return selection
+
+
+def figures(candidate: Candidate) -> tuple[float, float]:
+    """Share of held-out images on which both name the same class, and mean loss."""
+    return float(candidate.hits.mean()), float(candidate.losses.mean())
+
+
+@pytest.mark.parametrize("box", [UNRELATED, OPPOSITE])
+@pytest.mark.parametrize("recipe", [RECIPE, LABELS], ids=["scores", "labels"])
+def test_a_black_box_that_sees_mirror_images_differently_gets_none(
+    box: Box, recipe: Recipe
+) -> None:
+    selection = chosen(box, recipe=recipe)
+    none, flip = map(figures, selection.candidates)
+    assert selection.augmentation == ()
+    assert flip[1] > none[1]
+    assert flip[0] < none[0]
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, LABELS], ids=["scores", "labels"])
+def test_a_black_box_that_sees_mirror_images_alike_gets_flip(recipe: Recipe) -> None:
+    selection = chosen(SAME, recipe=recipe)
+    none, flip = selection.candidates
+    assert selection.augmentation == ("flip",)
+    assert _standard_errors(none.losses - flip.losses) > 2
+    assert figures(flip)[0] > figures(none)[0]
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, LABELS], ids=["scores", "labels"])
+def test_how_large_a_copys_logits_are_does_not_count(recipe: Recipe) -> None:
+    answers = SAME(noise(40))
+    logits = np.random.default_rng(1).normal(size=answers.shape).astype(np.float32)
+    logits += np.log(answers)
+    expected = _losses(recipe, logits, Answers.of(answers))
+    doubled = _losses(recipe, 2 * logits, Answers.of(answers))
+    assert doubled == pytest.approx(expected, rel=0.02, abs=0.02)
+
+
+def test_what_makes_no_difference_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mirrored images of which every one is its own mirror image: both candidates are equal."""
+    images = noise(200)
+    images = np.concatenate([images[:, :, :4], images[:, :, 3::-1]], axis=2)
+    monkeypatch.setattr("test_selection.noise", lambda _: images)
+    selection = chosen(SAME, 200)
+    none, flip = map(figures, selection.candidates)
+    assert selection.augmentation == ()
+    assert none[0] == pytest.approx(flip[0], abs=0.1)
+
+
+def test_the_same_arguments_make_the_same_choice_and_disturb_no_other_randomness() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    runs = [chosen(UNRELATED, 120, seed=5) for _ in range(2)]
+    assert torch.equal(torch.rand(2), expected)
+    first, second = ([*map(figures, run.candidates)] for run in runs)
+    assert first == second
+    assert first != [*map(figures, chosen(UNRELATED, 120, seed=6).candidates)]
+
+
+def test_images_and_answers_stay_as_they_are() -> None:
+    images, answers = noise(120), SAME(noise(120))
+    images.flags.writeable = answers.flags.writeable = False
+    selection = select_augmentation(
+        lambda: build_student("small-cnn", "random", images, CLASSES, seed=0),
+        images,
+        Answers.of(answers),
+        RECIPE,
+        seed=0,
+        machine=Machine(),
+    )
+    assert selection is not None
+    assert len(selection.candidates) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 99])
+def test_few_answers_are_not_divided(count: int) -> None:
+    assert select(SAME, count) is None
+
+
+@pytest.mark.parametrize("images", [100, 101, 250, 1000, 5000, 10_000, 100_000])
+@pytest.mark.parametrize("epochs", [1, 5, 20, 60])
+def test_no_image_is_both_learned_and_held_out(images: int, epochs: int) -> None:
+    division = _divided(replace(RECIPE, epochs=epochs), images)
+    assert division.learned + division.held_out <= images
+    assert min(division.learned, division.held_out) >= 50
+    assert division.held_out <= 2000
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "share"),
+    [(1000, 60, 0.34), (2000, 60, 0.34), (10_000, 60, 0.09), (200, 60, 4), (200, 1, 4)],
+)
+def test_the_choices_share_of_time_is_as_stated(images: int, epochs: int, share: float) -> None:
+    recipe = replace(RECIPE, batch=128, epochs=epochs)
+    division = _divided(recipe, images)
+    assert 4 * division.epochs * division.learned <= share * recipe.epochs * images
+
+
+def test_every_candidate_is_told() -> None:
+    told: list[Step | Message] = []
+    select(UNRELATED, 120, progress=told.append)
+    steps = [step for step in told if isinstance(step, Step)]
+    assert [(step.done, step.total) for step in steps] == [(1, 2), (2, 2)]
+    assert steps[0].note.startswith("none: loss ")
