@@ -9,7 +9,11 @@ from conftest import Papagaio, Tiny
 from numpy.typing import NDArray
 
 from papagaio.auditing.check import check_test_answers
+from papagaio.blackboxes.contract import Contract
+from papagaio.blackboxes.function import FunctionBox
 from papagaio.errors import BadAnswer
+
+BOX = FunctionBox("box", "box-1", Contract(1, 1, 1, classes=2), lambda _: np.empty((0, 2), "f4"))
 
 
 def answers_that_name(classes: NDArray[np.int64], count: int) -> NDArray[np.float32]:
@@ -19,7 +23,7 @@ def answers_that_name(classes: NDArray[np.int64], count: int) -> NDArray[np.floa
 def test_a_black_box_that_is_better_than_the_most_frequent_class_passes() -> None:
     labels = np.arange(300) % 3
     named = np.where(np.arange(300) % 10 < 6, labels, (labels + 1) % 3)
-    check_test_answers("box", answers_that_name(named, 3), labels)
+    check_test_answers(BOX, answers_that_name(named, 3), labels)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 43])
@@ -27,8 +31,10 @@ def test_one_that_is_no_better_is_refused_whatever_the_number_of_classes(classes
     labels = np.arange(20 * classes) % classes
     # Right as often as chance, as with folders in another order.
     named = np.where(np.arange(len(labels)) % classes == 0, labels, (labels + 1) % classes)
-    with pytest.raises(BadAnswer, match=r"most frequent class .*scale of pixels.*order of colours"):
-        check_test_answers("box", answers_that_name(named, classes), labels)
+    with pytest.raises(
+        BadAnswer, match=r"most frequent class .*scale of pixels.*kept under box-1: give"
+    ):
+        check_test_answers(BOX, answers_that_name(named, classes), labels)
 
 
 def test_one_that_is_only_better_by_luck_is_refused() -> None:
@@ -37,7 +43,7 @@ def test_one_that_is_only_better_by_luck_is_refused() -> None:
     named[4:] = (labels[4:] + 1) % 3
     # 4 of 9 is above a third, and its interval is not.
     with pytest.raises(BadAnswer, match=r"44.4% \(18.9% to 73.3%\) of 9 test images"):
-        check_test_answers("box", answers_that_name(named, 3), labels)
+        check_test_answers(BOX, answers_that_name(named, 3), labels)
 
 
 def test_one_that_names_almost_one_class_only_is_refused() -> None:
@@ -45,7 +51,7 @@ def test_one_that_names_almost_one_class_only_is_refused() -> None:
     named = np.zeros(10000, np.int64)
     named[-300:] = 1
     with pytest.raises(BadAnswer, match=r"names class 0 for 97\.0% of the test images"):
-        check_test_answers("box", answers_that_name(named, 2), labels)
+        check_test_answers(BOX, answers_that_name(named, 2), labels)
 
 
 WRONG_SCALE = """

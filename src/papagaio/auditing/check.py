@@ -7,17 +7,20 @@ answers, and whatever is measured of its copies means nothing.
 import numpy as np
 from numpy.typing import NDArray
 
+from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadAnswer
 from papagaio.scores import Figure, is_better_than_majority, names_almost_one_class, rate
 
 __all__ = ["check_test_answers"]
 
 
-def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+def check_test_answers(
+    box: BlackBox, answers: NDArray[np.float32], labels: NDArray[np.int64]
+) -> None:
     """Refuse a black box that seems to be asked in the wrong way.
 
     Args:
-        name: of the black box.
+        box: the black box.
         answers: float32 (N, K), to the test images.
         labels: int64 (N,), their true classes.
 
@@ -40,10 +43,11 @@ def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[
     else:
         return
     raise BadAnswer(
-        f"{name} {problem}. It is probably not asked as it expects, or the test set's classes are "
-        "in another order. Check the scale of pixels (0..255 or 0..1), the order of colours (RGB "
-        "or BGR), and the order of class folders; nothing was spent on the transfer set. To audit "
-        "it all the same, set unchecked"
+        f"{box.name} {problem}. It is probably not asked as it expects, or the test set's classes "
+        "are in another order. Check the scale of pixels (0..255 or 0..1), the order of colours "
+        "(RGB or BGR), and the order of class folders; nothing was spent on the transfer set. These "
+        f"answers are kept under {box.identity}: give the corrected black box another identity. To "
+        "audit it as it is, set unchecked"
     )
 
 

@@ -49,7 +49,7 @@ def ask_plan(
         images = plan.images[purpose]
         answers[purpose] = ask(box, images, ledger, progress)
         if purpose == "test" and not unchecked:
-            check_test_answers(box.name, answers[purpose], images.required_labels)
+            check_test_answers(box, answers[purpose], images.required_labels)
     return answers
 
 
