@@ -45,9 +45,9 @@ def check_test_answers(
     raise BadAnswer(
         f"{box.name} {problem}. It is probably not asked as it expects, or the test set's classes "
         "are in another order. Check the scale of pixels (0..255 or 0..1), the order of colours "
-        "(RGB or BGR), and the order of class folders; nothing was spent on the transfer set. These "
-        f"answers are kept under {box.identity}: give the corrected black box another identity. To "
-        "audit it as it is, set unchecked"
+        "(RGB or BGR), and the order of class folders; nothing was spent on the transfer set. "
+        f"These answers are kept under {box.identity}: give the corrected black box another "
+        "identity. To audit it as it is, set unchecked"
     )
 
 
