@@ -36,7 +36,7 @@ Pixels = NDArray[np.uint8]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("PAPAGAIO_CACHE", str(folder))
-    return folder
+    return folder / "images"
 
 
 def save(path: Path, pixels: Pixels) -> None:
