@@ -1,7 +1,7 @@
 """The check on the test set, before anything is spent on the transfer set.
 
-A black box that is asked in the wrong way (scale of pixels, order of colours or of classes) still
-answers, and whatever is measured of its copies means nothing.
+A black box that is used in the wrong way (scale of pixels, order of colours or of classes) still
+answers, but nothing measured on its copies then means anything.
 """
 
 import numpy as np
@@ -14,16 +14,16 @@ __all__ = ["check_test_answers"]
 
 
 def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
-    """Refuse a black box that seems to be asked in the wrong way.
+    """Refuse a black box that seems to be used in the wrong way.
 
     Args:
-        name: of the black box.
+        name: the name of the black box.
         answers: float32 (N, K), to the test images.
         labels: int64 (N,), their true classes.
 
     Raises:
-        BadAnswer: its accuracy is not above the share of the most frequent class by its whole
-            interval, or it names almost only one class.
+        BadAnswer: the interval of its accuracy does not lie wholly above the share of the most
+            frequent class, or it names almost only one class.
     """
     named = answers.argmax(1)
     accuracy = rate(named == labels)
@@ -40,10 +40,10 @@ def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[
     else:
         return
     raise BadAnswer(
-        f"{name} {problem}. It is probably not asked as it expects, or the test set's classes are "
+        f"{name} {problem}. It is probably used in the wrong way, or the test set's classes are "
         "in another order. Check the scale of pixels (0..255 or 0..1), the order of colours (RGB "
         "or BGR), and the order of class folders; nothing was spent on the transfer set. To audit "
-        "it all the same, set unchecked"
+        "it anyway, set unchecked"
     )
 
 
