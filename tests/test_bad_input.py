@@ -837,7 +837,7 @@ def test_a_ledger_that_fills_the_disk_keeps_what_was_paid(
     # The disk is full still.
     whole = papagaio("ledger", "verify", ledger)
     assert whole.code == 0, whole.stderr
-    kept = int(re.findall(r"(\d+) answers, all whole", whole.stdout)[0])
+    kept = int(re.findall(r"(\d+) answers, all intact", whole.stdout)[0])
     asked = sum(tiny.asked())
     # What could not be written at the end was one request, or none.
     assert 0 < asked - 50 <= kept <= asked < 2000

@@ -80,7 +80,7 @@ def test_a_ledger_is_shown_as_columns_that_other_programs_can_read(
     shown = dict(zip(head.split("\t"), row.split("\t"), strict=True))
     assert (shown["answers"], shown["interrupted"], shown["draw"]) == ("21", "0", "0")
     verified = papagaio("ledger", "verify", str(tiny.ledger))
-    assert (verified.code, verified.stdout) == (0, f"{tiny.ledger}: 21 answers, all whole\n")
+    assert (verified.code, verified.stdout) == (0, f"{tiny.ledger}: 21 answers, all intact\n")
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_class_number_without_a_folder_moves_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [("1", "01"), ("0", "20260131")])
 def test_class_numbers_that_cannot_be_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     in_folders(tmp_path, *names)
-    with pytest.raises(BadImages, match="no class numbers"):
+    with pytest.raises(BadImages, match="not class numbers"):
         open_source(str(tmp_path))
 
 

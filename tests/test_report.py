@@ -158,8 +158,8 @@ def test_the_headline_is_one_exact_sentence() -> None:
     assert headline(audited) == (
         "From 4,000 answers about letters train, a copy names the same class as demo:digits on"
         " 98.9 % of 590 test images (95 % interval 97.7 to 100, 3 seeds) and is right on 98.6 %,"
-        " which is 99.1 % of the black box\u2019s own 99.5 %; these answers cost 6.00, all 9,797"
-        " of the audit 14.70."
+        " which is 99.1 % of the black box\u2019s own 99.5 %; these answers cost 6.00, and all"
+        " 9,797 of the audit 14.70."
     )
 
 
@@ -331,7 +331,7 @@ def test_advice_follows_from_the_intervals() -> None:
     assert said(full, less) == (
         "Showing \u201clabel\u201d instead of \u201cprobabilities\u201d lowers the strongest copy"
         " from 95.0 % to 90.0 %."
-        " Users no longer see how sure the black box is, nor any class but the first."
+        " Users no longer see how sure the black box is, or any class but the first."
     )
     early = [cell(budget=500, fidelity=0.89), cell(budget=1000, fidelity=0.91)]
     assert said(*early, full, less).split(". ")[1] == (
@@ -386,7 +386,7 @@ CAUTIONS: list[tuple[dict[str, Any], str]] = [
     ({"cells": [cell()]}, "Only one seed"),
     (
         {"named": named(500, 410, 60, 30)},
-        "names two classes (class 0, class 1) on 91.0 % of the transfer images: these images ask",
+        "names two classes (class 0, class 1) on 91.0 % of the transfer images: these images",
     ),
     ({"named": named(300, 0, 0, 300, 400)}, "never names 2 of its 5 classes (class 1, class 2)"),
     ({"transfer": {"broken": ["a.jpg", "b.jpg"]}}, "replaced: 2 (a.jpg, b.jpg)."),
@@ -448,7 +448,7 @@ def test_the_most_serious_caution_comes_first() -> None:
         "not above the floor",
         "Undertrained",
         "Only one seed",
-        "ask about little",
+        "reveal little",
         "could not be decoded",
         "look almost the same",
         "test set is small",
@@ -607,7 +607,7 @@ def test_what_a_copier_pays_is_shown_beside_what_the_owner_paid() -> None:
     shown = np.reshape(Page(render(result(queries=queries))).cells["queries"][3:], (-1, 3))
     assert [[text.strip() for text in row] for row in shown.tolist()] == [
         ["what a copier pays", "4,000", "4.00"],
-        ["what the owner paid in all", "9,797", "12.00"],
+        ["what the owner paid in total", "9,797", "12.00"],
     ]
     free = render(result(queries={"price": None, "price_total": None}))
     assert [one.strip() for one in Page(free).cells["queries"][5::3]] == ["not given"] * 2

@@ -21,8 +21,9 @@ class Control:
         side: whether copies are expected above it or below it.
         title: its name in reports.
         meaning: what it learns from, in one sentence.
-        images: what it learns from; the black box is asked about them where `answers` is `queried`.
-        answers: what it learns of them.
+        images: the set of images that it learns from; the black box is queried about them if
+            `answers` is `queried`.
+        answers: which answers to them it learns.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Control:
 
     @property
     def kind(self) -> str:
-        """What results call its trainings, as `floor:shuffled`."""
+        """What results call its trainings, such as `floor:shuffled`."""
         return f"{self.side}:{self.name}"
 
 
@@ -43,8 +44,8 @@ CONTROLS = (
         "shuffled",
         "floor",
         "shuffled",
-        "A student of the transfer images with each other\u2019s answers: what remains without"
-        " knowledge.",
+        "A student trained on the transfer images with their answers shuffled: what can be reached"
+        " without the black box\u2019s knowledge.",
         "transfer",
         "shuffled",
     ),
@@ -52,7 +53,7 @@ CONTROLS = (
         "noise",
         "floor",
         "noise",
-        "A student of the black box\u2019s answers about images of pure noise.",
+        "A student trained on the black box\u2019s answers about images of pure noise.",
         "noise",
         "queried",
     ),
@@ -60,7 +61,7 @@ CONTROLS = (
         "labels",
         "ceiling",
         "true labels",
-        "A student of the owner\u2019s own images and their true labels: ordinary training.",
+        "A student trained on the owner\u2019s own images and true labels: ordinary training.",
         "own",
         "labels",
     ),
@@ -68,7 +69,7 @@ CONTROLS = (
         "own-data",
         "ceiling",
         "own data",
-        "A student of the black box\u2019s answers about the owner\u2019s own images.",
+        "A student trained on the black box\u2019s answers about the owner\u2019s own images.",
         "own",
         "queried",
     ),
@@ -84,4 +85,4 @@ def control_named(name: str) -> Control:
     for control in CONTROLS:
         if control.name == name:
             return control
-    raise ValueError(f"no such control; there are {', '.join(c.name for c in CONTROLS)}")
+    raise ValueError(f"no such control; choose from {', '.join(c.name for c in CONTROLS)}")

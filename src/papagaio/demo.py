@@ -88,7 +88,7 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
 def attacks(shape: tuple[int, int, int]) -> list[AttackConfig]:
     """How the copies are made: from probabilities by two recipes, and from labels.
 
-    The thesis's recipe is cut from 100 epochs to 10 (and at least 1,000 steps), and named so.
+    The thesis's recipe is cut from 100 epochs to 10 (and at least 1,000 steps), as its name says.
     """
     thesis = recipe_named("thesis", shape)
     cut = replace(thesis, name="thesis-10-epochs", epochs=10, least_steps=1000)

@@ -9,7 +9,7 @@
   * BadLedger: a file is not a ledger, or its contents contradict each other.
   * Busy: another process works on the same run directory or ledger.
   * NoSpace: the disk is full.
-  * Diverged: the loss of a training stopped being finite (exit code 1: no mistake of the user).
+  * Diverged: the loss of a training stopped being finite (exit code 1: not the user's mistake).
 """
 
 from collections.abc import Callable

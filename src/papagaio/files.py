@@ -127,7 +127,8 @@ def lock(path: Path) -> Iterator[None]:
 def locked_run(folder: Path, begun: str) -> Iterator[None]:
     """Hold a run's folder for this process alone.
 
-    A mistake that is found before any file matches `begun` leaves no folder.
+    A new folder is removed if the block raises a PapagaioError before any file in it matches the
+    pattern `begun`.
 
     Raises:
         Busy: another process holds it.

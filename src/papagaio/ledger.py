@@ -54,7 +54,7 @@ _SEAL_TAG = b"papagaio-answer-1"
 
 @dataclass(frozen=True)
 class Question:
-    """Identifies answers: whose, in which response form, and which draw."""
+    """Identifies answers: by black box, response form and number of the draw."""
 
     box: str
     response: str
@@ -68,7 +68,7 @@ class Totals:
     Attributes:
         answers: answers paid for.
         requests: requests answered.
-        interrupted: images of requests that were sent and never answered: possibly paid.
+        interrupted: images of requests that were sent and never answered: possibly paid for.
         first, last: when the first and the last request was sent (UTC, ISO 8601).
     """
 
@@ -289,8 +289,8 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise BadLedger(
-            f"{path}: written by a newer Papagaio (schema {version}, known is {len(MIGRATIONS)}); "
-            "upgrade papagaio"
+            f"{path}: written by a newer Papagaio (schema {version}; this one "
+            f"reads up to {len(MIGRATIONS)}); upgrade papagaio"
         )
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
     if tables if version == 0 else not tables >= {"requests", "answers"}:

@@ -27,7 +27,7 @@ class Option:
     Attributes:
         group: the panel it appears in.
         metavar: the placeholder for its value; by default its choices.
-        default: words for a default that is no value, as `all cores`.
+        default: words for a default that is not a value, such as `all cores`.
         positional: whether it is an argument and takes no flag.
         repeated: whether its flag is given once per value.
         also: another flag for it.
@@ -80,7 +80,7 @@ def validated(
     """Check settings.
 
     Args:
-        model: what they have to be.
+        model: the model that they have to fit.
         values: by option name, with hyphens.
         name_of: how an error names an option.
 

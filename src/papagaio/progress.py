@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Step:
-    """How far a task is.
+    """How far a task has come.
 
     Attributes:
         task: what is being done, in words.
-        done, total: how far it is, in `unit`; `total` is at least 1.
+        done, total: how much of it is done, in `unit`; `total` is at least 1.
         unit: what is counted, in the plural.
         note: the latest figure, or empty.
     """

@@ -113,10 +113,10 @@ def centred_log(
 
 def is_derivable(wanted: str, shown: str) -> bool:
     """Whether everything that the response `wanted` shows follows from what `shown` shows."""
-    if shown == "probabilities" or wanted == "label":
+    if shown in {wanted, "probabilities"} or wanted == "label":
         return True
     same_kind = wanted.partition("-")[0] == shown.partition("-")[0]
-    return same_kind and RESPONSES.index(wanted) >= RESPONSES.index(shown)
+    return same_kind and RESPONSES.index(wanted) > RESPONSES.index(shown)
 
 
 def _is_among_top(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:

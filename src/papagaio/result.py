@@ -92,7 +92,7 @@ class CellRecord(_Record):
 
     id: str
     kind: str
-    """`copy`, or a floor or ceiling, as `floor:shuffled`."""
+    """`copy`, or a floor or ceiling, such as `floor:shuffled`."""
     student: str
     initial: str
     recipe: str
@@ -180,7 +180,7 @@ class SetRecord(_Record):
     entries: int
     """Images that its source has; of a transfer set only the chosen ones are decoded."""
     skipped: dict[str, int]
-    """Files that are no images, counted by suffix."""
+    """Files that are not images, counted by suffix."""
     rotated: int
     """Images with an EXIF rotation."""
 
@@ -205,9 +205,9 @@ class Queries(_Record):
     """Images sent to the black box, each counted once.
 
     `budget` and `spent` are what a copier would have to send. `scoring` (the test set) and
-    `controls` (noise, the owner's own data) are the audit's own. In `total`, an image of two
+    `controls` (noise, the owner's own data) are the audit's own. In `total`, an image with two
     purposes counts once. `ledger` is everything that the ledger holds of this black box: the total,
-    and what other audits asked. `interrupted` images were sent in requests that never returned:
+    and what other audits queried. `interrupted` images were sent in requests that never returned:
     they may have been paid for as well.
     """
 
@@ -267,7 +267,7 @@ class Result(_Record):
     schema_: Literal[2] = Field(2, alias="schema")
     papagaio: str
     packages: dict[str, str]
-    """Versions of the libraries that decide results."""
+    """Versions of the libraries that affect results."""
     revision: Revision | None
     """None where Papagaio does not run from a source checkout."""
     command: str
@@ -280,7 +280,7 @@ class Result(_Record):
     """Whether every training ended with scores."""
     authorised_by: str | None
     unchecked: bool
-    """Whether the audit went on although the black box failed the check on the test set."""
+    """Whether the audit continued although the black box failed the check on the test set."""
     machine: MachineRecord
     black_box: BlackBoxRecord
     transfer: TransferRecord

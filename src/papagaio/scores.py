@@ -57,8 +57,8 @@ def score_student(
 ) -> dict[str, Figure]:
     """Every score of a copy on the test set, by name.
 
-    A score that has nothing to be measured on (fidelity where the black box is wrong, and it never
-    is) is left out.
+    A score without images to measure it on (fidelity where the black box is wrong, if it never is)
+    is left out.
     """
     scores = {
         "accuracy": accuracy(student, labels),
@@ -87,7 +87,7 @@ def fidelity_where_wrong(
 ) -> Figure | None:
     """Fidelity on the images that the black box gets wrong; None where there are none.
 
-    What no honest classifier would share by chance: the black box's own mistakes.
+    A classifier that is not a copy would rarely share the black box's mistakes.
     """
     wrong = black_box.argmax(1) != labels
     return fidelity(student[wrong], black_box[wrong]) if wrong.any() else None
@@ -176,8 +176,8 @@ def mean_over_seeds(scores: Sequence[Figure]) -> Figure:
     """The mean of one score over several seeds, and its interval.
 
     Two things make it uncertain: the seeds, by Student's t over them, and the images, by the mean
-    reach of the scores' own intervals. The two are independent and are added in quadrature. One
-    seed says nothing about seeds: its own interval is given back.
+    distance from the scores to the ends of their own intervals. The two are independent and are
+    added in quadrature. One seed says nothing about seeds: its own interval is returned.
     """
     if len(scores) == 1:
         return scores[0]

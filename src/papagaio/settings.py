@@ -20,14 +20,14 @@ def _is_control(name: str) -> str:
 
 
 class AuditOptions(OptionSet):
-    """How a black box that is open already is audited."""
+    """How an open black box is audited."""
 
     budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1)
     """The most transfer images to query: what a copier would pay for. The test set and the controls
     are queried as well; --dry-run shows how many images that is."""
 
     budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
-    """Smaller budgets, for a curve: 100,500,1000."""
+    """Smaller budgets to add to the curve, such as 100,500,1000."""
 
     price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
         None, ge=0, allow_inf_nan=False
@@ -35,7 +35,7 @@ class AuditOptions(OptionSet):
     """The price of 1,000 queries, for the report."""
 
     unchecked: Annotated[bool, Option(_BUDGET)] = False
-    """Go on although the black box fails the check on the test set."""
+    """Continue even if the black box fails the check on the test set."""
 
     responses: Annotated[
         Many[Response], Option(_COPIES, "RESPONSE,...", "what the black box shows", also="response")
@@ -60,14 +60,14 @@ class AuditOptions(OptionSet):
     augmentation: Annotated[
         Many[Augmentation] | None, Option(_COPIES, "crop,flip,affine|none", "the recipe decides")
     ] = None
-    """Augmentation of every recipe. By default natural-image recipes choose between none, crop,
+    """Augmentation for every recipe. By default, natural-image recipes choose between none, crop,
     flip and both, on answers held out of the budget."""
 
     epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(None, ge=1)
     """Epochs of every training."""
 
     seeds: Annotated[Many[int], Option(_COPIES, "N,N,...", also="seed")] = Field((0,), min_length=1)
-    """One copy for each seed: 0,1,2. Several give intervals over seeds."""
+    """One copy for each seed, such as 0,1,2. Several seeds give intervals over seeds."""
 
     controls: Annotated[
         Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")
@@ -85,7 +85,7 @@ class AuditOptions(OptionSet):
     """CPU threads of each training."""
 
     workers: Annotated[int, Option(_MACHINE, "N")] = Field(1, ge=1)
-    """Trainings at the same time."""
+    """The number of trainings that run at the same time."""
 
     checkpoint_seconds: Annotated[float, Option(_MACHINE, "SECONDS")] = Field(
         10.0, ge=0, allow_inf_nan=False
@@ -106,7 +106,7 @@ class AuditOptions(OptionSet):
     def _within_the_budget(cls, budgets: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         budget = info.data.get("budget")  # absent if it is wrong itself
         if budget is not None and not all(1 <= smaller <= budget for smaller in budgets):
-            raise ValueError(f"each has to be between 1 and the budget, {budget:,}")
+            raise ValueError(f"each must be between 1 and the budget, {budget:,}")
         return budgets
 
     @property
@@ -138,13 +138,14 @@ class Settings(AuditOptions):
     """Safetensors file of the torch module: float32 (N, C, H, W) in [0, 1] to logits (N, K)."""
 
     identity: Annotated[str | None, Option(_BOX, "NAME", "a digest of weights and code")] = None
-    """A stable name of this very model; its answers are kept under it. Give one if the function's
-    weights lie in another file: by default only the function's own file is digested."""
+    """A stable name for exactly this model; its answers are stored under it. Give one if the
+    function loads weights from another file: by default, only its own file is digested."""
 
     input: Annotated[str | None, Option(_BOX, "HxWxC", "what the black box declares")] = Field(
         None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
     )
-    """The images that the black box takes: 224x224x3. Required for a Python function."""
+    """The shape of the images that the black box takes, such as 224x224x3. Required for a Python
+    function."""
 
     classes: Annotated[int | None, Option(_BOX, "N", "what the black box declares")] = Field(
         None, ge=2
@@ -158,19 +159,19 @@ class Settings(AuditOptions):
     rows, top-k has zeros beyond the k largest scores, rounded-k has k decimals."""
 
     batch: Annotated[int, Option(_BOX, "N")] = Field(64, ge=1)
-    """The most images in a request."""
+    """The largest number of images in one request."""
 
     transfer: Annotated[str, Option(_IMAGES, "IMAGES")]
     """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
     recursively), a Parquet file or folder, an .npz file, cifar10, cifar100, digits or letters
-    (NAME:test for the other part). Their labels are never used."""
+    (NAME:test chooses the test part). Their labels are never used."""
 
     test: Annotated[str, Option(_IMAGES, "IMAGES")]
-    """Your own labelled images, for scores only: like --transfer, a folder with a subfolder per
-    class."""
+    """Your own labelled images, for scores only: any form that --transfer takes; a folder needs one
+    subfolder per class."""
 
     own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
-    """More labelled images of the black box's own kind, for the ceilings."""
+    """More of your own labelled images of the black box's task, for the ceilings."""
 
     classes_from: Annotated[Path | None, Option(_IMAGES, "FILE")] = None
     """Class names in the black box's order, one per line, if folder names sort differently."""

@@ -28,8 +28,8 @@ class Leads:
     """How far matching letters are ahead in accuracy: means and intervals over seeds.
 
     Attributes:
-        on_round: of round letters over angular ones, on round digits.
-        on_angular: of angular letters over round ones, on angular digits.
+        on_round: the lead of round letters over angular ones, on round digits.
+        on_angular: the lead of angular letters over round ones, on angular digits.
     """
 
     on_round: Figure

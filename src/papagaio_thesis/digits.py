@@ -49,7 +49,7 @@ class Copy:
     Attributes:
         letters: a key of `KINDS`.
         recipe: how it is trained.
-        seed: of drawings, weights and order.
+        seed: the seed of drawings, weights and order.
         folder: where its queries and its record are kept.
     """
 
@@ -97,7 +97,7 @@ def study_digits(
         progress: told after every copy.
 
     Yields:
-        a record for each copy; first of those that an earlier run made.
+        a record for each copy; those from an earlier run first.
 
     Raises:
         BadImages: the packages of the demo are not installed.

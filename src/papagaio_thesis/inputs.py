@@ -52,7 +52,7 @@ class TrialInputs:
 def load_parts(
     name: str, data_dir: Path | None, progress: Progress = no_progress
 ) -> dict[Part, ImageSet]:
-    """Load both parts of an image set; only the first start decodes them.
+    """Load both parts of an image set; they are decoded only once, then cached.
 
     Raises:
         BadImages: the files are missing or broken.
@@ -151,7 +151,7 @@ def _evaluation_set(
 
 
 def _write_once(stem: Path, **arrays: NDArray[np.generic]) -> dict[str, Path]:
-    """Write arrays whose content the name determines, unless an earlier start wrote them."""
+    """Write arrays whose content the name determines, unless an earlier session wrote them."""
     paths = {what: stem / f"{what}.npy" for what in arrays}
     for what, path in paths.items():
         if not path.exists():

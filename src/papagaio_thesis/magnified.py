@@ -1,4 +1,4 @@
-"""What a loss becomes on images on too large a scale, with and without bounded activations (C2).
+"""What happens to a loss on images at too large a scale, with and without bounded activations (C2).
 
 Without bounds on activations, and with biases that matter little, a network is nearly positively
 homogeneous: images k times as large produce logits k times as large. The class that is named stays,
@@ -76,7 +76,7 @@ def bound_activations(
     """Return a copy whose ReLUs are bounded by the largest value they reach on some images.
 
     Args:
-        student: stays as it is.
+        student: is not changed.
         images: uint8 (N, H, W, C).
         machine: where it runs.
     """

@@ -65,7 +65,7 @@ def _trials(earlier: Sequence[TrialRecord], new: Sequence[TrialRecord]) -> list[
 
 
 def _diverged(earlier: Sequence[DivergedRecord], new: ThesisResult) -> list[DivergedRecord]:
-    """Trainings that diverged when they were last tried."""
+    """Trainings that diverged when they were last run."""
     tried = {record.key for record in (*new.trials, *new.diverged)}
     tried |= {
         DivergedRecord.of_copy(copy.letters, copy.recipe, copy.seed, "").key for copy in new.digits

@@ -16,7 +16,7 @@ __all__ = ["render", "write_pages"]
 
 
 def write_pages(result: ThesisResult, out: Path) -> None:
-    """Write every file of a reproduction, each whole or not at all.
+    """Write every file of a reproduction, each completely or not at all.
 
     Raises:
         NoSpace: the disk is full.

@@ -24,7 +24,7 @@ class Planner:
         settings: which experiments and seeds are requested, and where initial weights are.
         options: the options of the study.
         inputs: the training sets.
-        machine_of: from an architecture's body to where it is trained.
+        machine_of: gives the machine on which an architecture's body is trained.
     """
 
     settings: ReproduceSettings
@@ -93,7 +93,7 @@ class Planner:
         return trials
 
     def _explosion(self) -> list[Trial]:
-        """Experiment 1 (or 2, if 1 is not requested) with one thing changed at a time.
+        """Experiment 1 (or 2, if 1 is not requested) with one change at a time.
 
         A VGG16 with normalisation starts from random weights in any case: it is another network.
         """

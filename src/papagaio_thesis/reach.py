@@ -17,8 +17,8 @@ def reach(network: nn.Module, images: NDArray[np.uint8], machine: Machine) -> fl
     """Return the largest absolute logit in 20 steps of gradient ascent on images.
 
     The steps are those of projected gradient descent (Madry et al. 2018, equation 1) without a
-    bound on the distance: any image is allowed. A loss that the wrong image could cause shows here
-    long before a test set happens to contain such an image.
+    bound on the distance: any image is allowed. This shows what loss the wrong image could
+    cause, even if no test set happens to contain such an image.
 
     Args:
         network: from uint8 (N, C, H, W) to logits (N, K).

@@ -67,10 +67,10 @@ class EpochRecord(_Record):
             during the epoch.
         probe_accuracy: accuracy on the probe.
         probe_loss: mean cross-entropy on the probe, in nats.
-        probe_worst_ten: as `Measurement.worst_ten`.
-        probe_logit: as `Measurement.largest_logit`.
+        probe_worst_ten: like `Measurement.worst_ten`, on the probe.
+        probe_logit: like `Measurement.largest_logit`, on the probe.
         reach: the largest absolute logit that gradient ascent on an image reaches, see `reach`;
-            None in records that are older than this figure.
+            None in records made before it was measured.
     """
 
     loss: float
@@ -89,7 +89,7 @@ class _Training(_Record):
         study: `experiment 1` to `experiment 4`, or a `Study`.
         variant: distinguishes the trainings of a study.
         body: the convolutional layers' architecture.
-        seed: of weights, order and augmentation.
+        seed: the seed of weights, order and augmentation.
     """
 
     study: str
@@ -99,7 +99,7 @@ class _Training(_Record):
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """All of these."""
+        """Study, variant, body and seed."""
         return self.study, self.variant, self.body, self.seed
 
 
@@ -114,7 +114,7 @@ class TrialRecord(_Training):
         images: the number of images learned from.
         precision: float32 or bfloat16.
         seconds: the duration of all epochs, measurements included.
-        measurements: on both parts of CIFAR-10, after the marked epochs.
+        measurements: its figures on both parts of CIFAR-10, after the marked epochs.
         curve: one record per epoch.
     """
 
@@ -180,7 +180,7 @@ class TeacherRecord(_Record):
         stand_in: whether another network is used in its place.
         parameters: the number of weights.
         identity: a digest of the weights.
-        measurements: on both parts of CIFAR-10.
+        measurements: its figures on both parts of CIFAR-10.
         temperature_errors: by temperature T, the largest difference between softmax(ln p / T) of
             its answers p to the test images and the softmax of its logits at T.
     """
@@ -200,8 +200,8 @@ class DigitRecord(_Record):
         letters: a key of `digits.KINDS`.
         recipe: the recipe's name.
         images: the number of images learned from.
-        seed: of drawings, weights and order.
-        accuracy: on the test digits.
+        seed: the seed of drawings, weights and order.
+        accuracy: the accuracy on the test digits.
         per_digit: accuracy on each digit.
     """
 

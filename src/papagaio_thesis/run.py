@@ -78,7 +78,7 @@ def reproduce(settings: ReproduceSettings, progress: Progress = no_progress) -> 
 
 @dataclass
 class Outcomes:
-    """What a run has so far. It is filled as the run proceeds, which may end at any moment.
+    """What a run has so far: filled as it proceeds, because it may end at any moment.
 
     Attributes:
         digits: copies of the digit classifier.

@@ -46,7 +46,7 @@ class ReproduceSettings(OptionSet):
 
     weights_dir: Annotated[Path | None, Option(_INPUTS, "FOLDER", "download")] = None
     """The folder that holds vgg16_imagenet.safetensors and mobilenet_v2_imagenet.safetensors, with
-    torchvision's names."""
+    torchvision's tensor names."""
 
     stand_in: Annotated[Path | None, Option(_INPUTS, "FILE")] = None
     """A safetensors file with a trained teacher, used in place of the thesis's own. Every table
@@ -65,7 +65,7 @@ class ReproduceSettings(OptionSet):
     """CPU threads of each training."""
 
     workers: Annotated[int, Option(_MACHINE, "N")] = Field(1, ge=1)
-    """Trainings at the same time."""
+    """The number of trainings that run at the same time."""
 
     out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/thesis")
     """The run directory. The same command resumes an interrupted run."""

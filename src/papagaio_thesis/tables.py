@@ -36,7 +36,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One number of the thesis, and what was measured in its place.
+    """One number of the thesis, and what was measured for it.
 
     Attributes:
         thesis: the printed number.

@@ -43,7 +43,7 @@ class TrainingSet:
         answers: float32 (N, K), probabilities.
         labels: int64 (N,), the true classes; only recipes with `alpha` use them.
         size: the number of images.
-        digest: of images and answers.
+        digest: the digest of images and answers.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Trial:
     Attributes:
         study: `experiment 1` to `experiment 4`, or a `Study`.
         variant: distinguishes the trials of a study.
-        architecture: of the student.
+        architecture: the student's architecture.
         initial: initial weights of its convolutional layers.
-        weights: where those are, as `build_headed` takes it.
+        weights: where those are, in the form that `build_headed` takes.
         recipe: how it is trained.
         training_set: what it learns from.
-        seed: of weights, order and augmentation.
+        seed: the seed of weights, order and augmentation.
         marks: after these epochs it is measured on all evaluation sets.
         machine: where it is trained.
     """

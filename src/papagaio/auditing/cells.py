@@ -1,7 +1,7 @@
 """Cells: the trainings of a plan with their data, as jobs; each leaves a folder.
 
-Asking is over before the first cell runs: a cell reads files of images and answers, and writes
-weights and scores. It never opens the ledger.
+All querying is over before the first cell runs: a cell reads files of images and answers, and
+writes weights and scores. It never opens the ledger.
 """
 
 import csv
@@ -49,10 +49,10 @@ class TrainingSet:
 
     Attributes:
         images: uint8 (N, H, W, C).
-        answers: float32 (N, K), as the black box gave them; of true labels, one-hot rows.
+        answers: float32 (N, K), as the black box gave them; one-hot rows for true labels.
         shown: the response form of the answers.
         size: the number of images.
-        digest: of both files' contents.
+        digest: the digest of both files' contents.
     """
 
     images: Path
@@ -115,7 +115,7 @@ class CellContext:
 
 
 def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
-    """A cell as a job: its cost is the number of images that its training passes."""
+    """A cell as a job: its cost is the number of images that its training shows."""
     recipe, budget = cell.training.attack.recipe, cell.training.budget
     cost = recipe.epochs_for(budget) * recipe.steps_per_epoch(budget) * recipe.batch
     return Job(

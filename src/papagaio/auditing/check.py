@@ -1,7 +1,7 @@
 """The check on the test set, before anything is spent on the transfer set.
 
-A black box that is asked in the wrong way (scale of pixels, order of colours or of classes) still
-answers, and whatever is measured of its copies means nothing.
+A black box that is used in the wrong way (scale of pixels, order of colours or of classes) still
+answers, but nothing measured on its copies then means anything.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ __all__ = ["check_test_answers"]
 def check_test_answers(
     box: BlackBox, answers: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> None:
-    """Refuse a black box that seems to be asked in the wrong way.
+    """Refuse a black box that seems to be used in the wrong way.
 
     Args:
         box: the black box.
@@ -25,8 +25,8 @@ def check_test_answers(
         labels: int64 (N,), their true classes.
 
     Raises:
-        BadAnswer: its accuracy is not above the share of the most frequent class by its whole
-            interval, or it names almost only one class.
+        BadAnswer: the interval of its accuracy does not lie wholly above the share of the most
+            frequent class, or it names almost only one class.
     """
     named = answers.argmax(1)
     accuracy = rate(named == labels)
@@ -43,7 +43,7 @@ def check_test_answers(
     else:
         return
     raise BadAnswer(
-        f"{box.name} {problem}. It is probably not asked as it expects, or the test set's classes "
+        f"{box.name} {problem}. It is probably used in the wrong way, or the test set's classes "
         "are in another order. Check the scale of pixels (0..255 or 0..1), the order of colours "
         "(RGB or BGR), and the order of class folders; nothing was spent on the transfer set. "
         f"These answers are kept under {box.identity}: give the corrected black box another "

@@ -67,7 +67,7 @@ def black_box_record(
 
     Args:
         box: the black box.
-        names: of its classes.
+        names: the names of its classes, or None.
         answers: float32 (N, K), to the test images.
         labels: int64 (N,), their true classes.
     """
@@ -96,7 +96,7 @@ def transfer_record(images: ImageSet) -> TransferRecord:
 
 
 def test_record(images: ImageSet, near_duplicates: int) -> TestRecord:
-    """The test set, with the number of its images that are nearly in the transfer set."""
+    """The test set, with the number of its near-duplicates of transfer images."""
     return TestRecord(**_set_fields(images), near_duplicates=near_duplicates)
 
 
@@ -166,7 +166,7 @@ def machine_record(machine: Machine, precision_reason: str, workers: int) -> Mac
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the libraries that decide results."""
+    """Versions of the libraries that affect results."""
     return {name: version(name) for name in _PACKAGES}
 
 
@@ -195,12 +195,12 @@ def source_revision() -> Revision | None:
 def pictures(
     images: NDArray[np.uint8], answers: Scores, names: Sequence[str] | None
 ) -> list[Picture]:
-    """For each class the transfer images that the black box is surest of.
+    """For each class, the transfer images to which the black box gives the highest scores.
 
     Args:
         images: uint8 (N, H, W, C).
         answers: float32 (N, K), to the same images.
-        names: of the classes, or None.
+        names: the names of the classes, or None.
     """
     classes = answers.shape[1]
     each = max(1, _PICTURES // classes)

@@ -22,14 +22,14 @@ __all__ = ["Forecast", "forecast"]
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an audit would do; as text a configuration file with comments.
+    """What an audit would do; its text is a configuration file with comments.
 
     Attributes:
-        options: resolved.
+        options: the resolved options.
         queries: images that are not answered yet, by purpose.
-        total: the same, with an image of two purposes counted once.
-        trainings: their number.
-        others: what the ledger holds of black boxes with another identity.
+        total: their total, with an image that has two purposes counted once.
+        trainings: the number of trainings.
+        others: what the ledger holds under other identities.
     """
 
     options: AuditOptions
@@ -55,10 +55,10 @@ class Forecast:
 def forecast(
     box: BlackBox, images: AuditImages, options: AuditOptions, progress: Progress = no_progress
 ) -> Forecast:
-    """Count what `audit` would do, without sending a query or writing a file that stays.
+    """Count what `audit` would do, without sending a query or leaving a file behind.
 
     Raises:
-        BadImages, BadSettings, BadLedger: as `audit`.
+        BadImages, BadSettings, BadLedger: as for `audit`.
     """
     prepared = prepare(box, images, options, None, progress)
     plan, path = prepared.plan, options.ledger_path

@@ -47,7 +47,7 @@ class Log:
 
 
 def _sessions(path: Path) -> list[float]:
-    """How long each earlier session was seen to be at work, in seconds."""
+    """How long each earlier session worked, by the times of its lines, in seconds."""
     seconds: list[float] = []
     for event in _events(path):
         if event["event"] == "started":
@@ -76,5 +76,5 @@ def _now() -> str:
 
 
 def command_line() -> str:
-    """The command that this process is, as one would type it again."""
+    """The command line of this process, as a user would type it."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -21,7 +21,7 @@ def open_black_box_of(settings: Settings) -> BlackBox:
     """Open the black box that settings name.
 
     Raises:
-        BadSettings: it cannot be opened, or does not declare what it takes and gives.
+        BadSettings: it cannot be opened, or does not declare what it takes and returns.
     """
     declared = Declaration(
         shape=settings.shape,
@@ -36,7 +36,7 @@ def open_black_box_of(settings: Settings) -> BlackBox:
 def open_images(
     settings: Settings, contract: Contract, progress: Progress = no_progress
 ) -> AuditImages:
-    """Read the images that settings name: all of the test set, and of the others what is used.
+    """Read the images that settings name: the whole test set, and only what is used of the others.
 
     Args:
         settings: what to read, and how to fit it.
@@ -44,8 +44,8 @@ def open_images(
         progress: told while images are decoded.
 
     Raises:
-        BadImages: a set is missing, broken, does not fit, or has no or other labels than the black
-            box has classes.
+        BadImages: a set is missing or broken, its images do not fit, or its labels are missing or
+            do not match the black box's classes.
         BadSettings: the budget does not fit the transfer set.
     """
     fit = Fit(settings.resize, settings.colour, settings.exif)
@@ -67,7 +67,7 @@ def open_images(
 
 
 def remarks(images: ImageSet) -> list[str]:
-    """What reading a source showed, in sentences; none if there is nothing to say."""
+    """Notes on what was read from a source, as sentences; empty if there is nothing to say."""
     notes, name = images.notes, images.name
     suffixes = ", ".join(f"{count} {suffix}" for suffix, count in notes.skipped.items())
     classes = ", ".join(images.classes or ())

@@ -32,7 +32,7 @@ class AuditImages:
         transfer: images unrelated to the black box's purpose, in the order in which a budget is
             spent on them; their labels are never used.
         test: the owner's labelled images; they are used for scores only.
-        own: more labelled images of the black box's own kind, for the ceilings; or None.
+        own: more of the owner's labelled images of the black box's task, for the ceilings; or None.
     """
 
     transfer: ImageSet
@@ -50,15 +50,15 @@ class AttackConfig:
 
 @dataclass(frozen=True)
 class Training:
-    """One training, before anything has been asked.
+    """One training of the plan, before anything has been queried.
 
     Attributes:
         kind: `copy`, or a control's kind.
         student, initial: architecture and initial weights.
         attack: response and recipe.
         budget: it learns from this many images, the first of their set.
-        seed: of its random numbers.
-        images, answers: what it learns from, and what it learns of them.
+        seed: the seed of its random numbers.
+        images, answers: the set of images that it learns from, and which answers to them.
     """
 
     kind: str
@@ -76,9 +76,9 @@ class Plan:
     """Everything that an audit asks and trains.
 
     Attributes:
-        images: by purpose.
+        images: the image sets, by purpose.
         queried: the purposes the black box is asked about, in this order.
-        trainings: copies first.
+        trainings: all trainings, copies first.
     """
 
     images: Mapping[Purpose, ImageSet]
@@ -99,9 +99,9 @@ def make_plan(
 
     Args:
         options: budgets, seeds, controls, initial weights.
-        images: what there is.
+        images: the image sets of the audit.
         attacks: how copies are made.
-        students: architectures.
+        students: the architectures of copies.
 
     Raises:
         BadImages: all of the owner's own images are test images.
@@ -201,6 +201,6 @@ def _without(own: ImageSet, test: ImageSet, most: int) -> ImageSet:
     rows = np.flatnonzero(~np.isin(as_keys(own.digests), as_keys(test.digests)))
     if not len(rows):
         raise BadImages(
-            "all its images are test images; name others", field="own_data", value=own.name
+            "all its images are test images; name other images", field="own_data", value=own.name
         )
     return own.take(rows[:most])

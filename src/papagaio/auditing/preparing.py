@@ -1,4 +1,4 @@
-"""Resolving what settings leave open: students, attacks, and the machine; and the plan."""
+"""Resolving what settings leave open (students, attacks, machine), and making the plan."""
 
 import hashlib
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ class Prepared:
     """An audit with nothing left to choose.
 
     Attributes:
-        options: resolved.
-        plan: what is asked and trained.
+        options: the resolved options.
+        plan: what is queried and trained.
         machine: where copies are trained.
         precision_reason: the reason for its precision.
-        initial_digest: of a file of initial weights, or empty.
+        initial_digest: the digest of the file of initial weights; empty without such a file.
     """
 
     options: AuditOptions
@@ -51,13 +51,13 @@ def prepare(
 ) -> Prepared:
     """Check everything that can be checked before the first query, and plan the audit.
 
-    What an earlier session of the run chose stays chosen: another precision or number of threads
-    would be another result.
+    What an earlier session of the run chose is kept: another precision or number of threads would
+    change the result.
 
     Args:
         box: the black box.
-        images: of the shape that it takes.
-        options: with choices left open.
+        images: image sets of the shape that it takes.
+        options: the options as given, in which choices may be open.
         attacks: how copies are made; None takes what the options say.
         progress: told what was chosen.
 

@@ -1,4 +1,4 @@
-"""Asking what a plan wants to know, and freezing in files what trainings read."""
+"""Querying the black box as planned, and freezing in files what trainings read."""
 
 import hashlib
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ Scores = NDArray[np.float32]
 def ask_plan(
     plan: Plan, box: BlackBox, ledger: Ledger, progress: Progress, *, unchecked: bool
 ) -> dict[Purpose, Scores]:
-    """Ask about everything in a plan, the test set first.
+    """Query the black box about every image in a plan, the test set first.
 
     Args:
-        plan: what to ask.
+        plan: what to query.
         box: the black box.
         ledger: where answers are kept.
         progress: told after every request.
@@ -42,7 +42,7 @@ def ask_plan(
 
     Raises:
         BadAnswer: the black box raised, broke its contract, or failed the check.
-        BadLedger, NoSpace: as `asking.ask`; answers already paid for are kept.
+        BadLedger, NoSpace: as for `asking.ask`; answers already paid for are kept.
     """
     answers: dict[Purpose, Scores] = {}
     for purpose in plan.queried:
@@ -56,10 +56,10 @@ def ask_plan(
 def freeze_training_sets(
     plan: Plan, answers: Mapping[Purpose, Scores], shown: Response, folder: Path
 ) -> dict[tuple[Purpose, AnswerSource], TrainingSet]:
-    """Write what the plan's trainings read, and return it by images and answers.
+    """Write the plan's training sets, and return them by their images and answers.
 
     Args:
-        plan: whose trainings.
+        plan: the plan whose training sets are written.
         answers: float32 (N, K) for each purpose asked about.
         shown: the response form of the answers.
         folder: where the files are written.

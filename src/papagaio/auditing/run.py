@@ -34,13 +34,13 @@ def audit(
     *,
     attacks: Sequence[AttackConfig] | None = None,
 ) -> Result:
-    """Audit a black box: ask, train, score, and write the run directory.
+    """Audit a black box: query, train, score, and write the run directory.
 
-    Run again with the same options, it asks and trains only what is missing.
+    Called again with the same options, it queries and trains only what is missing.
 
     Args:
         box: the black box.
-        images: of the shape that it takes.
+        images: image sets of the shape that it takes.
         options: budgets, copies, machine, output.
         progress: told how far it is.
         attacks: how copies are made; None takes the responses and recipes of the options.
@@ -52,7 +52,7 @@ def audit(
         BadImages: a set does not fit the black box.
         BadSettings: a response, recipe, student or device cannot be used.
         BadAnswer: the black box raised, broke its contract, or failed the check on the test set.
-        BadLedger: the ledger is not one, or holds answers with another number of classes.
+        BadLedger: the file is not a ledger, or holds answers with another number of classes.
         Busy: another process works in the run directory or on the ledger.
         NoSpace: the disk is full.
     """

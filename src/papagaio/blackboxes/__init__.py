@@ -1,1 +1,1 @@
-"""Black boxes: a function from images to answers, with a contract; one file a kind."""
+"""Black boxes: a function from images to answers, with a contract; one file per kind."""

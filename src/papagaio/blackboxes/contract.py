@@ -22,12 +22,12 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Contract:
-    """What a black box takes and gives.
+    """What a black box takes and returns.
 
     Attributes:
-        height, width, channels: of every image, uint8.
+        height, width, channels: the shape of every image; images are uint8.
         classes: how many scores an answer has.
-        batch: the most images in a request.
+        batch: the largest number of images in one request.
         response: how much an answer shows.
         class_names: the names of the classes in order, or None.
     """
@@ -54,8 +54,8 @@ class Declaration:
         shape: height, width and channels.
         classes: the number of classes.
         response: how much an answer shows.
-        batch: the most images in a request.
-        identity: a stable name of this very model.
+        batch: the largest number of images in one request.
+        identity: a stable name for exactly this model.
     """
 
     shape: Shape | None = None
@@ -65,7 +65,7 @@ class Declaration:
     identity: str | None = None
 
     def contract(self, name: str) -> Contract:
-        """The contract of a black box that cannot say anything itself, as a Python function.
+        """The contract of a black box that declares nothing itself, such as a Python function.
 
         Raises:
             BadSettings: the shape or the number of classes is not stated.
@@ -76,7 +76,7 @@ class Declaration:
         ):
             if value is None:
                 raise BadSettings(
-                    f"{name} does not declare it; state what the model has, as {example}",
+                    f"{name} does not declare it; state what the model has, for example {example}",
                     field=field,
                 )
         assert self.shape is not None and self.classes is not None  # noqa: S101, PT018  # above
@@ -87,7 +87,7 @@ class Declaration:
         """The contract that a black box declares itself, with the batch that the owner wants.
 
         Raises:
-            BadSettings: the owner states something else.
+            BadSettings: the owner states another shape, number of classes or response.
         """
         for field, stated, declared in (
             ("input", self.shape, own.shape),
@@ -103,9 +103,10 @@ class BlackBox(Protocol):
     """A classifier seen from outside.
 
     Attributes:
-        contract: what it takes and gives.
+        contract: what it takes and returns.
         name: what it is called in reports.
-        identity: a stable name of *this* model: a digest of its weights, or its owner's word.
+        identity: a stable name for exactly this model: a digest of its weights, or the
+            owner's choice.
     """
 
     @property
@@ -130,7 +131,7 @@ class BlackBox(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what it holds; it is not asked again."""
+        """Release what it holds; it is not queried again."""
         ...
 
 
@@ -164,7 +165,7 @@ def _how_to_resume(box: BlackBox) -> str:
     # By default the identity is a digest of the file that is about to be fixed.
     return (
         "answers already paid for are kept; fix it and run the same command again, with the "
-        f"identity {box.identity} if the file changes but not its answers"
+        f"identity {box.identity} if the file changes but its answers do not"
     )
 
 
@@ -178,7 +179,7 @@ def _problem(scores: object, images: int, contract: Contract) -> str | None:
             f"need {expected}; fix it, or declare another number of classes"
         )
     if scores.dtype != np.float32:
-        return f"returned {scores.dtype}; return float32, as in scores.astype('float32')"
+        return f"returned {scores.dtype}; return float32, for example scores.astype('float32')"
     broken, what = _FORMS[contract.response.partition("-")[0]]
     rows = (
         (~np.isfinite(scores).all(1), "NaN or infinity", "a finite score for every class"),

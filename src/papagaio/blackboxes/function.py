@@ -26,16 +26,16 @@ class FunctionBox:
         return self.function(images)
 
     def close(self) -> None:
-        """A function holds nothing."""
+        """Do nothing: a function holds no resources."""
 
 
 def open_function(spec: str, declared: Declaration) -> FunctionBox:
     """A black box from `package.module:function` or `file.py:function`.
 
     Args:
-        spec: names the function.
-        declared: what it takes and gives. Without an identity it is a digest of the file that
-            holds the function, which does not notice when weights elsewhere change.
+        spec: the name of the function.
+        declared: what it takes and returns. Without an identity, a digest of the file that holds
+            the function is used; it does not change when weights in other files do.
 
     Raises:
         BadSettings: there is no such function, or its contract is not declared.

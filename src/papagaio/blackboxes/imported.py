@@ -27,7 +27,8 @@ class Imported:
 def import_function(spec: str) -> Imported:
     """Run the module that `spec` names, and take the function from it.
 
-    Modules beside a file are found; as everywhere in Python, one name is one module a process.
+    The module may import those next to its file. As always in Python, a process imports each
+    name only once.
 
     Raises:
         BadSettings: no such file, module or function, or the module raised while it was imported.

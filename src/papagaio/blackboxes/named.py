@@ -23,8 +23,8 @@ def open_black_box(
         weights: a safetensors file: the function then builds a torch module.
 
     Raises:
-        BadSettings: there is no such function or kind, its contract is neither in the black box
-            nor declared, or the weights do not fit.
+        BadSettings: there is no such function or kind, neither the black box nor its owner declares
+            the contract, or the weights do not fit.
     """
     declared = declared or Declaration()
     kind, equals, rest = spec.partition("=")

@@ -20,13 +20,14 @@ __all__ = ["open_torch_module"]
 def open_torch_module(spec: str, weights: Path, declared: Declaration) -> FunctionBox:
     """A black box from a factory of an `nn.Module` and its weights.
 
-    The module takes float32 (N, C, H, W) in [0, 1] and gives logits (N, K); the black box answers
+    The module takes float32 (N, C, H, W) in [0, 1] and returns logits (N, K); the black box answers
     with their softmax.
 
     Args:
         spec: names a function without arguments that returns the module.
         weights: a safetensors file that fits the module strictly.
-        declared: what it takes and gives. Without an identity it is a digest of weights and code.
+        declared: what it takes and returns. Without an identity, a digest of weights and code is
+            used.
 
     Raises:
         BadSettings: there is no such function, it builds no module, its contract is not declared,
@@ -38,12 +39,12 @@ def open_torch_module(spec: str, weights: Path, declared: Declaration) -> Functi
         module = imported.function()
     except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadSettings(
-            f"{spec} raised {type(error).__name__}: {error}; with weights it is called without "
-            "arguments and builds a torch module"
+            f"{spec} raised {type(error).__name__}: {error}; with weights, it is called without "
+            "arguments and has to build a torch module"
         ) from error
     if not isinstance(module, nn.Module):
         raise BadSettings(
-            f"{spec} returned {type(module).__name__}; with weights it builds a torch module"
+            f"{spec} returned {type(module).__name__}; with weights, it has to build a torch module"
         )
     state = load_weights(weights)
     try:

@@ -1,1 +1,1 @@
-"""The command line: parses, calls, prints; one file a verb."""
+"""The command line: parses, calls, prints; one file per command."""

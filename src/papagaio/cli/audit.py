@@ -1,4 +1,4 @@
-"""`papagaio audit`: the whole path, on a model of the user's own."""
+"""`papagaio audit`: a full audit of the user's own model."""
 
 from contextlib import closing
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`papagaio demo`: the whole path on data that comes with the package."""
+"""`papagaio demo`: a full audit, on data that comes with the package."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,10 @@ def demo(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Trainings at the same time.", show_default="one per core"
+            min=1,
+            metavar="N",
+            help="The number of trainings that run at the same time.",
+            show_default="one per core",
         ),
     ] = None,
 ) -> None:

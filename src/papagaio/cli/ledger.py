@@ -1,4 +1,4 @@
-"""`papagaio ledger`: what was paid for, and whether it is whole."""
+"""`papagaio ledger`: what was paid for, and whether it is intact."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ __all__ = ["ledger"]
 
 ledger = typer.Typer(no_args_is_help=True, help="Inspect a ledger of answers.")
 
-File = Annotated[Path, typer.Argument(help="A ledger, as RUN/ledger.sqlite.")]
+File = Annotated[Path, typer.Argument(help="A ledger, such as RUN/ledger.sqlite.")]
 
 
 @ledger.command()
@@ -41,7 +41,7 @@ def verify(file: File) -> None:
         typer.echo(problem)
     if problems:
         raise BadLedger(f"{file}: {len(problems)} problems; restore an earlier copy")
-    typer.echo(f"{file}: {answers} answers, all whole")
+    typer.echo(f"{file}: {answers} answers, all intact")
 
 
 def _check(file: Path) -> None:

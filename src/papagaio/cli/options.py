@@ -22,7 +22,7 @@ def reflowed(text: str | None) -> str:
 
 
 def flag(field: str) -> str:
-    """The flag of a field, as `--own-data`."""
+    """The flag of a field, such as `--own-data`."""
     return f"--{field.replace('_', '-')}"
 
 

@@ -11,7 +11,7 @@ __all__ = ["report"]
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
 ) -> None:
-    """Write RUN/report.html from RUN/result.json."""
+    """Write RUN/report.html again, from RUN/result.json."""
     from papagaio.report.headline import headline
     from papagaio.report.page import write_report
     from papagaio.result import read_result

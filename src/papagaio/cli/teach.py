@@ -1,4 +1,4 @@
-"""`papagaio teach`: train a black box of your own to audit."""
+"""`papagaio teach`: train a classifier to audit as a black box."""
 
 import typer
 
@@ -9,13 +9,13 @@ __all__ = ["teach"]
 
 
 def _teach(settings: TeachSettings) -> None:
-    """Train a classifier, to have a black box of your own.
+    """Train a classifier that you can audit as a black box.
 
     For example: papagaio teach --data cifar10 --test cifar10:test --body torchvision/vgg16
     --phase 10,1e-3,2 --phase 7,1e-5,4 --flip 0.5
 
-    Frozen layers are computed once, not in every epoch. Then audit it: papagaio audit taught=OUT
-    --transfer cifar100 --test cifar10 --budget 10000
+    Frozen layers are computed once, not in every epoch. To audit the result:
+    papagaio audit taught=OUT --transfer cifar100 --test cifar10 --budget 10000
     """
     from papagaio.cli.progress import show_progress
     from papagaio.teaching.run import teach_from

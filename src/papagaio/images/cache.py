@@ -4,7 +4,7 @@ A store holds the images of one source in one order, fitted to one shape. Its in
 each image that was tried, in this order, and its pixels are those of the images that were kept. A
 record counts only while the file it was read from has not changed. Pixels are written and flushed
 before their records, and no byte that a record describes is ever changed, so a process that is
-killed loses what it has not recorded yet, and other processes may map the same file all along.
+killed loses what it has not recorded yet, and other processes may map the same file meanwhile.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from papagaio import files
 from papagaio.cache import cache_folder
 from papagaio.errors import BadSettings
-from papagaio.images.decoding import Fitted
+from papagaio.images.decode_many import Fitted
 from papagaio.images.fit import Shape
 from papagaio.progress import Progress, Step
 
@@ -45,7 +45,7 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class MemoryStore:
-    """A store of images whose source is in memory, too."""
+    """A store in memory, for images whose source is in memory."""
 
     def __init__(self, shape: Shape) -> None:
         self.records = np.empty(0, RECORD)

@@ -7,7 +7,7 @@ import numpy as np
 
 from papagaio.errors import BadImages, BadSettings
 from papagaio.images.cache import RECORD, Records, Store, kept_within, stamp_digest, stored
-from papagaio.images.decoding import Decoded, Fitted, decode_all, one_error
+from papagaio.images.decode_many import Decoded, Fitted, decode_all, one_error
 from papagaio.images.fit import Fit, Shape
 from papagaio.images.imageset import ImageSet
 from papagaio.images.source import Source
@@ -41,7 +41,7 @@ def choose(
         budget: how many images to draw.
         shape: height, width and channels of the set; None takes those of the first image.
         fit: what to do with images of another shape; by default they are refused.
-        seed: of the shuffle.
+        seed: the seed of the shuffle.
         progress: told how many images are decoded.
 
     Returns:

@@ -24,7 +24,7 @@ def digits(part: Part) -> Source:
         from sklearn.model_selection import train_test_split  # noqa: PLC0415
     except ImportError as error:
         raise BadImages(
-            f"digits: {error}; pip install '.[demo]' in Papagaio's checkout brings it"
+            f"digits: {error}; pip install '.[demo]' in Papagaio's checkout installs it"
         ) from error
 
     images, labels = load_digits(return_X_y=True)

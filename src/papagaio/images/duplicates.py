@@ -86,7 +86,7 @@ def _share_drawn(luma: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _luma(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Brightness (N, H, W), by ITU-R 601: compression blurs colour far more than one sees."""
+    """Brightness (N, H, W), by ITU-R 601: compression blurs colour more than the eye sees."""
     if pixels.shape[3] == 1:
         return pixels[..., 0].astype(np.float32)
     return np.asarray(pixels @ np.array((0.299, 0.587, 0.114), np.float32), np.float32)

@@ -56,9 +56,9 @@ def folder(
 
     Args:
         path: the folder.
-        layout: `classes` takes each sub-folder as a class: its number is its name if the names of
-            all of them are integers, otherwise its place in the order of the names. A folder
-            without sub-folders of images has no labels. `any` takes the images at any depth,
+        layout: `classes` takes each sub-folder as a class. If all their names are integers, these
+            are the class numbers; otherwise classes are numbered in the order of the names. A
+            folder without sub-folders of images has no labels. `any` takes the images at any depth,
             without labels.
         classes_from: a file with the names of the class folders in their order, one per line.
         progress: told how many sub-folders are listed.
@@ -144,8 +144,8 @@ def _in_own_order(folders: Sequence[str]) -> _Classes:
     numbers = {name: int(name) for name in folders}
     if len(set(numbers.values())) < len(folders) or max(numbers.values()) >= _MOST_CLASSES:
         raise BadImages(
-            f"class folders {', '.join(folders)} are no class numbers: each must be "
-            f"there once and below {_MOST_CLASSES:,}; rename them, or list them in order in a file"
+            f"class folders {', '.join(folders)} are not class numbers: each must occur "
+            f"once and be below {_MOST_CLASSES:,}; rename them, or list them in order in a file"
         )
     names = tuple(map(str, range(max(numbers.values()) + 1)))
     return _Classes(names, numbers, "number")

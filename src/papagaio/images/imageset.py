@@ -98,7 +98,7 @@ class ImageSet:
 
     @property
     def required_labels(self) -> NDArray[np.int64]:
-        """The labels (int64, N), for callers that cannot do without.
+        """The labels (int64, N), for callers that need them.
 
         Raises:
             BadImages: the set has none.
@@ -147,7 +147,7 @@ def check_labels(images: ImageSet, classes: int) -> None:
 def digest_images(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """SHA-256 of each image (uint8, N x H x W x C), as uint8 (N, 32).
 
-    The shape is digested too, so that equal bytes of another shape are another image.
+    The shape is digested too, so that equal bytes in another shape count as another image.
     """
     start = hashlib.sha256(_TAG + repr(pixels.shape[1:]).encode())
     digests = np.empty((len(pixels), 32), np.uint8)

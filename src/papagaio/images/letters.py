@@ -1,4 +1,4 @@
-"""Letters drawn as handwritten digits are scanned: pen strokes, 8 x 8 pixels.
+"""Letters drawn to look like the scanned digits: pen strokes, 8 x 8 pixels.
 
 The skeletons of A-Z and a-z in the fonts that ship with matplotlib are turned, sheared, stretched
 and bent at random, scaled to the height of a 32 x 32 bitmap, drawn with a round pen, and their
@@ -59,7 +59,7 @@ def draw_letters(
 
     Args:
         count: how many.
-        seed: of their choice and of all random changes.
+        seed: the seed of their choice and of all random changes.
         progress: told how many are drawn.
 
     Returns:
@@ -131,7 +131,7 @@ def _skeletons() -> Floats:
         from matplotlib import get_data_path  # noqa: PLC0415
     except ImportError as error:
         raise BadImages(
-            f"letters: {error}; pip install '.[demo]' in Papagaio's checkout brings it"
+            f"letters: {error}; pip install '.[demo]' in Papagaio's checkout installs it"
         ) from error
 
     folder = Path(get_data_path(), "fonts", "ttf")

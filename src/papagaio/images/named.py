@@ -50,7 +50,7 @@ def open_source(
         progress: told how far listing a folder or drawing the letters is.
 
     Raises:
-        BadImages: there is nothing of that name, or it is not such a source.
+        BadImages: nothing has that name, or it is none of these kinds.
         BadSettings: `classes_from` cannot be read or does not fit the source.
     """
     if classes_from and not Path(spec).is_dir():

@@ -102,7 +102,7 @@ def _problems_of_images(name: str, images: Array) -> list[str]:
 
 
 def _conversion(name: str, images: Array) -> str:
-    """The line of NumPy that makes uint8 of these images, by the range of their values."""
+    """The line of NumPy code that converts these images to uint8, by the range of their values."""
     if images.dtype.kind != "f" or not images.size:
         return f"{name}.astype(np.uint8), if its values are 0 to 255"
     low, high = images.min(), images.max()

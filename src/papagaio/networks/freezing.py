@@ -21,7 +21,7 @@ def freeze(network: nn.Module, trained: int | None) -> None:
         trained: how many layers are trained; None trains all.
 
     Raises:
-        BadSettings: the network has fewer layers.
+        BadSettings: the network has fewer than `trained` layers.
     """
     layers: list[list[nn.Module]] = []
     for module in network.modules():

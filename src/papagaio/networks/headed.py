@@ -25,7 +25,8 @@ class Head:
 
     Attributes:
         pooling: `mean` over the last convolution's plane, or `flatten` it.
-        widths: of the hidden layers, each followed by a ReLU; empty for a single dense layer.
+        widths: the widths of the hidden layers, each followed by a ReLU; empty for a single
+            dense layer.
         dropout: the share of each hidden layer's outputs that training drops.
     """
 
@@ -70,7 +71,7 @@ def build_headed(
             at random, unless the file has all of them in the same shapes.
         shape: height, width and channels of the images; grey is repeated to three channels.
         classes: how many logits it has.
-        seed: of random weights.
+        seed: the seed of random weights.
 
     Raises:
         BadSettings: the body is unknown, cannot be fetched or does not take such images, or the

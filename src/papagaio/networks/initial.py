@@ -18,7 +18,7 @@ def start_from(
 
     Args:
         network: keeps its own weights where it may differ.
-        path: of the file, for messages.
+        path: the path of the file, for messages.
         state: the file's tensors, by name.
         may_differ: a prefix of names. Tensors under it may be missing or of another shape, as the
             last layer for another number of classes; unless all of them fit, none is loaded.

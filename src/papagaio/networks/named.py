@@ -55,7 +55,7 @@ def build_student(
             decide its colour normalisation if weights are random; it is ImageNet's for a library's
             weights, and the saved one for a student's file.
         classes: how many logits it has.
-        seed: of random weights.
+        seed: the seed of random weights.
 
     Raises:
         BadSettings: the name is unknown (similar names are suggested), or the weights do not fit.

@@ -34,8 +34,8 @@ def _black_box(result: Result) -> Iterator[str]:
         )
     if result.unchecked:
         yield (
-            "The black box failed the check on the test set, and the audit was told to continue all"
-            " the same."
+            "The black box failed the check on the test set, and the audit was told to continue"
+            " anyway."
         )
 
 
@@ -65,8 +65,8 @@ def _copies(result: Result) -> Iterator[str]:
         return
     if floor and at_the_floor(result):
         yield (
-            f"The copy is not above the floor: the student of the control \u201c{floor.name}\u201d,"
-            " which learns nothing from the black box, may reach as much."
+            "The copy is not above the floor: the student of the control"
+            f" \u201c{floor.name}\u201d may reach as much."
         )
     copies = [cell for cell in result.cells if cell.kind == "copy"]
     if short := [cell for cell in copies if cell.undertrained]:
@@ -100,9 +100,9 @@ def _transfer_set(result: Result) -> Iterator[str]:
         )
     if asked:
         yield (
-            f"On the transfer set, the black box {' and '.join(asked)}: these images ask about"
-            " little, so a low fidelity says little about safety. Other images may give a much"
-            " better copy."
+            f"On the transfer set, the black box {' and '.join(asked)}: these images reveal"
+            " little of what it knows, so a low fidelity says little about safety. Other images may"
+            " give a much better copy."
         )
     if broken := result.transfer.broken:
         yield (

@@ -16,7 +16,7 @@ class ClassFigures:
     """One class.
 
     Attributes:
-        name: of the class.
+        name: the name of the class.
         named: the number of transfer images on which the black box named it.
         part: `named`, divided by that of the class named most often.
         accuracy: the headline copy's, on test images of this class, the mean over seeds; None

@@ -116,7 +116,7 @@ def _cost(result: Result, row: SummaryRow) -> str:
     cost = f"; {which} answers cost {money(queries.price)}"
     if queries.price_total is None:
         return cost
-    return f"{cost}, all {count(queries.total)} of the audit {money(queries.price_total)}"
+    return f"{cost}, and all {count(queries.total)} of the audit {money(queries.price_total)}"
 
 
 def _against(result: Result) -> str:

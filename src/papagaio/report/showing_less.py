@@ -21,11 +21,11 @@ class ShownResponse:
         response: what each answer shows.
         hidden: what the black box's users no longer see.
         copy: the most faithful copy over recipes, students and the responses derived from it.
-        fidelity: of that copy.
+        fidelity: the fidelity of that copy.
         compared: the number of copies that it was chosen from.
         enough: the smallest budget at which a copy from the first response of the comparison is
             as faithful.
-        undertrained: whether one of the copies compared is.
+        undertrained: whether any of the copies compared is undertrained.
     """
 
     response: str
@@ -105,6 +105,4 @@ def _hidden(response: str) -> str:
         return f"differences smaller than {10 ** -int(number):g}"
     if kind == "top":
         return f"any class after the first {number}" if number != "1" else "any class but the first"
-    return (
-        "how sure the black box is, nor any class but the first" if kind == "label" else "nothing"
-    )
+    return "how sure the black box is, or any class but the first" if kind == "label" else "nothing"

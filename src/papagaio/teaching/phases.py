@@ -53,7 +53,7 @@ def teach(  # noqa: PLR0913  # as training
         images: uint8 (N, H, W, C).
         labels: int64 (N,).
         phases: in order.
-        seed: of the order of images and of augmentation.
+        seed: the seed of the order of images and of augmentation.
         machine: where it is trained.
         folder: where its state is kept.
         progress: told after every epoch.
@@ -96,7 +96,7 @@ def teach(  # noqa: PLR0913  # as training
 
 
 def phases_from(written: Sequence[str], batch: int, variants: Variants) -> tuple[Phase, ...]:
-    """Phases as a person writes them: `EPOCHS,RATE,LAYERS`, with a number of layers or `all`.
+    """Phases from their written form `EPOCHS,RATE,LAYERS`, with a number of layers or `all`.
 
     Raises:
         BadSettings: one cannot be read.
@@ -117,7 +117,7 @@ def _phase(number: int, words: str, batch: int, variants: Variants) -> Phase:
         phase = Phase(recipe, None if layers == "all" else int(layers))
     except ValueError as error:
         raise BadSettings(
-            "write EPOCHS,RATE,LAYERS, as 10,1e-3,2 or 20,1e-3,all", field="phase", value=words
+            "write EPOCHS,RATE,LAYERS, such as 10,1e-3,2 or 20,1e-3,all", field="phase", value=words
         ) from error
     if recipe.epochs < 1 or not 0 < recipe.rate < 1:
         raise BadSettings(

@@ -22,10 +22,10 @@ class TeachSettings(OptionSet):
 
     data: Annotated[str, Option(_DATA, "IMAGES")]
     """Labelled images to learn from: a folder with a subfolder per class, a Parquet file or folder,
-    an .npz file, or cifar10, cifar100, digits (NAME:test for the other part)."""
+    an .npz file, or cifar10, cifar100, digits (NAME:test chooses the test part)."""
 
     test: Annotated[str | None, Option(_DATA, "IMAGES")] = None
-    """Labelled images to measure it on at the end."""
+    """Labelled images on which the classifier is measured at the end."""
 
     data_dir: Annotated[Path | None, Option(_DATA, "FOLDER", "download")] = None
     """The folder that holds cifar10/ and cifar100/ as Parquet files."""
@@ -34,8 +34,8 @@ class TeachSettings(OptionSet):
     """The convolutional layers: torchvision/NAME (vgg16, mobilenet_v2, ...) or timm/NAME."""
 
     initial: Annotated[str, Option(_NETWORK, "library|random|FILE")] = "library"
-    """Their initial weights: the library's for ImageNet (downloaded), random, or a safetensors file
-    with the library's names."""
+    """Their initial weights: the library's ImageNet weights (downloaded), random, or a safetensors
+    file with the library's tensor names."""
 
     normalisation: Annotated[Normalisation, Option(_NETWORK)] = "torch"
     """Normalisation of pixels: torch divides by 255, subtracts ImageNet's mean and divides by its
@@ -52,7 +52,7 @@ class TeachSettings(OptionSet):
     """Dropout after each hidden dense layer."""
 
     side: Annotated[int, Option(_NETWORK, "PIXELS")] = Field(0, ge=0)
-    """Resize images to this many pixels per side; 0 leaves them."""
+    """Resize images to this many pixels per side; 0 keeps their size."""
 
     phases: Annotated[
         tuple[str, ...],
@@ -74,7 +74,7 @@ class TeachSettings(OptionSet):
     """Seed of weights, order and augmentation."""
 
     device: Annotated[str, Option(_MACHINE, "auto|cpu|cuda|mps")] = "auto"
-    """Where it is trained."""
+    """Where the classifier is trained."""
 
     threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(None, ge=1)
     """CPU threads."""

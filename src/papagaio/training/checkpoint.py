@@ -22,7 +22,7 @@ class Checkpoints:
 
     Attributes:
         path: the file; each checkpoint replaces the last.
-        seconds: the least time between two checkpoints.
+        seconds: the minimum time between two checkpoints, in seconds.
     """
 
     path: Path

@@ -100,7 +100,7 @@ def _is_worth_storing(front: nn.Module, rest: nn.Module, pixels: Tensor, recipe:
 def compute_features(
     front: nn.Module, pixels: Tensor, variants: Variants, machine: Machine, progress: Progress
 ) -> Tensor:
-    """Return what a frozen front makes of every variant of every image: (variants, N, ...)."""
+    """Return a frozen front's features for every variant of every image: (variants, N, ...)."""
     count, total = len(variants), len(variants) * len(pixels)
     front.eval()
     features = pixels.new_empty(0)

@@ -61,7 +61,7 @@ def train(  # noqa: PLR0913  # what is learned, how, where, and who looks on
         images: uint8 (N, H, W, C).
         answers: the black box's N answers to them, or `Answers.of` one-hot rows of true labels.
         recipe: how to train.
-        seed: of the order of images, of augmentation and of dropout.
+        seed: the seed of the order of images, of augmentation and of dropout.
         machine: where to train.
         labels: int64 (N,), the true classes, for a recipe with `alpha`.
         checkpoints: restored before the first epoch, and told after every epoch.

@@ -31,7 +31,7 @@ def targets_of(
 
     Args:
         loss: the loss.
-        temperature: of a cross-entropy.
+        temperature: the temperature of a cross-entropy.
         smoothing: the share of a cross-entropy's target that is spread over all classes.
         answers: what the black box showed.
 
@@ -83,14 +83,14 @@ def loss_of(loss: Loss, temperature: float, logits: Tensor, targets: Tensor) -> 
     * `cross-entropy`: -sum(targets * ln softmax(logits / T)); at T = 1 the thesis's equation 2.
     * `centred-l2`: the mean squared difference between centred logits.
     * `censored-l2`: the mean squared difference between logits and the nearest that the answer
-      allows, up to one constant per image; of full answers it equals `centred-l2`. A positive score
-      p allows ln p. A score rounded to 0 allows what is below half a step. A hidden class allows
-      what is below the smallest score shown and below the remainder (1 minus the shown scores);
-      together, hidden classes have the remainder.
+      allows, up to one constant per image; for full answers it equals `centred-l2`. A positive
+      score p allows ln p. A score rounded to 0 allows what is below half a step. A hidden class
+      allows what is below the smallest score shown and below the remainder (1 minus the shown
+      scores); together, hidden classes have the remainder.
 
     Args:
         loss: the loss.
-        temperature: of a cross-entropy.
+        temperature: the temperature of a cross-entropy.
         logits: (N, K), the network's.
         targets: float32, from `targets_of`.
     """

@@ -19,7 +19,7 @@ class Machine:
 
     Attributes:
         device: `cpu`, `cuda` or `mps`, optionally with a number as in `cuda:1`.
-        precision: of convolutions and matrix products; weights and losses are always float32.
+        precision: that of convolutions and matrix products; weights and losses are always float32.
         threads: CPU threads per training.
     """
 

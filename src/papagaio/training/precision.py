@@ -35,12 +35,12 @@ def settled_precision(
     """Return the machine in the precision in which a network trains faster on it, and why.
 
     CPUs without bfloat16 instructions emulate it many times slower, and networks of depthwise
-    convolutions are slower in it even where there are some, so the choice is measured. It decides
+    convolutions are slower in it even where they exist, so the choice is measured. It decides
     a result's last digits, so it is measured once per machine and network, and then read from the
     user's cache.
 
     Args:
-        name: of the network, part of the cache's key.
+        name: the name of the network, part of the cache's key.
         build: makes a network to measure with.
         shape: height, width and channels of the images.
         machine: where it will train.
@@ -79,7 +79,7 @@ def _measured_share(network: nn.Module, shape: tuple[int, int, int], machine: Ma
     """The time of a training step in bfloat16, divided by that in float32.
 
     The least of several times counts, and precisions take turns. On a CPU it is the processor time
-    of one thread: other processes can slow the clock on the wall, but not this.
+    of one thread: other processes change the elapsed time, but not this.
     """
     machine = replace(machine, threads=1)
     step = _step_to_measure(network, shape, machine)

@@ -93,7 +93,7 @@ def recipe_named(name: str, shape: tuple[int, int, int]) -> Recipe:
     recipes = recipes_for(shape)
     if name not in recipes:
         known = ", ".join(recipes)
-        raise BadSettings(f"no such recipe; there are {known}", field="recipes", value=name)
+        raise BadSettings(f"no such recipe; choose from {known}", field="recipes", value=name)
     return recipes[name]
 
 

@@ -59,9 +59,9 @@ class Candidate:
     Attributes:
         augmentation: what the short copy was trained with.
         hits: bool (N,), whether the copy names the class that the black box named.
-        losses: float64 (N,), the recipe's loss of each held-out image, at the factor of all logits
-            that suits the copy best.
-        seconds: that training and inference took.
+        losses: float64 (N,), the recipe's loss of each held-out image, with all logits scaled by
+            the factor that suits the copy best.
+        seconds: the duration of that training and its inference.
     """
 
     augmentation: tuple[Augmentation, ...]
@@ -77,7 +77,7 @@ class Selection:
     Attributes:
         augmentation: the choice.
         candidates: in the recipe's order, the least augmented first.
-        epochs: of each short training.
+        epochs: the number of epochs of each short training.
         share: the steps of all short trainings, divided by those of the final training.
     """
 
@@ -116,7 +116,7 @@ def select_augmentation(
         images: uint8 (N, H, W, C), what the copy may learn from.
         answers: the N answers to them.
         recipe: how the copy will be trained.
-        seed: of the division into learned and held-out images, and of the short trainings.
+        seed: the seed of the division into learned and held-out images, and of the short trainings.
         machine: where they run.
         progress: told after every candidate.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from papagaio.training.graphs import CapturedStep
+from papagaio.training.cuda_graphs import CapturedStep
 from papagaio.training.losses import loss_of
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -44,7 +44,7 @@ def training_step(
 
     Args:
         network: from images to logits (N, K).
-        optimisers: of its weights.
+        optimisers: the optimisers of its weights.
         batch: what it learns from.
         recipe: names the loss.
         machine: names the precision.

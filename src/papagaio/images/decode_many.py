@@ -50,7 +50,7 @@ class Fitted:
     def of(
         cls, source: Source, rows: NDArray[np.int64], shape: Shape | None, fit: Fit | None
     ) -> Self:
-        """By default, the shape is that of the first readable image, and others are refused.
+        """A source in this order. By default, the first readable image's shape is required of all.
 
         Raises:
             BadImages: none of the first images can be read.
