@@ -12,6 +12,13 @@ from papagaio.scores import Figure, is_better_than_majority, names_almost_one_cl
 
 __all__ = ["check_test_answers"]
 
+_MISUSED = (
+    "It is probably not asked as it expects, or the test set's classes are in another order. Check "
+    "the scale of pixels (0..255 or 0..1), the order of colours (RGB or BGR), and the order of "
+    "class folders"
+)
+_ONE_CLASS = "All test images are of one class, which shows nothing: name a test set with several"
+
 
 def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
     """Refuse a black box that seems to be asked in the wrong way.
@@ -39,11 +46,10 @@ def check_test_answers(name: str, answers: NDArray[np.float32], labels: NDArray[
         problem = f"names class {counts.argmax()} for {share:.1%} of the test images"
     else:
         return
+    cause = _ONE_CLASS if majority == 1 else _MISUSED
     raise BadAnswer(
-        f"{name} {problem}. It is probably not asked as it expects, or the test set's classes are "
-        "in another order. Check the scale of pixels (0..255 or 0..1), the order of colours (RGB "
-        "or BGR), and the order of class folders; nothing was spent on the transfer set. To audit "
-        "it all the same, set unchecked"
+        f"{name} {problem}. {cause}; nothing was spent on the transfer set. To audit it all the "
+        "same, set unchecked"
     )
 
 
