@@ -68,12 +68,13 @@ def prepare(
     for labelled in (images.test, images.own):
         if labelled is not None:
             check_classes(labelled, box.contract)
+    _check_own_classes(images)
     attacks = attacks or attack_configs(options, box.contract)
     students = options.students or (default_student(box.contract.shape),)
     _check_students(options, students, box)
     plan = make_plan(options, images, attacks, students)
     earlier = _earlier(options)
-    device, why = choose_device(earlier.device if options.device == "auto" else options.device)
+    device, why = _chosen_device(options, earlier)
     progress(Message(f"device {device}: {why}"))
     threads = options.threads or earlier.threads or max(1, cores() // options.workers)
     machine = Machine(device, threads=threads)
@@ -105,12 +106,37 @@ def check_classes(images: ImageSet, contract: Contract) -> None:
     Raises:
         BadImages: labels are missing or out of range, or class names differ.
     """
-    check_labels(images, contract.classes)
+    check_labels(images, contract.classes, field="classes")
     if contract.class_names and images.classes and images.classes != contract.class_names:
         raise BadImages(
             f"{images.name}: its classes are {', '.join(images.classes)}, those of the black box "
             f"are {', '.join(contract.class_names)}; both need the same, in the same order"
         )
+
+
+def _check_own_classes(images: AuditImages) -> None:
+    """Refuse own images with other classes than the test set: the ceilings would learn others."""
+    own, test = images.own, images.test
+    if own is None or not own.classes or not test.classes:
+        return
+    # Folders named by class numbers state the order themselves, and may leave out the last ones.
+    if "number" in (own.notes.class_order, test.notes.class_order):
+        return
+    if own.classes != test.classes:
+        raise BadImages(
+            f"its classes are {', '.join(own.classes)}, those of the test set are "
+            f"{', '.join(test.classes)}; both need the same, in the same order",
+            field="own_data",
+            value=own.name,
+        )
+
+
+def _chosen_device(options: AuditOptions, earlier: AuditOptions) -> tuple[str, str]:
+    """The device of the options or of an earlier session, and the reason in words."""
+    if options.device != "auto" or earlier.device == "auto":
+        return choose_device(options.device)
+    device, _ = choose_device(earlier.device)
+    return device, "chosen when the run began"
 
 
 def _with_precision(
