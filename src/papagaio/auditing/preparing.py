@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from papagaio.asking import check_shape
 from papagaio.auditing.plan import AttackConfig, AuditImages, Plan, attack_configs, make_plan
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.errors import BadImages, BadSettings
@@ -65,10 +66,7 @@ def prepare(
         BadImages: a set does not fit the contract.
         BadSettings: a response, recipe, student or device cannot be used.
     """
-    for labelled in (images.test, images.own):
-        if labelled is not None:
-            check_classes(labelled, box.contract)
-    _check_own_classes(images)
+    _check_images(images, box)
     attacks = attacks or attack_configs(options, box.contract)
     students = options.students or (default_student(box.contract.shape),)
     _check_students(options, students, box)
@@ -98,6 +96,18 @@ def prepare(
 
 def _digest_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def _check_images(images: AuditImages, box: BlackBox) -> None:
+    for each in (images.transfer, images.test, images.own):
+        if each is None:
+            continue
+        if not len(each):
+            raise BadImages(f"{each.name}: it has no images")
+        check_shape(box, each)
+        if each is images.test or each is images.own:
+            check_classes(each, box.contract)
+    _check_own_classes(images)
 
 
 def check_classes(images: ImageSet, contract: Contract) -> None:
@@ -149,7 +159,8 @@ def _with_precision(
     """The machine in the precision of the options, of an earlier session, or the faster one."""
     if options.precision != "auto":
         return replace(machine, precision=options.precision), "as given"
-    if earlier.precision != "auto":
+    # Measured on another device, it would say nothing about this one.
+    if earlier.precision != "auto" and earlier.device == machine.device:
         return replace(machine, precision=earlier.precision), "chosen when the run began"
     blank = np.zeros((2, *shape), np.uint8)
     build = partial(build_student, student, "random", blank, 10, seed=0)
