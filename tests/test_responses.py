@@ -103,6 +103,13 @@ def test_top_three_by_hand() -> None:
     np.testing.assert_allclose(complete(answers), rows([0.075, 0.4, 0.075, 0.15, 0.3]), atol=1e-7)
 
 
+def test_a_black_box_that_shows_fewer_than_its_top_hides_the_others() -> None:
+    answers = derive(rows([0.75, 0.15, 0, 0]), "top-3", "top-3")
+
+    assert answers.known.tolist() == [[True, True, False, False]]
+    np.testing.assert_allclose(complete(answers), rows([0.75, 0.15, 0.05, 0.05]), atol=1e-7)
+
+
 def test_of_equal_scores_the_first_are_shown() -> None:
     full = rows([0.25, 0.25, 0.25, 0.25], [0.1, 0.3, 0.3, 0.3])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from papagaio.errors import Diverged
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Progress, Step, no_progress
 from papagaio.responses import Answers, derive
+from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.selection import (
@@ -186,5 +189,34 @@ def test_every_candidate_is_told() -> None:
     told: list[Step | Message] = []
     select(UNRELATED, 120, progress=told.append)
     steps = [step for step in told if isinstance(step, Step)]
-    assert [(step.done, step.total) for step in steps] == [(1, 2), (2, 2)]
-    assert steps[0].note.startswith("none: loss ")
+    assert [(step.done, step.total) for step in steps] == [(0, 2), (1, 2), (2, 2)]
+    assert steps[1].note.startswith("none: loss ")
+
+
+def diverging(*broken: tuple[str, ...]) -> Callable[..., list[Epoch]]:
+    """Training that diverges with some augmentations."""
+
+    def tried(*args: Any, **kwargs: Any) -> list[Epoch]:  # noqa: ANN401  # as `train`
+        if args[3].augmentation in broken:
+            raise Diverged("the loss is no longer finite")
+        return train(*args, **kwargs)
+
+    return tried
+
+
+def test_a_candidate_that_diverges_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("papagaio.training.selection.train", diverging(()))
+    selection = chosen(UNRELATED, 120)
+    assert selection.augmentation == ("flip",)
+    assert len(selection.candidates) == 1
+
+
+def test_where_every_candidate_diverges_the_copy_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("papagaio.training.selection.train", diverging((), ("flip",)))
+    with pytest.raises(Diverged):
+        select(UNRELATED, 120)
+
+
+@pytest.mark.parametrize(("mean", "errors"), [(0.0, 0.0), (0.5, np.inf), (-0.5, -np.inf)])
+def test_differences_that_are_all_equal_are_not_noise(mean: float, errors: float) -> None:
+    assert _standard_errors(np.full(50, mean)) == errors

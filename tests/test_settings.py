@@ -74,6 +74,7 @@ def test_one_value_may_stand_where_several_may() -> None:
         ({"input": "32x32x4"}, "input"),
         ({"seeds": []}, "seeds"),
         ({"seeds": ["zero"]}, "seeds"),
+        ({"seeds": [-1]}, "seeds"),
         ({"augmentation": ["twirl"]}, "augmentation"),
         ({"price-per-1000": -1}, "price-per-1000"),
         ({"budgets": [0]}, "budgets"),

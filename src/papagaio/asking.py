@@ -15,7 +15,7 @@ from papagaio.images.imageset import ImageSet, as_keys
 from papagaio.ledger import Ledger, Question
 from papagaio.progress import Progress, Step, no_progress
 
-__all__ = ["ask", "queries_missing", "question_for"]
+__all__ = ["ask", "check_shape", "queries_missing", "question_for"]
 
 
 def question_for(box: BlackBox) -> Question:
@@ -46,10 +46,7 @@ def ask(
         BadAnswer: the black box raised or broke its contract; earlier answers are kept.
         NoSpace: the disk is full; earlier answers are kept.
     """
-    if images.shape != box.contract.shape:
-        raise BadImages(
-            f"{images.name}: images of {images.shape}, but {box.name} takes {box.contract.shape}"
-        )
+    check_shape(box, images)
     question = question_for(box)
     classes = ledger.classes(question)
     if classes not in (None, box.contract.classes):
@@ -71,6 +68,18 @@ def ask(
         done += len(rows)
         progress(Step(task, done, len(images), "images"))
     return ledger.read(question, images.digests)
+
+
+def check_shape(box: BlackBox, images: ImageSet) -> None:
+    """Refuse images that the black box does not take.
+
+    Raises:
+        BadImages: they have another shape than the contract names.
+    """
+    if images.shape != box.contract.shape:
+        raise BadImages(
+            f"{images.name}: images of {images.shape}, but {box.name} takes {box.contract.shape}"
+        )
 
 
 def queries_missing(box: BlackBox, digests: NDArray[np.uint8], ledger: Ledger) -> int:

@@ -75,13 +75,13 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
         workers=workers or cores(),
         out=out,
     )
-    letters, own = open_source("letters"), open_source("digits:train")
+    letters, own = open_source("letters", progress=progress), open_source("digits:train")
     images = AuditImages(
-        transfer=choose(letters, max(BUDGETS)),
-        test=load(open_source("digits:test")),
-        own=choose(own, own.size),
+        transfer=choose(letters, max(BUDGETS), progress=progress),
+        test=load(open_source("digits:test"), progress=progress),
+        own=choose(own, own.size, progress=progress),
     )
-    box = digit_classifier(load(own), out / "black-box.safetensors", progress)
+    box = digit_classifier(load(own, progress=progress), out / "black-box.safetensors", progress)
     return audit(box, images, options, progress, attacks=attacks(box.contract.shape))
 
 

@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from papagaio.errors import BadSettings
 
-__all__ = ["Many", "Option", "OptionSet", "read_toml", "to_toml", "validated"]
+__all__ = ["Many", "Option", "OptionSet", "Seed", "read_toml", "to_toml", "validated"]
 
 T = TypeVar("T")
 
@@ -68,6 +75,9 @@ def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
 
 # Several values: a list in TOML, commas on the command line; `none` is an empty list.
 Many = Annotated[tuple[T, ...], BeforeValidator(_split), AfterValidator(_each_once)]
+
+# NumPy takes no negative seed, and torch none above 64 bits.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

@@ -169,6 +169,11 @@ class BlackBoxRecord(_Record):
     almost_one_class: bool
     """Whether it named the others less than a tenth as often as they occur in the test set."""
 
+    @property
+    def works(self) -> bool:
+        """Whether it passes the check on the test set."""
+        return self.better_than_majority and not self.almost_one_class
+
 
 class SetRecord(_Record):
     """A set of images."""

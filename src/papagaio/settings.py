@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from papagaio.controls import CONTROLS, control_named
-from papagaio.options import Many, Option, OptionSet
+from papagaio.options import Many, Option, OptionSet, Seed
 from papagaio.vocabulary import Augmentation, Colour, Exif, Precision, Resize, Response
 
 __all__ = ["AuditOptions", "Settings"]
@@ -66,7 +66,9 @@ class AuditOptions(OptionSet):
     epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(None, ge=1)
     """Epochs of every training."""
 
-    seeds: Annotated[Many[int], Option(_COPIES, "N,N,...", also="seed")] = Field((0,), min_length=1)
+    seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
+        (0,), min_length=1
+    )
     """One copy for each seed, such as 0,1,2. Several seeds give intervals over seeds."""
 
     controls: Annotated[

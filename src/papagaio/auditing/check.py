@@ -13,6 +13,13 @@ from papagaio.scores import Figure, is_better_than_majority, names_almost_one_cl
 
 __all__ = ["check_test_answers"]
 
+_MISUSED = (
+    "It is probably used in the wrong way, or the test set's classes are in another order. Check "
+    "the scale of pixels (0..255 or 0..1), the order of colours (RGB or BGR), and the order of "
+    "class folders"
+)
+_ONE_CLASS = "All test images are of one class, which shows nothing: name a test set with several"
+
 
 def check_test_answers(
     box: BlackBox, answers: NDArray[np.float32], labels: NDArray[np.int64]
@@ -42,12 +49,11 @@ def check_test_answers(
         problem = f"names class {counts.argmax()} for {share:.1%} of the test images"
     else:
         return
+    cause = _ONE_CLASS if majority == 1 else _MISUSED
     raise BadAnswer(
-        f"{box.name} {problem}. It is probably used in the wrong way, or the test set's classes "
-        "are in another order. Check the scale of pixels (0..255 or 0..1), the order of colours "
-        "(RGB or BGR), and the order of class folders; nothing was spent on the transfer set. "
-        f"These answers are kept under {box.identity}: give the corrected black box another "
-        "identity. To audit it as it is, set unchecked"
+        f"{box.name} {problem}. {cause}; nothing was spent on the transfer set. These answers are "
+        f"kept under {box.identity}: give a corrected black box another identity. To audit it as "
+        "it is, set unchecked"
     )
 
 

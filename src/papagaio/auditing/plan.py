@@ -185,7 +185,7 @@ def _image_sets(
     }
     purposes = {control.images for control in controls}
     if "noise" in purposes:
-        sets["noise"] = _noise(options.budget, images.test.shape)
+        sets["noise"] = _noise(len(sets["transfer"]), images.test.shape)
     if "own" in purposes and images.own is not None:
         sets["own"] = _without(images.own, images.test, options.budget)
     return sets

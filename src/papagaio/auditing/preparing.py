@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from papagaio.asking import check_shape
 from papagaio.auditing.plan import AttackConfig, AuditImages, Plan, attack_configs, make_plan
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.errors import BadImages, BadSettings
@@ -65,15 +66,13 @@ def prepare(
         BadImages: a set does not fit the contract.
         BadSettings: a response, recipe, student or device cannot be used.
     """
-    for labelled in (images.test, images.own):
-        if labelled is not None:
-            check_classes(labelled, box.contract)
+    _check_images(images, box)
     attacks = attacks or attack_configs(options, box.contract)
     students = options.students or (default_student(box.contract.shape),)
     _check_students(options, students, box)
     plan = make_plan(options, images, attacks, students)
     earlier = _earlier(options)
-    device, why = choose_device(earlier.device if options.device == "auto" else options.device)
+    device, why = _chosen_device(options, earlier)
     progress(Message(f"device {device}: {why}"))
     threads = options.threads or earlier.threads or max(1, cores() // options.workers)
     machine = Machine(device, threads=threads)
@@ -99,18 +98,55 @@ def _digest_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
+def _check_images(images: AuditImages, box: BlackBox) -> None:
+    for each in (images.transfer, images.test, images.own):
+        if each is None:
+            continue
+        if not len(each):
+            raise BadImages(f"{each.name}: it has no images")
+        check_shape(box, each)
+        if each is images.test or each is images.own:
+            check_classes(each, box.contract)
+    _check_own_classes(images)
+
+
 def check_classes(images: ImageSet, contract: Contract) -> None:
     """Refuse labelled images whose classes are not the black box's.
 
     Raises:
         BadImages: labels are missing or out of range, or class names differ.
     """
-    check_labels(images, contract.classes)
+    check_labels(images, contract.classes, field="classes")
     if contract.class_names and images.classes and images.classes != contract.class_names:
         raise BadImages(
             f"{images.name}: its classes are {', '.join(images.classes)}, those of the black box "
             f"are {', '.join(contract.class_names)}; both need the same, in the same order"
         )
+
+
+def _check_own_classes(images: AuditImages) -> None:
+    """Refuse own images with other classes than the test set: the ceilings would learn others."""
+    own, test = images.own, images.test
+    if own is None or not own.classes or not test.classes:
+        return
+    # Folders named by class numbers state the order themselves, and may leave out the last ones.
+    if "number" in (own.notes.class_order, test.notes.class_order):
+        return
+    if own.classes != test.classes:
+        raise BadImages(
+            f"its classes are {', '.join(own.classes)}, those of the test set are "
+            f"{', '.join(test.classes)}; both need the same, in the same order",
+            field="own_data",
+            value=own.name,
+        )
+
+
+def _chosen_device(options: AuditOptions, earlier: AuditOptions) -> tuple[str, str]:
+    """The device of the options or of an earlier session, and the reason in words."""
+    if options.device != "auto" or earlier.device == "auto":
+        return choose_device(options.device)
+    device, _ = choose_device(earlier.device)
+    return device, "chosen when the run began"
 
 
 def _with_precision(
@@ -123,7 +159,8 @@ def _with_precision(
     """The machine in the precision of the options, of an earlier session, or the faster one."""
     if options.precision != "auto":
         return replace(machine, precision=options.precision), "as given"
-    if earlier.precision != "auto":
+    # Measured on another device, it would say nothing about this one.
+    if earlier.precision != "auto" and earlier.device == machine.device:
         return replace(machine, precision=earlier.precision), "chosen when the run began"
     blank = np.zeros((2, *shape), np.uint8)
     build = partial(build_student, student, "random", blank, 10, seed=0)

@@ -84,6 +84,7 @@ def _ask(
     ]
     images, transfer = plan.images["test"], plan.images["transfer"]
     labels, names = images.required_labels, describing.class_names_of(box, images)
+    black_box = describing.black_box_record(box, names, answers["test"], labels)
     empty = Result(
         papagaio=__version__,
         packages=describing.package_versions(),
@@ -93,11 +94,11 @@ def _ask(
         seconds=log.seconds,
         complete=False,
         authorised_by=options.authorised_by,
-        unchecked=options.unchecked,
+        unchecked=options.unchecked and not black_box.works,
         machine=describing.machine_record(
             prepared.machine, prepared.precision_reason, options.workers
         ),
-        black_box=describing.black_box_record(box, names, answers["test"], labels),
+        black_box=black_box,
         transfer=describing.transfer_record(transfer),
         test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
         queries=describing.queries_record(options, plan, held),

@@ -127,8 +127,13 @@ class ImageSet:
         return np.sort(first).astype(np.int64)
 
 
-def check_labels(images: ImageSet, classes: int) -> None:
+def check_labels(images: ImageSet, classes: int, *, field: str | None = None) -> None:
     """Refuse a set with a label outside of 0 to `classes` - 1.
+
+    Args:
+        images: labelled images.
+        classes: the number of classes.
+        field: the setting that states this number, if one does.
 
     Raises:
         BadImages: it has one, or no labels at all.
@@ -140,7 +145,7 @@ def check_labels(images: ImageSet, classes: int) -> None:
         raise BadImages(
             f"{images.name}: label {labels[row]} of image {row} is out of range; "
             f"the black box has {classes} classes, counted from 0",
-            field="classes",
+            field=field,
         )
 
 

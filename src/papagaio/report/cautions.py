@@ -94,7 +94,8 @@ def _transfer_set(result: Result) -> Iterator[str]:
             f"names two classes ({listing([one.name for one in named[:2]])}) on {percent(two)} of"
             " the transfer images"
         )
-    if total and len(never) >= max(2, _NEVER_NAMED * len(named)):
+    # Of two classes, a single one that is never named is half of them.
+    if total and never and len(never) >= min(len(named) - 1, max(2, _NEVER_NAMED * len(named))):
         asked.append(
             f"never names {count(len(never))} of its {count(len(named))} classes ({listing(never)})"
         )

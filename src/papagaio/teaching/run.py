@@ -5,8 +5,10 @@ from functools import partial
 from papagaio import files
 from papagaio.errors import BadImages
 from papagaio.images.choosing import load
+from papagaio.images.fit import Shape
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.images.named import open_source
+from papagaio.images.source import Source
 from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.progress import Message, Progress, no_progress
 from papagaio.scores import Figure, accuracy
@@ -50,7 +52,7 @@ def teach_from(settings: TeachSettings, progress: Progress = no_progress) -> dic
         )
         machine = Machine(device, threads=settings.threads or cores())
         build = partial(build_headed, architecture, "random", images.shape, classes, seed=0)
-        machine, reason = settled_precision(settings.body, build, images.shape, machine)
+        machine, reason = settled_precision(str(architecture), build, images.shape, machine)
         progress(Message(f"precision {machine.precision}: {reason}"))
         teach(
             network,
@@ -74,14 +76,18 @@ def teach_from(settings: TeachSettings, progress: Progress = no_progress) -> dic
 
 def _open_sets(settings: TeachSettings, progress: Progress) -> dict[str, ImageSet]:
     """The labelled images by part, with the same classes in each."""
-    data = open_source(settings.data, part="train", data_dir=settings.data_dir)
-    images = load(data, progress=progress)
-    check_labels(images, _classes_of(images))
+    opened = partial(open_source, data_dir=settings.data_dir, progress=progress)
+    images = _loaded(opened(settings.data, part="train"), None, progress)
+    classes = _classes_of(images)
+    if classes < 2:
+        raise BadImages(
+            "its images are of one class; name some of several", field="data", value=settings.data
+        )
+    check_labels(images, classes)
     if settings.test is None:
         return {"train": images}
-    source = open_source(settings.test, part="test", data_dir=settings.data_dir)
-    test = load(source, shape=images.shape, progress=progress)
-    check_labels(test, _classes_of(images))
+    test = _loaded(opened(settings.test, part="test"), images.shape, progress)
+    check_labels(test, classes)
     if images.classes and test.classes and test.classes != images.classes:
         raise BadImages(
             f"its classes are {', '.join(test.classes)}, those of {settings.data} are "
@@ -90,6 +96,20 @@ def _open_sets(settings: TeachSettings, progress: Progress) -> dict[str, ImageSe
             value=settings.test,
         )
     return {"train": images, "test": test}
+
+
+def _loaded(source: Source, shape: Shape | None, progress: Progress) -> ImageSet:
+    """All images of a source. Teaching has no rules by which others could be fitted."""
+    try:
+        return load(source, shape=shape, progress=progress)
+    except BadImages as error:
+        if error.field not in ("resize", "colour"):
+            raise
+        misfit = str(error.args[0]).partition(";")[0]
+        raise BadImages(
+            f"{misfit}; all images have to be of one size, and all grey or all colour: convert "
+            "them first"
+        ) from error
 
 
 def _classes_of(images: ImageSet) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from papagaio.options import Many, Option, OptionSet
+from papagaio.options import Many, Option, OptionSet, Seed
 from papagaio.vocabulary import Normalisation
 
 __all__ = ["TeachSettings"]
@@ -70,7 +70,7 @@ class TeachSettings(OptionSet):
     brighten: Annotated[Share, Option(_TRAINING, "SHARE")] = 0.0
     """Probability that an image's brightness is multiplied by 0.8 or 1.2."""
 
-    seed: Annotated[int, Option(_TRAINING, "N")] = 0
+    seed: Annotated[Seed, Option(_TRAINING, "N")] = 0
     """Seed of weights, order and augmentation."""
 
     device: Annotated[str, Option(_MACHINE, "auto|cpu|cuda|mps")] = "auto"

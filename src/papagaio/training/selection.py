@@ -9,13 +9,14 @@ answers that no short copy learned. Augmentation is used only where it is shown 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, copysign, inf
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from papagaio.errors import Diverged
 from papagaio.networks.classifier import Classifier
 from papagaio.progress import Progress, Step, no_progress
 from papagaio.responses import Answers
@@ -76,7 +77,8 @@ class Selection:
 
     Attributes:
         augmentation: the choice.
-        candidates: in the recipe's order, the least augmented first.
+        candidates: in the recipe's order, the least augmented first; those that diverged are left
+            out.
         epochs: the number of epochs of each short training.
         share: the steps of all short trainings, divided by those of the final training.
     """
@@ -109,7 +111,8 @@ def select_augmentation(
     """Choose among a recipe's augmentations the one that is shown to help.
 
     The choice is the first candidate whose loss on held-out images is not above the best one's by
-    more than noise: two standard errors of the paired difference.
+    more than noise: two standard errors of the paired difference. A candidate whose short training
+    diverges is not chosen.
 
     Args:
         build: makes the network that will be trained, each time with the same initial weights.
@@ -118,13 +121,13 @@ def select_augmentation(
         recipe: how the copy will be trained.
         seed: the seed of the division into learned and held-out images, and of the short trainings.
         machine: where they run.
-        progress: told after every candidate.
+        progress: told before the first and after every candidate.
 
     Returns:
         the choice; None with fewer than 100 answers, which decide nothing.
 
     Raises:
-        Diverged: the loss of a short training is no longer finite.
+        Diverged: the loss of every short training is no longer finite.
     """
     if len(images) < _LEAST_ANSWERS:
         return None
@@ -133,18 +136,29 @@ def select_augmentation(
     held_out = order[: division.held_out]
     learned = order[division.held_out : division.held_out + division.learned]
     choices = recipe.augmentation_choices
-    candidates = []
+    task, unit = "choosing the augmentation", "short trainings"
+    candidates: list[Candidate] = []
+    diverged: list[Diverged] = []
+    progress(Step(task, 0, len(choices), unit))
     for done, augmentation in enumerate(choices, 1):
         started = time.monotonic()
         short = replace(recipe, augmentation=augmentation, epochs=division.epochs, least_steps=0)
         copy = build()
-        train(copy, images[learned], answers[learned], short, seed=seed, machine=machine)
-        logits = infer(copy, images[held_out], machine)
-        hits = logits.argmax(1) == answers[held_out].labels
-        losses = _losses(short, logits, answers[held_out])
-        candidates.append(Candidate(augmentation, hits, losses, time.monotonic() - started))
-        note = f"{'+'.join(augmentation) or 'none'}: loss {losses.mean():.3g}"
-        progress(Step("choosing the augmentation", done, len(choices), "short trainings", note))
+        try:
+            train(copy, images[learned], answers[learned], short, seed=seed, machine=machine)
+            logits = _finite(infer(copy, images[held_out], machine))
+        except Diverged as error:
+            diverged.append(error)
+            result = "diverged"
+        else:
+            hits = logits.argmax(1) == answers[held_out].labels
+            losses = _losses(short, logits, answers[held_out])
+            candidates.append(Candidate(augmentation, hits, losses, time.monotonic() - started))
+            result = f"loss {losses.mean():.3g}"
+        note = f"{'+'.join(augmentation) or 'none'}: {result}"
+        progress(Step(task, done, len(choices), unit, note))
+    if not candidates:
+        raise diverged[0]
     best = min(candidates, key=lambda candidate: float(candidate.losses.mean()))
     chosen = next(c for c in candidates if _standard_errors(c.losses - best.losses) <= _NOISE)
     steps = len(choices) * division.epochs * recipe.steps_per_epoch(division.learned)
@@ -160,6 +174,13 @@ def _divided(recipe: Recipe, images: int) -> _Division:
     batches = ceil(steps / min(_EPOCHS, epochs))
     learned = min(batches * recipe.batch, images - held_out)
     return _Division(learned, held_out, max(1, round(steps / recipe.steps_per_epoch(learned))))
+
+
+def _finite(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Refuse logits that a last step has ruined: no loss was computed after it."""
+    if not np.isfinite(logits).all():
+        raise Diverged("the logits of a short training are no longer finite")
+    return logits
 
 
 def _losses(recipe: Recipe, logits: NDArray[np.float32], answers: Answers) -> NDArray[np.float64]:
@@ -182,4 +203,6 @@ def _standard_errors(differences: NDArray[np.float64]) -> float:
     """A mean in units of its standard error; 0 for a mean of 0."""
     mean = float(differences.mean())
     error = float(differences.std(ddof=1)) / len(differences) ** 0.5
-    return mean / error if mean else 0.0
+    if not mean:
+        return 0.0
+    return mean / error if error else copysign(inf, mean)
