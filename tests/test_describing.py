@@ -195,11 +195,11 @@ def test_a_set_is_its_name_size_distinct_images_and_digest() -> None:
 
 
 def test_what_reading_the_transfer_set_showed_is_recorded() -> None:
-    notes = SourceNotes(900, {".heic": 3}, broken=("a.jpg", "b.jpg"), repeated=2, rotated=1)
+    notes = SourceNotes(900, {".heic": 3}, broken=("a.jpg", "b\udce9.jpg"), repeated=2, rotated=1)
     images = replace(ImageSet.of("photos", shades(1, 2)), notes=notes)
     record = transfer_record(images)
     assert (record.entries, record.images, record.skipped) == (900, 2, {".heic": 3})
-    assert (record.broken, record.repeated, record.rotated) == (["a.jpg", "b.jpg"], 2, 1)
+    assert (record.broken, record.repeated, record.rotated) == (["a.jpg", "b\ufffd.jpg"], 2, 1)
 
 
 def test_every_class_is_counted_also_one_that_is_never_named() -> None:

@@ -1,12 +1,14 @@
 """Jobs: which are run, in which order, where, and what happens when one diverges."""
 
+import os
+import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from papagaio.errors import Diverged
+from papagaio.errors import BadSettings, Diverged
 from papagaio.jobs import Job, executor_for, in_process, run_jobs
 from papagaio.progress import Message, Progress, Step
 
@@ -75,3 +77,14 @@ def test_workers_are_processes_of_their_own(tmp_path: Path) -> None:
     outcomes = {one.id: outcome for one, outcome in run_jobs(jobs, executor_for(2), unit="sums")}
     assert outcomes == {str(n): Sum(n) for n in range(4)}
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2", "3"}
+
+
+def killed(_: Progress) -> Sum:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Sum(0)
+
+
+def test_a_worker_that_is_killed_is_one_clear_error(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "a", 1), Job[Sum]("killed", 0, killed, lambda: None)]
+    with pytest.raises(BadSettings, match="workers 2: a worker process was killed"):
+        list(run_jobs(jobs, executor_for(2), unit="sums"))

@@ -6,12 +6,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, Generic, Protocol, TypeVar
 
-from papagaio.errors import Diverged
+from papagaio.errors import BadSettings, Diverged
 from papagaio.progress import Message, Progress, Step, no_progress
 
 __all__ = ["Executor", "Job", "Record", "executor_for", "in_process", "processes", "run_jobs"]
@@ -128,6 +129,12 @@ def _in_processes(
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise BadSettings(
+                "a worker process was killed, probably for lack of memory; use fewer",
+                field="workers",
+                value=workers,
+            ) from error
         finally:
             # On an interruption, do not wait for the workers: their checkpoints hold their work.
             if not all(future.done() for future in futures):

@@ -214,6 +214,9 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
         trained.student, images, context.machine, recipe.augmentation, progress=progress
     )
     labels = np.load(context.test.labels)
+    measured = scores.score_student(probabilities, np.load(answered.answers), labels)
+    if answered.shown != "probabilities":
+        del measured["kl"]  # only to a full distribution is it a divergence
     # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
     named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
     asked = named.epochs_for(training.budget)
@@ -234,7 +237,7 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
         recipe_epochs=asked,
         steps=len(trained.epochs) * recipe.steps_per_epoch(training.budget),
         parameters=sum(p.numel() for p in trained.student.parameters()),
-        scores=Scores(**scores.score_student(probabilities, np.load(answered.answers), labels)),
+        scores=Scores(**measured),
         per_class=scores.accuracy_per_class(probabilities, labels),
         curve=_thinned(trained.epochs),
     )

@@ -56,7 +56,7 @@ def class_names_of(box: BlackBox, test: ImageSet) -> list[str] | None:
     """The names of the classes: the black box's, or else the test set's if it has all of them."""
     for names in (box.contract.class_names, test.classes):
         if names and len(names) == box.contract.classes:
-            return list(names)
+            return [_text(name) for name in names]
     return None
 
 
@@ -90,7 +90,7 @@ def transfer_record(images: ImageSet) -> TransferRecord:
     """The transfer set."""
     return TransferRecord(
         **_set_fields(images),
-        broken=list(images.notes.broken),
+        broken=[_text(name) for name in images.notes.broken],
         repeated=images.notes.repeated,
     )
 
@@ -100,6 +100,11 @@ def test_record(images: ImageSet, near_duplicates: int) -> TestRecord:
     return TestRecord(**_set_fields(images), near_duplicates=near_duplicates)
 
 
+def _text(name: str) -> str:
+    """A file's name with what is not UTF-8 replaced: JSON cannot hold it."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _set_fields(images: ImageSet) -> dict[str, object]:
     return {
         "name": images.name,
@@ -107,7 +112,7 @@ def _set_fields(images: ImageSet) -> dict[str, object]:
         "distinct": len(images.distinct()),
         "digest": images.digest,
         "entries": images.notes.entries,
-        "skipped": dict(images.notes.skipped),
+        "skipped": {_text(suffix): n for suffix, n in images.notes.skipped.items()},
         "rotated": images.notes.rotated,
     }
 

@@ -17,6 +17,10 @@ from papagaio.vocabulary import Part
 __all__ = ["open_black_box_of", "open_images"]
 
 
+# Broken files that a message names; the result names all of them.
+_NAMED = 5
+
+
 def open_black_box_of(settings: Settings) -> BlackBox:
     """Open the black box that settings name.
 
@@ -69,20 +73,22 @@ def open_images(
 def remarks(images: ImageSet) -> list[str]:
     """Notes on what was read from a source, as sentences; empty if there is nothing to say."""
     notes, name = images.notes, images.name
-    suffixes = ", ".join(f"{count} {suffix}" for suffix, count in notes.skipped.items())
-    classes = ", ".join(images.classes or ())
-    every = {
-        f"{name}: classes ordered by {notes.class_order}: {classes}": notes.class_order,
-        f"{name}: skipped files that are not images: {suffixes}": notes.skipped,
-        f"{name}: replaced {len(notes.broken)} broken images: {', '.join(notes.broken)}": (
-            notes.broken
-        ),
-        f"{name}: replaced {notes.repeated} repeated images": notes.repeated,
-        f"{name}: {notes.rotated} images carry an EXIF rotation (see the option exif)": (
-            notes.rotated
-        ),
-    }
-    return [sentence for sentence, applies in every.items() if applies]
+    sentences = []
+    if notes.class_order:
+        sentences.append(
+            f"classes ordered by {notes.class_order}: {', '.join(images.classes or ())}"
+        )
+    if notes.skipped:
+        suffixes = ", ".join(f"{count} {suffix}" for suffix, count in notes.skipped.items())
+        sentences.append(f"skipped files that are not images: {suffixes}")
+    if notes.broken:
+        some = ", ".join([*notes.broken[:_NAMED], *(["..."] if notes.broken[_NAMED:] else [])])
+        sentences.append(f"replaced {len(notes.broken)} broken images: {some}")
+    if notes.repeated:
+        sentences.append(f"replaced {notes.repeated} repeated images")
+    if notes.rotated:
+        sentences.append(f"{notes.rotated} images carry an EXIF rotation (see the option exif)")
+    return [f"{name}: {sentence}" for sentence in sentences]
 
 
 def _labelled(settings: Settings, progress: Progress, spec: str, part: Part) -> Source:
