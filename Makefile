@@ -23,7 +23,7 @@ demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters,
 	$(BIN)/papagaio demo
 
 test: $(VENV)/.ready    ## run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -318,7 +318,7 @@ def test_what_a_function_does_not_say_is_asked_for(
 ) -> None:
     ended = papagaio(*tiny.audit(**{option: None}))
     words = f"--{option}: {tiny.folder / 'box.py'}:predict does not declare it"
-    refused_with_nothing_left(ended, tiny, words, f"as {example}")
+    refused_with_nothing_left(ended, tiny, words, f"for example {example}")
 
 
 def test_own_data_without_labels_is_refused(tiny: Tiny, papagaio: Papagaio) -> None:
@@ -606,7 +606,7 @@ def test_initial_weights_that_do_not_fit_the_student_are_named(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("return 7", "returned int; with weights it builds a torch module"),
+        ("return 7", "returned int; with weights, it has to build a torch module"),
         ("raise OSError('no base model')", "raised OSError: no base model"),
     ],
 )

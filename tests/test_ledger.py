@@ -46,7 +46,7 @@ TAMPERINGS = {
     ),
     "a request taken out": (
         "DELETE FROM requests WHERE number = 1",
-        "answers: a row refers to a request that is not there",
+        "answers: a row refers to a missing request",
     ),
 }
 
@@ -399,7 +399,7 @@ def test_a_second_process_is_told_that_the_ledger_is_busy(path: Path) -> None:
         refused = open_elsewhere()
         assert refused.returncode != 0
         assert "papagaio.errors.Busy" in refused.stderr
-        assert "another process is at work" in refused.stderr
+        assert "another process works here" in refused.stderr
         np.testing.assert_array_equal(ledger.read(ASKED, digests(2)), scores(2))
 
     assert open_elsewhere().returncode == 0

@@ -455,7 +455,7 @@ def test_digits_are_learned_from_equally_many_letters_of_each_kind(
     again: list[Step | Message] = []
     assert copies(1, tmp_path, again.append) == records
     assert quick() == 6
-    assert {step.task for step in again if isinstance(step, Step)} == {"training"}
+    assert not [step for step in again if isinstance(step, Step)]
     assert copies(2, tmp_path)[:6] == records
     assert quick() == 12
     assert not set(ROUND) & set(ANGULAR)
