@@ -118,14 +118,14 @@ def settle(machine: Machine = MACHINE, name: str = "tiny") -> tuple[Machine, str
 @pytest.mark.parametrize(
     ("float32", "bfloat16", "expected", "share"),
     [
-        ([0.3], [0.1], "bfloat16", "0.33"),
-        ([0.1], [0.3], "float32", "3.00"),
+        ([0.2], [0.08], "bfloat16", "0.40"),
+        ([0.08], [0.2], "float32", "2.50"),
         ([0.2], [0.2], "float32", "1.00"),
         # Faster, but not by the tenth that is required.
         ([0.108], [0.1], "float32", "0.93"),
         ([0.112], [0.1], "bfloat16", "0.89"),
         # Something else ran meanwhile: the least of the times counts.
-        ([0.2, 0.2, 0.2], [0.9, 0.9, 0.1], "bfloat16", "0.50"),
+        ([0.2, 0.2, 0.2], [0.5, 0.5, 0.1], "bfloat16", "0.50"),
     ],
 )
 def test_the_precision_is_the_one_that_was_measured_faster(
@@ -146,6 +146,17 @@ def test_the_precision_is_the_one_that_was_measured_faster(
     # In turns and with one thread: other processes cannot take its processor time.
     assert [one.precision for one in clock.measured] == ["float32", "bfloat16"] * 7
     assert {(one.device, one.threads) for one in clock.measured} == {("cpu", 1)}
+
+
+@pytest.mark.usefixtures("cache", "threads_restored")
+def test_a_clear_difference_ends_the_measurement_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock([0.1], [0.4])
+    monkeypatch.setattr(precision, "_time_of", clock)
+    machine, reason = settle()
+    assert machine.precision == "float32"
+    assert "takes 4.00 of" in reason
+    # Two turns pay for set-up; one counts.
+    assert [one.precision for one in clock.measured] == ["float32", "bfloat16"] * 3
 
 
 @pytest.mark.usefixtures("threads_restored")

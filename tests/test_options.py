@@ -115,7 +115,7 @@ def test_every_mistake_is_named_by_its_flag_or_by_its_place_in_the_file(
 
 
 def test_a_missing_argument_is_named(app: typer.Typer) -> None:
-    with pytest.raises(BadSettings, match="^KIND: is required"):
+    with pytest.raises(BadSettings, match=r"^KIND: is required"):
         run(app)
 
 

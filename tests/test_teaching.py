@@ -157,8 +157,9 @@ def test_every_option_of_teach_reaches_the_teaching(
 
 
 def test_the_normalisation_is_part_of_what_is_taught(
-    tmp_path: Path, pictures: Path, papagaio: Papagaio
+    tmp_path: Path, pictures: Path, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("papagaio.teaching.run.settled_precision", lambda *_: (Machine(), ""))
     answers = []
     for normalisation in ("torch", "caffe", "tf"):
         out = tmp_path / normalisation
