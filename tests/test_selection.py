@@ -22,10 +22,12 @@ from papagaio.training.selection import (
     Candidate,
     Selection,
     _divided,
+    _least_augmented,
     _losses,
     _standard_errors,
     select_augmentation,
 )
+from papagaio.vocabulary import Augmentation
 
 Box = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -215,6 +217,19 @@ def test_where_every_candidate_diverges_the_copy_does(monkeypatch: pytest.Monkey
     monkeypatch.setattr("papagaio.training.selection.train", diverging((), ("flip",)))
     with pytest.raises(Diverged):
         select(UNRELATED, 120)
+
+
+@pytest.mark.parametrize(("above", "expected"), [(0.9, ()), (1.1, ("flip",)), (-0.5, ())])
+def test_the_least_augmented_within_one_standard_error_is_chosen(
+    above: float, expected: tuple[Augmentation, ...]
+) -> None:
+    # 50 pairs whose differences have a mean of `above` and a standard error of 1.
+    differences = np.tile([1.0, -1.0], 25)
+    differences *= 50**0.5 / differences.std(ddof=1)
+    hits = np.ones(50, bool)
+    none = Candidate((), hits, differences + above, seconds=1.0)
+    flip = Candidate(("flip",), hits, np.zeros(50), seconds=1.0)
+    assert _least_augmented([none, flip]).augmentation == expected
 
 
 @pytest.mark.parametrize(("mean", "errors"), [(0.0, 0.0), (0.5, np.inf), (-0.5, -np.inf)])

@@ -32,7 +32,7 @@ from papagaio.weights import load_weights, save_weights
 
 __all__ = ["BUDGETS", "attacks", "demo", "digit_classifier"]
 
-BUDGETS = (100, 200, 500, 1000, 2000, 4000)
+BUDGETS = (100, 500, 4000)
 
 # An ordinary training; nothing in it knows that it will be copied.
 _CLASSIFIER = Recipe(
