@@ -194,7 +194,7 @@ def _spread(values: Sequence[float]) -> str:
 
 def _own_conditions(ours: Sequence[OwnCopy]) -> str:
     from papagaio import __version__
-    from papagaio.training.machine import cores, processor
+    from papagaio.hardware import cores, processor
 
     return (
         f"{processor()}, {cores()} cores, one thread. "
@@ -235,9 +235,9 @@ def _toolbox_inputs(run: Path, epochs: int, batch: int) -> ToolboxInputs:
         return np.asarray(np.load(run / "inputs" / f"{name}.npy"))
 
     return ToolboxInputs(
-        images=read("transfer-queried-images"),
+        images=read("transfer-images"),
         answers=read("transfer-queried-answers"),
-        test_images=read("test-queried-images"),
+        test_images=read("test-images"),
         test_answers=read("test-queried-answers"),
         test_labels=read("test-labels"),
         budgets=np.array(BUDGETS),
@@ -321,7 +321,8 @@ def _stored(run: Path, purpose: str) -> "TrainingSet":
     """The images and answers that a run has stored for a purpose."""
     from papagaio.auditing.cells import TrainingSet
 
-    images, answers = (run / "inputs" / f"{purpose}-queried-{n}.npy" for n in ("images", "answers"))
+    images = run / "inputs" / f"{purpose}-images.npy"
+    answers = run / "inputs" / f"{purpose}-queried-answers.npy"
     size = len(np.load(images, mmap_mode="r"))
     # The digest only tells cells of different data apart; here all have the same.
     return TrainingSet(images, answers, "probabilities", size, digest="")

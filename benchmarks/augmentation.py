@@ -41,6 +41,7 @@ from torch import nn
 from papagaio import __version__, files
 from papagaio.cli.progress import show_progress
 from papagaio.errors import BadSettings, Diverged, PapagaioError
+from papagaio.hardware import cores, processor
 from papagaio.images.choosing import load
 from papagaio.images.fit import Fit, Shape
 from papagaio.images.imageset import ImageSet
@@ -53,7 +54,7 @@ from papagaio.responses import RESPONSES, Answers, Response, derive
 from papagaio.scores import Figure, accuracy, fidelity, mean_over_seeds
 from papagaio.training.inference import predict
 from papagaio.training.loop import train
-from papagaio.training.machine import Machine, cores, processor
+from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named
 from papagaio.training.selection import select_augmentation

@@ -29,11 +29,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from papagaio.hardware import cores, processor
 from papagaio.networks.classifier import IMAGENET, Classifier
 from papagaio.networks.headed import Architecture, build_headed
 from papagaio.responses import Answers
 from papagaio.training.loop import train
-from papagaio.training.machine import Machine, cores, processor
+from papagaio.training.machine import Machine
 from papagaio.training.precision import settled_precision
 from papagaio.training.recipe import Recipe
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import papagaio
-from papagaio.training.machine import cores, processor
+from papagaio.hardware import cores, processor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

@@ -28,7 +28,6 @@ from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
 from papagaio.training.variants import Variants
-from papagaio.vocabulary import Augmentation, Loss
 
 RECIPE = Recipe("quick", rate=1e-3, batch=8, epochs=2)
 CLASSES = 3
@@ -353,22 +352,22 @@ def scored_again(lab: Lab, cell: Cell, student: Classifier) -> NDArray[np.float3
     return predict(student, images, lab.context.machine, cell.training.attack.recipe.augmentation)
 
 
-COPIES = [
-    pytest.param((8, 8, 1), "cross-entropy", (), id="grey"),
-    pytest.param((8, 8, 1), "centred-l2", ("flip",), id="grey, in units of its logits"),
-    pytest.param((8, 8, 3), "cross-entropy", (), id="colour"),
-]
+COPIES = {
+    "grey": ((8, 8, 1), RECIPE),
+    "grey, in units of its logits": (
+        (8, 8, 1),
+        replace(RECIPE, loss="centred-l2", augmentation=("flip",)),
+    ),
+    "colour": ((8, 8, 3), RECIPE),
+}
 
 
-@pytest.mark.parametrize(("shape", "loss", "augmentation"), COPIES)
+@pytest.mark.parametrize(("shape", "recipe"), COPIES.values(), ids=COPIES)
 def test_a_students_file_answers_as_its_scores_were_taken(
-    tmp_path: Path,
-    shape: tuple[int, int, int],
-    loss: Loss,
-    augmentation: tuple[Augmentation, ...],
+    tmp_path: Path, shape: tuple[int, int, int], recipe: Recipe
 ) -> None:
     lab = lab_in(tmp_path, shape)
-    cell = changed(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
+    cell = changed(lab.cell, recipe=recipe)
     (record,) = lab.run(cell)
     student = build_student("small-cnn", "random", np.zeros((1, *shape), np.uint8), 3, seed=9)
     student.load_state_dict(load_file(lab.folder(cell) / "student.safetensors"))
@@ -379,15 +378,12 @@ def test_a_students_file_answers_as_its_scores_were_taken(
         assert getattr(record.scores, name) == score
 
 
-@pytest.mark.parametrize(("shape", "loss", "augmentation"), COPIES)
+@pytest.mark.parametrize(("shape", "recipe"), COPIES.values(), ids=COPIES)
 def test_a_student_that_starts_from_a_copys_file_answers_as_the_copy(
-    tmp_path: Path,
-    shape: tuple[int, int, int],
-    loss: Loss,
-    augmentation: tuple[Augmentation, ...],
+    tmp_path: Path, shape: tuple[int, int, int], recipe: Recipe
 ) -> None:
     lab = lab_in(tmp_path, shape)
-    cell = changed(lab.cell, recipe=replace(RECIPE, loss=loss, augmentation=augmentation))
+    cell = changed(lab.cell, recipe=recipe)
     (record,) = lab.run(cell)
     file = lab.folder(cell) / "student.safetensors"
     images = np.load(cell.data.images)[: cell.training.budget]

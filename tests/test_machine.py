@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from papagaio.errors import BadSettings
+from papagaio.hardware import cores, processor
 from papagaio.networks.classifier import Classifier
 from papagaio.training import precision
-from papagaio.training.machine import Machine, choose_device, cores, processor
+from papagaio.training.machine import Machine, choose_device
 from papagaio.training.precision import settled_precision
 from papagaio.vocabulary import Precision
 

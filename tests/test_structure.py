@@ -17,6 +17,7 @@ ROOMS = (
     "version",
     "vocabulary",
     "cache",
+    "hardware",
     "files",
     "progress",
     "jobs",

@@ -15,6 +15,7 @@ from papagaio.auditing.plan import AttackConfig, AuditImages
 from papagaio.auditing.run import audit
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
+from papagaio.hardware import cores
 from papagaio.images.choosing import choose, load
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
@@ -25,7 +26,7 @@ from papagaio.result import Result
 from papagaio.settings import AuditOptions
 from papagaio.teaching.folder import network_box
 from papagaio.training.loop import train
-from papagaio.training.machine import Machine, cores
+from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
 from papagaio.weights import load_weights, save_weights
@@ -75,13 +76,14 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
         workers=workers or cores(),
         out=out,
     )
-    letters, own = open_source("letters", progress=progress), open_source("digits:train")
+    letters = open_source("letters", progress=progress)
+    own = load(open_source("digits:train"), progress=progress)
     images = AuditImages(
         transfer=choose(letters, max(BUDGETS), progress=progress),
         test=load(open_source("digits:test"), progress=progress),
-        own=choose(own, own.size, progress=progress),
+        own=own,
     )
-    box = digit_classifier(load(own, progress=progress), out / "black-box.safetensors", progress)
+    box = digit_classifier(own, out / "black-box.safetensors", progress)
     return audit(box, images, options, progress, attacks=attacks(box.contract.shape))
 
 

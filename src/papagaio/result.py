@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from papagaio import files
 from papagaio.errors import BadSettings
 from papagaio.scores import Figure
+from papagaio.vocabulary import Augmentation
 
 __all__ = [
     "BlackBoxRecord",
@@ -79,7 +80,7 @@ class CandidateRecord(_Record):
 class SelectionRecord(_Record):
     """How a copy's augmentation was chosen, on answers held out of its budget."""
 
-    chosen: list[str]
+    chosen: list[Augmentation]
     held_out: int
     """The number of answers held out; all answers are learned from afterwards."""
     share: float

@@ -8,10 +8,11 @@ from papagaio import files
 from papagaio.auditing.describing import machine_record, package_versions
 from papagaio.auditing.log import Log, command_line
 from papagaio.errors import Diverged
+from papagaio.hardware import cores
 from papagaio.jobs import executor_for, run_jobs
 from papagaio.networks.headed import Architecture, build_headed
 from papagaio.progress import Message, Progress, no_progress, tracked
-from papagaio.training.machine import Machine, choose_device, cores
+from papagaio.training.machine import Machine, choose_device
 from papagaio.training.precision import settled_precision
 from papagaio.version import __version__
 from papagaio_thesis.checks import check_requirements

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipes_for
 from papagaio.training.selection import Selection, select_augmentation
 from papagaio.version import __version__
-from papagaio.vocabulary import Augmentation, Response
+from papagaio.vocabulary import Response
 from papagaio.weights import save_weights
 
 __all__ = ["Cell", "CellContext", "ScoringSet", "TrainingSet", "cell_job", "run_cell"]
@@ -168,16 +167,19 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
     recipe = training.attack.recipe
     selection = None
     if recipe.augmentation_choices:
-        select = partial(select_augmentation, build, images, answers, recipe, seed=training.seed)
-        selection = _kept(
-            folder / "selection.json", partial(select, machine=context.machine, progress=progress)
-        )
-        chosen = selection.chosen if selection else ()
-        recipe = replace(
+        select = partial(
+            select_augmentation,
+            build,
+            images,
+            answers,
             recipe,
-            augmentation=cast("tuple[Augmentation, ...]", tuple(chosen)),
-            augmentation_choices=(),
+            seed=training.seed,
+            machine=context.machine,
+            progress=progress,
         )
+        selection = _kept(folder / "selection.json", select)
+        chosen = tuple(selection.chosen) if selection else ()
+        recipe = replace(recipe, augmentation=chosen, augmentation_choices=())
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = train(

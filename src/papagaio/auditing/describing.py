@@ -15,6 +15,7 @@ from PIL import Image
 from papagaio import scores
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox
+from papagaio.hardware import cores, processor
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Totals
 from papagaio.result import (
@@ -29,7 +30,7 @@ from papagaio.result import (
     TransferRecord,
 )
 from papagaio.settings import AuditOptions
-from papagaio.training.machine import Machine, cores, processor
+from papagaio.training.machine import Machine
 
 __all__ = [
     "black_box_record",

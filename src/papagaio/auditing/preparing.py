@@ -12,12 +12,13 @@ from papagaio.asking import check_shape
 from papagaio.auditing.plan import AttackConfig, AuditImages, Plan, attack_configs, make_plan
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.errors import BadImages, BadSettings
+from papagaio.hardware import cores
 from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.networks.named import build_student, check_student, default_student
 from papagaio.options import read_toml, validated
 from papagaio.progress import Message, Progress
 from papagaio.settings import AuditOptions
-from papagaio.training.machine import Machine, choose_device, cores
+from papagaio.training.machine import Machine, choose_device
 from papagaio.training.precision import settled_precision
 from papagaio.weights import digest_weights, load_weights
 

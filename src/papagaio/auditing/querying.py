@@ -68,6 +68,10 @@ def freeze_training_sets(
         NoSpace: the disk is full.
     """
     classes = answers["test"].shape[1]
+    paths = {
+        purpose: _freeze_images(folder, purpose, plan.images[purpose])
+        for purpose in dict.fromkeys(training.images for training in plan.trainings)
+    }
     sets = {}
     for purpose, source in dict.fromkeys((t.images, t.answers) for t in plan.trainings):
         images = plan.images[purpose]
@@ -79,7 +83,8 @@ def freeze_training_sets(
             case "labels":
                 learned = np.eye(classes, dtype=np.float32)[images.required_labels]
         form: Response = "label" if source == "labels" else shown
-        sets[purpose, source] = _freeze(folder, f"{purpose}-{source}", images, learned, form)
+        file = folder / f"{purpose}-{source}-answers.npy"
+        sets[purpose, source] = _freeze(images, paths[purpose], learned, file, form)
     return sets
 
 
@@ -89,7 +94,8 @@ def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: 
     Raises:
         NoSpace: the disk is full.
     """
-    stored = _freeze(folder, "test-queried", images, answers, shown)
+    path = _freeze_images(folder, "test", images)
+    stored = _freeze(images, path, answers, folder / "test-queried-answers.npy", shown)
     labels = folder / "test-labels.npy"
     files.write_array(labels, images.required_labels)
     # Other labels are another test set, and what was scored on it is scored again.
@@ -97,11 +103,16 @@ def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: 
     return ScoringSet(replace(stored, digest=digest), labels)
 
 
+def _freeze_images(folder: Path, purpose: Purpose, images: ImageSet) -> Path:
+    path = folder / f"{purpose}-images.npy"
+    files.write_array(path, images.pixels)
+    return path
+
+
 def _freeze(
-    folder: Path, name: str, images: ImageSet, answers: Scores, shown: Response
+    images: ImageSet, images_file: Path, answers: Scores, answers_file: Path, shown: Response
 ) -> TrainingSet:
-    paths = folder / f"{name}-images.npy", folder / f"{name}-answers.npy"
-    files.write_array(paths[0], images.pixels)
-    files.write_array(paths[1], answers)
+    """Write the answers to images that have been written."""
+    files.write_array(answers_file, answers)
     digest = hashlib.sha256(f"{images.digest} {shown}".encode() + answers.tobytes()).hexdigest()
-    return TrainingSet(*paths, shown, len(images), digest)
+    return TrainingSet(images_file, answers_file, shown, len(images), digest)

@@ -37,7 +37,8 @@ def doctor() -> None:
 
     import torch
 
-    from papagaio.training.machine import choose_device, cores, processor
+    from papagaio.hardware import cores, processor
+    from papagaio.training.machine import choose_device
 
     device, reason = choose_device("auto")
     typer.echo(f"processor\t{processor()}, {cores()} cores")

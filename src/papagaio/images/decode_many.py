@@ -1,6 +1,5 @@
 """Rows of a source -> fitted images, decoded on all cores."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.errors import BadImages
+from papagaio.hardware import cores
 from papagaio.images.fit import Fit, Shape, fit_image, oriented
 from papagaio.images.imageset import digest_images
 from papagaio.images.source import Source
@@ -84,7 +84,7 @@ def decode_all(
     in_order = np.sort(rows)
     tasks = (in_order[at : at + _IMAGES_PER_TASK] for at in range(0, len(rows), _IMAGES_PER_TASK))
     # Pillow and hashlib release the interpreter's lock while they work.
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         done = chain.from_iterable(pool.map(decode_some, tasks))
         for row, result in zip(in_order, done, strict=True):
             results[int(row)] = result

@@ -9,10 +9,11 @@ from papagaio import files
 from papagaio.blackboxes.contract import Contract, Declaration
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.errors import BadSettings
+from papagaio.hardware import cores
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.headed import Architecture, build_headed
 from papagaio.training.inference import predict
-from papagaio.training.machine import Machine, cores
+from papagaio.training.machine import Machine
 from papagaio.weights import digest_weights, load_weights, save_weights
 
 __all__ = ["network_box", "open_taught", "save_taught"]

@@ -4,6 +4,7 @@ from functools import partial
 
 from papagaio import files
 from papagaio.errors import BadImages
+from papagaio.hardware import cores
 from papagaio.images.choosing import load
 from papagaio.images.fit import Shape
 from papagaio.images.imageset import ImageSet, check_labels
@@ -16,7 +17,7 @@ from papagaio.teaching.folder import save_taught
 from papagaio.teaching.phases import phases_from, teach
 from papagaio.teaching.settings import TeachSettings
 from papagaio.training.inference import predict
-from papagaio.training.machine import Machine, choose_device, cores
+from papagaio.training.machine import Machine, choose_device
 from papagaio.training.precision import settled_precision
 from papagaio.training.variants import Variants
 

@@ -1,16 +1,13 @@
 """The machine: device, precision and threads of a training, and how they are chosen."""
 
-import os
-import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from papagaio.errors import BadSettings
 from papagaio.vocabulary import Precision
 
-__all__ = ["Machine", "choose_device", "cores", "processor"]
+__all__ = ["Machine", "choose_device"]
 
 
 @dataclass(frozen=True)
@@ -68,21 +65,3 @@ def choose_device(wanted: str) -> tuple[str, str]:
         if present:
             return kind, "the fastest device of this machine"
     return "cpu", "no GPU that torch can use"
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    # On Linux: the cores that this container may use, not all that the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def processor() -> str:
-    """Return the processor's name, or at least its architecture."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from papagaio import files
 from papagaio.cache import cache_folder
 from papagaio.errors import NoSpace
-from papagaio.training.machine import Machine, processor
+from papagaio.hardware import processor
+from papagaio.training.machine import Machine
 from papagaio.training.optimisers import optimisers_for
 from papagaio.training.products import placed
 from papagaio.training.recipe import Recipe
