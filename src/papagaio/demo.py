@@ -24,7 +24,7 @@ from papagaio.progress import Progress, no_progress
 from papagaio.responses import Answers
 from papagaio.result import Result
 from papagaio.settings import AuditOptions
-from papagaio.teaching.folder import network_box
+from papagaio.teaching.box import network_box
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe

@@ -19,7 +19,8 @@ from papagaio.networks.headed import Architecture, build_headed
 from papagaio.networks.initial import fitting_weights
 from papagaio.progress import Progress, no_progress
 from papagaio.responses import centred_log
-from papagaio.teaching.folder import network_box, save_taught
+from papagaio.teaching.box import network_box
+from papagaio.teaching.folder import save_taught
 from papagaio.teaching.phases import Phase, teach
 from papagaio.training.inference import infer
 from papagaio.training.machine import Machine

@@ -1,6 +1,5 @@
 """The folder of a taught black box: its weights, and how its network is built."""
 
-from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,11 +11,11 @@ from papagaio.errors import BadSettings
 from papagaio.hardware import cores
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.headed import Architecture, build_headed
-from papagaio.training.inference import predict
+from papagaio.teaching.box import network_box
 from papagaio.training.machine import Machine
-from papagaio.weights import digest_weights, load_weights, save_weights
+from papagaio.weights import load_weights, save_weights
 
-__all__ = ["network_box", "open_taught", "save_taught"]
+__all__ = ["open_taught", "save_taught"]
 
 _WEIGHTS, _DESCRIPTION = "weights.safetensors", "black-box.json"
 
@@ -80,19 +79,3 @@ def open_taught(rest: str, declared: Declaration) -> FunctionBox:
         raise BadSettings(f"{folder / _WEIGHTS} does not fit {_DESCRIPTION}: {error}") from error
     machine = Machine(threads=cores())
     return network_box(folder.name, network, contract, machine, declared.identity)
-
-
-def network_box(
-    name: str,
-    network: Classifier,
-    contract: Contract,
-    machine: Machine,
-    identity: str | None = None,
-) -> FunctionBox:
-    """A network as a black box; without an identity it is a digest of the weights."""
-    return FunctionBox(
-        name=name,
-        identity=identity or digest_weights(network.state_dict()),
-        contract=contract,
-        function=partial(predict, network, machine=machine),
-    )
