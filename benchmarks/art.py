@@ -323,9 +323,8 @@ def _stored(run: Path, purpose: str) -> "TrainingSet":
 
     images = run / "inputs" / f"{purpose}-images.npy"
     answers = run / "inputs" / f"{purpose}-queried-answers.npy"
-    size = len(np.load(images, mmap_mode="r"))
     # The digest only tells cells of different data apart; here all have the same.
-    return TrainingSet(images, answers, "probabilities", size, digest="")
+    return TrainingSet(images, answers, "probabilities", digest="")
 
 
 def _agreement(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:

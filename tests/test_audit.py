@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.numpy import save_file
 
 from papagaio.auditing.opening import open_black_box_of, open_images, remarks
 from papagaio.auditing.plan import AuditImages
 from papagaio.auditing.run import audit as audit_opened
-from papagaio.errors import BadSettings
+from papagaio.errors import BadImages, BadSettings
 from papagaio.images.imageset import ImageSet, SourceNotes
 from papagaio.ledger import Ledger
 from papagaio.options import validated
@@ -169,6 +170,26 @@ def test_a_larger_budget_pays_only_the_difference(own_model: dict[str, object]) 
     asked = sent(own_model)
     audit(settings(own_model, budget=60, controls=[]))
     assert sent(own_model) - asked == 30
+
+
+def test_a_larger_budget_leaves_the_copies_of_smaller_ones(own_model: dict[str, object]) -> None:
+    first = audit(settings(own_model, budget=30, controls=[]))
+    later = audit(settings(own_model, budget=60, budgets=[30], controls=[]))
+    earlier = {cell.id: cell for cell in first.cells if cell.budget == 30}
+    assert len(earlier) == 4
+    # Seconds are measured, so equal records are the same trainings.
+    assert {cell.id: cell for cell in later.cells if cell.budget == 30} == earlier
+
+
+def test_a_test_set_without_some_class_folders_is_refused(
+    own_model: dict[str, object], tmp_path: Path
+) -> None:
+    for name in ("apple", "bread", "cheese"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "mine" / name / "1.png")
+    with pytest.raises(BadImages, match="has 3 class folders, and the black box 4 classes"):
+        audit(settings(own_model, test=str(tmp_path / "mine")))
+    assert sent(own_model) == 0
 
 
 def test_a_ledger_can_be_shared_by_runs(own_model: dict[str, object], tmp_path: Path) -> None:

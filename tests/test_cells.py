@@ -95,7 +95,7 @@ def training_set(
     for path, array in zip(paths, (images, answers), strict=True):
         np.save(path, array)
     digest = hashlib.sha256(images.tobytes() + answers.tobytes()).hexdigest()
-    return TrainingSet(*paths, "probabilities", count, digest)
+    return TrainingSet(*paths, "probabilities", digest)
 
 
 def lab_in(folder: Path, shape: tuple[int, int, int] = (8, 8, 1)) -> Lab:

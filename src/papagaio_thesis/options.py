@@ -123,7 +123,7 @@ class StudyOptions(_Table):
 
     def architecture(self, body: str = BODIES["VGG16"]) -> Architecture:
         """Return the teacher's architecture, or the same with other convolutional layers."""
-        side = self.images.side if self.images.side != 32 else 0
+        side = self.images.side if self.images.side != 32 else None
         head = Head(**self.head.model_dump())
         return Architecture(body, head, side, self.images.normalisation)
 

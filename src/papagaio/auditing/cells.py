@@ -44,20 +44,18 @@ _LEARNED = 0.6
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images and the answers to them, as two `.npy` files.
+    """Images and the answers to them, as two `.npy` files that smaller budgets share.
 
     Attributes:
         images: uint8 (N, H, W, C).
         answers: float32 (N, K), as the black box gave them; one-hot rows for true labels.
         shown: the response form of the answers.
-        size: the number of images.
-        digest: the digest of both files' contents.
+        digest: the digest of the images and answers that a training learns, the first in the files.
     """
 
     images: Path
     answers: Path
     shown: Response
-    size: int
     digest: str
 
 
@@ -74,11 +72,11 @@ class ScoringSet:
 
 @dataclass(frozen=True)
 class Cell:
-    """A training and its data. `initial_digest` is that of a file of initial weights, or empty."""
+    """A training and its data. `initial_digest` is that of a file of initial weights, or None."""
 
     training: Training
     data: TrainingSet
-    initial_digest: str = ""
+    initial_digest: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ import numpy as np
 from papagaio.blackboxes.contract import Contract
 from papagaio.controls import CONTROLS, AnswerSource, Control, Purpose
 from papagaio.errors import BadImages, BadSettings
+from papagaio.images.choosing import load
 from papagaio.images.imageset import ImageSet, as_keys
+from papagaio.images.noise import noise
+from papagaio.progress import Progress, no_progress
 from papagaio.responses import is_derivable
 from papagaio.settings import AuditOptions
 from papagaio.training.recipe import Recipe
@@ -91,6 +94,7 @@ def make_plan(
     images: AuditImages,
     attacks: Sequence[AttackConfig],
     students: Sequence[str],
+    progress: Progress = no_progress,
 ) -> Plan:
     """Plan an audit.
 
@@ -102,13 +106,16 @@ def make_plan(
         images: the image sets of the audit.
         attacks: how copies are made.
         students: the architectures of copies.
+        progress: told while noise images are made.
 
     Raises:
         BadImages: all of the owner's own images are test images.
+        BadSettings: the cache folder cannot be written.
+        NoSpace: the disk is full.
     """
     wanted = [control for control in CONTROLS if control.name in options.controls]
     controls = [c for c in wanted if c.images != "own" or images.own is not None]
-    sets = _image_sets(options, images, controls)
+    sets = _image_sets(options, images, controls, progress)
     # A set with repeated images may have fewer than the budget allows.
     budgets = sorted({min(b, len(sets["transfer"])) for b in options.curve}, reverse=True)
     copies = [
@@ -177,7 +184,7 @@ def _recipe(name: str, options: AuditOptions, shape: Shape) -> Recipe:
 
 
 def _image_sets(
-    options: AuditOptions, images: AuditImages, controls: Sequence[Control]
+    options: AuditOptions, images: AuditImages, controls: Sequence[Control], progress: Progress
 ) -> dict[Purpose, ImageSet]:
     sets: dict[Purpose, ImageSet] = {
         "test": images.test,
@@ -185,15 +192,10 @@ def _image_sets(
     }
     purposes = {control.images for control in controls}
     if "noise" in purposes:
-        sets["noise"] = _noise(len(sets["transfer"]), images.test.shape)
+        sets["noise"] = load(noise(len(sets["transfer"]), images.test.shape), progress=progress)
     if "own" in purposes and images.own is not None:
         sets["own"] = _without(images.own, images.test, options.budget)
     return sets
-
-
-def _noise(count: int, shape: Shape) -> ImageSet:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
-    return ImageSet.of("noise", pixels)
 
 
 def _without(own: ImageSet, test: ImageSet, most: int) -> ImageSet:

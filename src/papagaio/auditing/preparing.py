@@ -34,14 +34,14 @@ class Prepared:
         plan: what is queried and trained.
         machine: where copies are trained.
         precision_reason: the reason for its precision.
-        initial_digest: the digest of the file of initial weights; empty without such a file.
+        initial_digest: the digest of the file of initial weights, if there is one.
     """
 
     options: AuditOptions
     plan: Plan
     machine: Machine
     precision_reason: str
-    initial_digest: str
+    initial_digest: str | None
 
 
 def prepare(
@@ -71,7 +71,7 @@ def prepare(
     attacks = attacks or attack_configs(options, box.contract)
     students = options.students or (default_student(box.contract.shape),)
     _check_students(options, students, box)
-    plan = make_plan(options, images, attacks, students)
+    plan = make_plan(options, images, attacks, students, progress)
     earlier = _earlier(options)
     device, why = _chosen_device(options, earlier)
     progress(Message(f"device {device}: {why}"))
@@ -95,8 +95,8 @@ def prepare(
     )
 
 
-def _digest_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+def _digest_of(file: Path) -> str | None:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def _check_images(images: AuditImages, box: BlackBox) -> None:
@@ -115,7 +115,8 @@ def check_classes(images: ImageSet, contract: Contract) -> None:
     """Refuse labelled images whose classes are not the black box's.
 
     Raises:
-        BadImages: labels are missing or out of range, or class names differ.
+        BadImages: labels are missing or out of range, class names differ, or class folders are
+            missing.
     """
     check_labels(images, contract.classes, field="classes")
     if contract.class_names and images.classes and images.classes != contract.class_names:
@@ -123,6 +124,15 @@ def check_classes(images: ImageSet, contract: Contract) -> None:
             f"{images.name}: its classes are {', '.join(images.classes)}, those of the black box "
             f"are {', '.join(contract.class_names)}; both need the same, in the same order"
         )
+    # Numbered by the order of their names, classes are only right if none is missing.
+    if images.classes and images.notes.class_order == "name":
+        found = len(images.classes)
+        if found != contract.classes:
+            raise BadImages(
+                f"{images.name} has {found} class folders, and the black box {contract.classes} "
+                "classes; add the missing folders, name folders by class numbers, or list all "
+                "class names in a file (see the option classes_from)"
+            )
 
 
 def _check_own_classes(images: AuditImages) -> None:

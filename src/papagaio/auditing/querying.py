@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +54,11 @@ def ask_plan(
 
 def freeze_training_sets(
     plan: Plan, answers: Mapping[Purpose, Scores], shown: Response, folder: Path
-) -> dict[tuple[Purpose, AnswerSource], TrainingSet]:
-    """Write the plan's training sets, and return them by their images and answers.
+) -> list[TrainingSet]:
+    """Write what the plan's trainings learn, and return the training set of each.
+
+    A set's digest covers what its training learns and nothing else, so a larger budget leaves the
+    trainings at smaller ones as they are.
 
     Args:
         plan: the plan whose training sets are written.
@@ -67,24 +69,21 @@ def freeze_training_sets(
     Raises:
         NoSpace: the disk is full.
     """
-    classes = answers["test"].shape[1]
-    paths = {
-        purpose: _freeze_images(folder, purpose, plan.images[purpose])
-        for purpose in dict.fromkeys(training.images for training in plan.trainings)
+    for purpose in dict.fromkeys(training.images for training in plan.trainings):
+        files.write_array(_images_file(folder, purpose), plan.images[purpose].pixels)
+    learned = {
+        (purpose, source): _learned(plan.images[purpose], answers, purpose, source)
+        for purpose, source in dict.fromkeys((t.images, t.answers) for t in plan.trainings)
     }
-    sets = {}
-    for purpose, source in dict.fromkeys((t.images, t.answers) for t in plan.trainings):
-        images = plan.images[purpose]
-        match source:
-            case "queried":
-                learned = answers[purpose]
-            case "shuffled":
-                learned = np.random.default_rng(0).permutation(answers[purpose])
-            case "labels":
-                learned = np.eye(classes, dtype=np.float32)[images.required_labels]
+    for (purpose, source), rows in learned.items():
+        files.write_array(_answers_file(folder, purpose, source), rows)
+    sets = []
+    for training in plan.trainings:
+        purpose, source, size = training.images, training.answers, training.budget
         form: Response = "label" if source == "labels" else shown
-        file = folder / f"{purpose}-{source}-answers.npy"
-        sets[purpose, source] = _freeze(images, paths[purpose], learned, file, form)
+        digests, rows = plan.images[purpose].digests[:size], learned[purpose, source][:size]
+        paths = _images_file(folder, purpose), _answers_file(folder, purpose, source)
+        sets.append(TrainingSet(*paths, form, _digest(digests, form, rows)))
     return sets
 
 
@@ -94,25 +93,40 @@ def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: 
     Raises:
         NoSpace: the disk is full.
     """
-    path = _freeze_images(folder, "test", images)
-    stored = _freeze(images, path, answers, folder / "test-queried-answers.npy", shown)
-    labels = folder / "test-labels.npy"
-    files.write_array(labels, images.required_labels)
+    paths = _images_file(folder, "test"), _answers_file(folder, "test", "queried")
+    labels_file, labels = folder / "test-labels.npy", images.required_labels
+    files.write_array(paths[0], images.pixels)
+    files.write_array(paths[1], answers)
+    files.write_array(labels_file, labels)
     # Other labels are another test set, and what was scored on it is scored again.
-    digest = hashlib.sha256(stored.digest.encode() + images.required_labels.tobytes()).hexdigest()
-    return ScoringSet(replace(stored, digest=digest), labels)
+    digest = _digest(images.digests, shown, answers, labels)
+    return ScoringSet(TrainingSet(*paths, shown, digest), labels_file)
 
 
-def _freeze_images(folder: Path, purpose: Purpose, images: ImageSet) -> Path:
-    path = folder / f"{purpose}-images.npy"
-    files.write_array(path, images.pixels)
-    return path
+def _learned(
+    images: ImageSet, answers: Mapping[Purpose, Scores], purpose: Purpose, source: AnswerSource
+) -> Scores:
+    match source:
+        case "queried":
+            return answers[purpose]
+        case "shuffled":
+            return np.random.default_rng(0).permutation(answers[purpose])
+        case "labels":
+            classes = answers["test"].shape[1]
+            return np.eye(classes, dtype=np.float32)[images.required_labels]
 
 
-def _freeze(
-    images: ImageSet, images_file: Path, answers: Scores, answers_file: Path, shown: Response
-) -> TrainingSet:
-    """Write the answers to images that have been written."""
-    files.write_array(answers_file, answers)
-    digest = hashlib.sha256(f"{images.digest} {shown}".encode() + answers.tobytes()).hexdigest()
-    return TrainingSet(images_file, answers_file, shown, len(images), digest)
+def _images_file(folder: Path, purpose: Purpose) -> Path:
+    return folder / f"{purpose}-images.npy"
+
+
+def _answers_file(folder: Path, purpose: Purpose, source: AnswerSource) -> Path:
+    return folder / f"{purpose}-{source}-answers.npy"
+
+
+def _digest(images: NDArray[np.uint8], shown: Response, *arrays: NDArray[np.generic]) -> str:
+    """One digest of images (by their digests), of a response form, and of answers and labels."""
+    digest = hashlib.sha256(shown.encode())
+    for array in (images, *arrays):
+        digest.update(array.tobytes())
+    return digest.hexdigest()

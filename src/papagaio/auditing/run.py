@@ -79,8 +79,8 @@ def _ask(
     test = freeze_test_set(plan.images["test"], answers["test"], response, out / "inputs")
     context = CellContext(out / "cells", test, prepared.machine, options.checkpoint_seconds)
     cells = [
-        Cell(training, sets[training.images, training.answers], prepared.initial_digest)
-        for training in plan.trainings
+        Cell(training, data, prepared.initial_digest)
+        for training, data in zip(plan.trainings, sets, strict=True)
     ]
     images, transfer = plan.images["test"], plan.images["transfer"]
     labels, names = images.required_labels, describing.class_names_of(box, images)

@@ -43,14 +43,14 @@ class Architecture:
         body: the convolutional layers: `torchvision/NAME`, for a network there that calls them
             `features`, or `timm/NAME`.
         head: the dense layers.
-        side: images are resized to this many pixels per side; 0 keeps their size.
+        side: images are resized to this many pixels per side; None keeps their size.
         normalisation: of colours: `torch` subtracts ImageNet's mean and divides by its standard
             deviation, `caffe` subtracts the mean and puts blue first, `tf` maps to -1 to 1.
     """
 
     body: str
     head: Head = Head()
-    side: int = 0
+    side: int | None = None
     normalisation: Normalisation = "torch"
 
 

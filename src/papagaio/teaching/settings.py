@@ -51,8 +51,8 @@ class TeachSettings(OptionSet):
     dropout: Annotated[Share, Option(_NETWORK, "SHARE")] = 0.0
     """Dropout after each hidden dense layer."""
 
-    side: Annotated[int, Option(_NETWORK, "PIXELS")] = Field(0, ge=0)
-    """Resize images to this many pixels per side; 0 keeps their size."""
+    side: Annotated[int | None, Option(_NETWORK, "PIXELS")] = Field(None, ge=1)
+    """Resize images to this many pixels per side; by default they keep their size."""
 
     phases: Annotated[
         tuple[str, ...],
