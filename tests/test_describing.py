@@ -109,6 +109,12 @@ def test_there_are_24_pictures_at_most(classes: int, count: int) -> None:
     assert len({picture.named for picture in made}) == min(classes, 24)
 
 
+def test_pictures_are_of_the_classes_that_are_named_most() -> None:
+    named = np.repeat(np.arange(30), [1, 1, 1, 1, 1, 1, *[2] * 24])
+    made = pictures(np.zeros((54, 1, 1, 1), np.uint8), np.eye(30, dtype=np.float32)[named], None)
+    assert [picture.named for picture in made] == [str(one) for one in range(6, 30)]
+
+
 def test_pictures_are_named_by_the_classes_names() -> None:
     answers = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], np.float32)
     made = pictures(shades(10, 20, 30), answers, ["arara", "<tucano>"])

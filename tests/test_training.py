@@ -621,6 +621,8 @@ def test_recorded_steps_learn_what_steps_one_by_one_learn(monkeypatch: pytest.Mo
         nn.Conv2d(6, 6, 3, padding=1, groups=6),
         nn.Conv2d(6, 4, 1, stride=2),
         nn.Conv2d(6, 4, 1, stride=(1, 2), bias=False),
+        nn.Conv2d(6, 4, 3, padding=1),
+        nn.Conv2d(6, 4, 3, padding=1, bias=False),
     ],
 )
 def test_convolutions_as_products_give_and_learn_the_same(
@@ -648,6 +650,10 @@ def test_convolutions_as_products_give_and_learn_the_same(
         nn.Conv2d(6, 6, 3, padding=1, stride=2, groups=6),
         nn.Conv2d(6, 4, 1, padding=1),
         nn.Conv2d(6, 6, 1, groups=2),
+        nn.Conv2d(6, 4, 3, padding=1, stride=2),
+        nn.Conv2d(6, 4, 3, padding=1, dilation=2),
+        nn.Conv2d(6, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(6, 6, 3, padding=1, groups=2),
     ],
 )
 def test_what_is_no_product_stays_a_convolution(convolution: nn.Conv2d) -> None:

@@ -203,6 +203,8 @@ def pictures(
 ) -> list[Picture]:
     """For each class, the transfer images to which the black box gives the highest scores.
 
+    Only for the classes that it names most often, where there are many.
+
     Args:
         images: uint8 (N, H, W, C).
         answers: float32 (N, K), to the same images.
@@ -210,8 +212,9 @@ def pictures(
     """
     classes = answers.shape[1]
     each = max(1, _PICTURES // classes)
+    counts = np.bincount(answers.argmax(1), minlength=classes)
     chosen = []
-    for one in range(min(classes, _PICTURES)):
+    for one in np.sort(np.argsort(-counts, kind="stable")[:_PICTURES]):
         rows = np.flatnonzero(answers.argmax(1) == one)
         surest = rows[np.argsort(-answers[rows, one], kind="stable")][:each]
         name = names[one] if names else str(one)
