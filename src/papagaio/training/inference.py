@@ -16,6 +16,9 @@ __all__ = ["ROWS_AT_ONCE", "infer", "predict"]
 
 ROWS_AT_ONCE = 500
 
+Probabilities = NDArray[np.float32]
+Logits = NDArray[np.float32]
+
 
 def predict(
     network: nn.Module,
@@ -23,7 +26,7 @@ def predict(
     machine: Machine,
     augmentation: Sequence[Augmentation] = (),
     progress: Progress = no_progress,
-) -> NDArray[np.float32]:
+) -> Probabilities:
     """Return a network's probabilities, float32 (N, K): the softmax of what `infer` returns."""
     logits = torch.from_numpy(
         infer(network, images, machine, augmentation=augmentation, progress=progress)
@@ -38,7 +41,7 @@ def infer(
     *,
     augmentation: Sequence[Augmentation] = (),
     progress: Progress = no_progress,
-) -> NDArray[np.float32]:
+) -> Logits:
     """Return a network's logits.
 
     Args:
