@@ -1,5 +1,6 @@
 """The settings of an audit. Each is defined once, here; see `options`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,16 +8,43 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from papagaio.controls import CONTROLS, control_named
 from papagaio.options import Many, Option, OptionSet, Seed
-from papagaio.vocabulary import Augmentation, Colour, Exif, Precision, Resize, Response
+from papagaio.vocabulary import (
+    Augmentation,
+    Colour,
+    ColourOrder,
+    Exif,
+    Layout,
+    Precision,
+    Resize,
+    Response,
+    Returned,
+)
 
-__all__ = ["AuditOptions", "Settings"]
+__all__ = [
+    "AuditOptions",
+    "BlackBoxOptions",
+    "CheckOptions",
+    "ImageOptions",
+    "Settings",
+    "TestOptions",
+]
 
 _BOX, _IMAGES, _BUDGET = "Black box", "Images", "Budget"
 _COPIES, _MACHINE, _OUTPUT = "Copies", "Machine", "Output"
 
+# MEAN/DEVIATION, one number each or one per channel.
+_NUMBERS = r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?,-?\d+(\.\d+)?)?"
+_SCALE = rf"0\.\.255|0\.\.1|-1\.\.1|imagenet|{_NUMBERS}/{_NUMBERS}"
+
 
 def _is_control(name: str) -> str:
     return control_named(name).name
+
+
+def _is_scale(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(_SCALE, text):
+        raise ValueError("write 0..255, 0..1, -1..1, imagenet or MEAN,.../DEVIATION,...")
+    return text
 
 
 class AuditOptions(OptionSet):
@@ -128,13 +156,13 @@ class AuditOptions(OptionSet):
         return round(queries * self.price_per_1000 / 1000, 6)
 
 
-class Settings(AuditOptions):
-    """All settings of `papagaio audit`: black box, images, and how they are audited."""
+class BlackBoxOptions(OptionSet):
+    """A black box, and what its owner states about it."""
 
     black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)]
-    """A Python function, FILE.py:NAME or PACKAGE.MODULE:NAME: uint8 images (N, H, W, C) to float32
-    probabilities (N, K). With --weights, a function that builds a torch module. Or taught=FOLDER,
-    from papagaio teach."""
+    """A model's file (.onnx); a Python function, FILE.py:NAME or PACKAGE.MODULE:NAME, from uint8
+    images (N, H, W, C) to float32 probabilities (N, K); with --weights, a function that builds a
+    torch module; or taught=FOLDER, from papagaio teach."""
 
     weights: Annotated[Path | None, Option(_BOX, "FILE")] = None
     """Safetensors file of the torch module: float32 (N, C, H, W) in [0, 1] to logits (N, K)."""
@@ -147,7 +175,7 @@ class Settings(AuditOptions):
         None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
     )
     """The shape of the images that the black box takes, such as 224x224x3. Required for a Python
-    function."""
+    function, and for a model's file that takes any size."""
 
     classes: Annotated[int | None, Option(_BOX, "N", "what the black box declares")] = Field(
         None, ge=2
@@ -163,17 +191,41 @@ class Settings(AuditOptions):
     batch: Annotated[int, Option(_BOX, "N")] = Field(64, ge=1)
     """The largest number of images in one request."""
 
-    transfer: Annotated[str, Option(_IMAGES, "IMAGES")]
-    """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
-    recursively), a Parquet file or folder, an .npz file, cifar10, cifar100, digits or letters
-    (NAME:test chooses the test part). Their labels are never used."""
+    scale: Annotated[
+        str | None, AfterValidator(_is_scale), Option(_BOX, "SCALE", "what papagaio check finds")
+    ] = None
+    """How a model's file takes pixels: 0..255, 0..1, -1..1, imagenet, or MEAN,.../DEVIATION,... in
+    bytes, red first. Required unless it takes bytes."""
+
+    colour_order: Annotated[ColourOrder | None, Option(_BOX, default="rgb")] = None
+    """The order in which a model's file takes colours."""
+
+    layout: Annotated[Layout | None, Option(_BOX, default="what its file says")] = None
+    """The order of the axes that a model's file takes: batch, height, width, channels, or batch,
+    channels, height, width."""
+
+    output: Annotated[str | None, Option(_BOX, "NAME", "the only one")] = None
+    """The output of a model's file that holds the scores."""
+
+    returns: Annotated[Returned | None, Option(_BOX, default="recognised")] = None
+    """What this output is."""
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of `input`, if it is given."""
+        if self.input is None:
+            return None
+        height, width, channels = map(int, self.input.split("x"))
+        return height, width, channels
+
+
+class TestOptions(OptionSet):
+    """The owner's labelled images, and how images are fitted to the black box."""
 
     test: Annotated[str, Option(_IMAGES, "IMAGES")]
-    """Your own labelled images, for scores only: any form that --transfer takes; a folder needs one
-    subfolder per class."""
-
-    own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
-    """More of your own labelled images of the black box's task, for the ceilings."""
+    """Your own labelled images, for scores only: a folder with one subfolder per class, a Parquet
+    file or folder, an .npz file, cifar10, cifar100, digits or letters (NAME:test chooses the test
+    part)."""
 
     classes_from: Annotated[Path | None, Option(_IMAGES, "FILE")] = None
     """Class names in the black box's order, one per line, if folder names sort differently."""
@@ -190,10 +242,35 @@ class Settings(AuditOptions):
     data_dir: Annotated[Path | None, Option(_IMAGES, "FOLDER", "download")] = None
     """The folder that holds cifar10/ and cifar100/ as Parquet files."""
 
-    @property
-    def shape(self) -> tuple[int, int, int] | None:
-        """Height, width and channels of `input`, if it is given."""
-        if self.input is None:
-            return None
-        height, width, channels = map(int, self.input.split("x"))
-        return height, width, channels
+
+class ImageOptions(TestOptions):
+    """All images of an audit."""
+
+    transfer: Annotated[str, Option(_IMAGES, "IMAGES")]
+    """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
+    recursively), or any form that --test takes. Their labels are never used."""
+
+    own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
+    """More of your own labelled images of the black box's task, for the ceilings."""
+
+
+class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
+    """All settings of `papagaio audit`: black box, images, and how they are audited."""
+
+
+class CheckOptions(BlackBoxOptions, TestOptions):
+    """All settings of `papagaio check`."""
+
+    limit: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=20)
+    """The most queries to send. A tenth of them repeats others."""
+
+    budget: Annotated[int | None, Option(_BUDGET, "N")] = Field(None, ge=1)
+    """Tell how long it takes to query this many images, and what that costs."""
+
+    price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
+        None, ge=0, allow_inf_nan=False
+    )
+    """The price of 1,000 queries."""
+
+    write: Annotated[Path | None, Option(_OUTPUT, "FILE")] = None
+    """Write the black box's options, with what was found, to a TOML file for audit --config."""

@@ -9,13 +9,16 @@ __all__ = [
     "RESPONSES",
     "Augmentation",
     "Colour",
+    "ColourOrder",
     "Exif",
+    "Layout",
     "Loss",
     "Normalisation",
     "Part",
     "Precision",
     "Resize",
     "Response",
+    "Returned",
 ]
 
 # How much of an answer the black box shows, from most to least within a kind.
@@ -45,6 +48,13 @@ Colour = Literal["exact", "convert"]
 
 # What is done with an image's EXIF rotation.
 Exif = Literal["ignore", "rotate"]
+
+# How a model takes images: the order of its input's axes, and of the colours in the last of them.
+Layout = Literal["nhwc", "nchw"]
+ColourOrder = Literal["rgb", "bgr"]
+
+# What a model's output is; a black box turns it into probabilities, or one-hot rows of labels.
+Returned = Literal["probabilities", "log-probabilities", "logits", "labels"]
 
 # The part of a published data set.
 Part = Literal["train", "test"]

@@ -11,30 +11,39 @@ from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
 from papagaio.images.source import Source
 from papagaio.progress import Message, Progress, no_progress
-from papagaio.settings import Settings
+from papagaio.settings import BlackBoxOptions, Settings, TestOptions
 from papagaio.vocabulary import Part
 
-__all__ = ["open_black_box_of", "open_images"]
+__all__ = ["declaration_of", "labelled_source", "open_black_box_of", "open_images"]
 
 
 # Broken files that a message names; the result names all of them.
 _NAMED = 5
 
 
-def open_black_box_of(settings: Settings) -> BlackBox:
-    """Open the black box that settings name.
+def declaration_of(options: BlackBoxOptions) -> Declaration:
+    """What the owner states about a black box."""
+    return Declaration(
+        shape=options.shape,
+        classes=options.classes,
+        response=options.shows,
+        batch=options.batch,
+        identity=options.identity,
+        scale=options.scale,
+        colour_order=options.colour_order,
+        layout=options.layout,
+        output=options.output,
+        returned=options.returns,
+    )
+
+
+def open_black_box_of(options: BlackBoxOptions) -> BlackBox:
+    """Open the black box that options name.
 
     Raises:
         BadSettings: it cannot be opened, or does not declare what it takes and returns.
     """
-    declared = Declaration(
-        shape=settings.shape,
-        classes=settings.classes,
-        response=settings.shows,
-        batch=settings.batch,
-        identity=settings.identity,
-    )
-    return open_black_box(settings.black_box, declared, weights=settings.weights)
+    return open_black_box(options.black_box, declaration_of(options), weights=options.weights)
 
 
 def open_images(
@@ -54,11 +63,11 @@ def open_images(
     """
     fit = Fit(settings.resize, settings.colour, settings.exif)
     choosing = partial(choose, shape=contract.shape, fit=fit, progress=progress)
-    labelled = partial(_labelled, settings, progress)
-    test = load(labelled(settings.test, "test"), shape=contract.shape, fit=fit, progress=progress)
+    source = labelled_source(settings, settings.test, "test", progress)
+    test = load(source, shape=contract.shape, fit=fit, progress=progress)
     own = None
     if settings.own_data:
-        source = labelled(settings.own_data, "train")
+        source = labelled_source(settings, settings.own_data, "train", progress)
         own = choosing(source, min(settings.budget, source.size))
     source = open_source(
         settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
@@ -91,11 +100,16 @@ def remarks(images: ImageSet) -> list[str]:
     return [f"{name}: {sentence}" for sentence in sentences]
 
 
-def _labelled(settings: Settings, progress: Progress, spec: str, part: Part) -> Source:
+def labelled_source(options: TestOptions, spec: str, part: Part, progress: Progress) -> Source:
+    """The source that `spec` names, with labels as the options say.
+
+    Raises:
+        BadImages: there is no such source.
+    """
     return open_source(
         spec,
         part=part,
-        data_dir=settings.data_dir,
-        classes_from=settings.classes_from,
+        data_dir=options.data_dir,
+        classes_from=options.classes_from,
         progress=progress,
     )

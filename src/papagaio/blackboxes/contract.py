@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.errors import BadAnswer, BadSettings
-from papagaio.vocabulary import Response
+from papagaio.vocabulary import ColourOrder, Layout, Response, Returned
 
 __all__ = ["BlackBox", "Contract", "Declaration", "checked_answers"]
 
@@ -56,6 +56,9 @@ class Declaration:
         response: how much an answer shows.
         batch: the largest number of images in one request.
         identity: a stable name for exactly this model.
+        scale, colour_order, layout: how a model in a file takes images; see `pixels.PixelForm`.
+        output: the name of the output with the scores, where a file has several.
+        returned: what this output is; None recognises it.
     """
 
     shape: Shape | None = None
@@ -63,6 +66,11 @@ class Declaration:
     response: Response | None = None
     batch: int = 64
     identity: str | None = None
+    scale: str | None = None
+    colour_order: ColourOrder | None = None
+    layout: Layout | None = None
+    output: str | None = None
+    returned: Returned | None = None
 
     def contract(self, name: str) -> Contract:
         """The contract of a black box that declares nothing itself, such as a Python function.

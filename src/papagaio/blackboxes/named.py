@@ -5,10 +5,11 @@ from pathlib import Path
 
 from papagaio.blackboxes.contract import BlackBox, Declaration
 from papagaio.blackboxes.function import open_function
+from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.torch_module import open_torch_module
 from papagaio.errors import BadSettings
 
-__all__ = ["open_black_box"]
+__all__ = ["open_black_box", "read_model"]
 
 
 def open_black_box(
@@ -17,22 +18,26 @@ def open_black_box(
     """Open the black box that `spec` names.
 
     Args:
-        spec: `package.module:function` or `file.py:function`; or `KIND=REST` for another kind, an
-            entry point of the group `papagaio.blackboxes` that is called with `(REST, declared)`.
+        spec: a model's file, see `read_model`; `package.module:function` or `file.py:function`; or
+            `KIND=REST` for another kind, an entry point of the group `papagaio.blackboxes` that is
+            called with `(REST, declared)`.
         declared: what its owner states about it.
         weights: a safetensors file: the function then builds a torch module.
 
     Raises:
-        BadSettings: there is no such function or kind, neither the black box nor its owner declares
-            the contract, or the weights do not fit.
+        BadSettings: there is no such file, function or kind, neither the black box nor its owner
+            declares the contract, or the weights do not fit.
     """
     declared = declared or Declaration()
     kind, equals, rest = spec.partition("=")
-    if equals and kind.replace("-", "_").isidentifier():
-        if weights is not None:
-            raise BadSettings(
-                f"{spec} brings its own weights; leave it out", field="weights", value=weights
-            )
+    model = read_model(spec, declared.output)
+    if weights is not None and (model or _is_kind(kind, equals)):
+        raise BadSettings(
+            f"{spec} brings its own weights; leave it out", field="weights", value=weights
+        )
+    if model:
+        return black_box_of(model, declared)
+    if _is_kind(kind, equals):
         for point in entry_points(group="papagaio.blackboxes", name=kind):
             box: BlackBox = point.load()(rest, declared)
             return box
@@ -40,3 +45,27 @@ def open_black_box(
     if weights is not None:
         return open_torch_module(spec, weights, declared)
     return open_function(spec, declared)
+
+
+def read_model(spec: str, output: str | None = None) -> ModelFile | None:
+    """Read the model's file that `spec` names, or return None if it names something else.
+
+    Args:
+        spec: a file with the suffix `.KIND`, or `KIND=PATH`, of a kind that is an entry point of
+            the group `papagaio.models`: a function that is called with `(path, output)`.
+        output: the name of the output with the scores, or None if it has only one.
+
+    Raises:
+        BadSettings: the file cannot be read or run.
+    """
+    kind, equals, rest = spec.partition("=")
+    if not _is_kind(kind, equals):
+        kind, rest = Path(spec).suffix[1:], spec
+    for point in entry_points(group="papagaio.models", name=kind):
+        model: ModelFile = point.load()(Path(rest), output)
+        return model
+    return None
+
+
+def _is_kind(kind: str, equals: str) -> bool:
+    return bool(equals) and kind.replace("-", "_").isidentifier()

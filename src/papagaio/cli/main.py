@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from papagaio.cli.audit import audit
+from papagaio.cli.check import check
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
 from papagaio.cli.ledger import ledger
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 130 interrupted (run again to resume).",
 )
-for _command in (demo, teach, audit, report, doctor):
+for _command in (demo, teach, check, audit, report, doctor):
     app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)
 app.add_typer(ledger, name="ledger")
 # Commands of packages that build on this one.

@@ -92,9 +92,10 @@ _CONFIG = Annotated[
 
 
 def _rank(model: type[OptionSet], field: FieldInfo) -> int:
-    """Fields of a subclass come first: they say what the command is about."""
-    own = [name for name in model.model_fields if name in model.__annotations__]
-    ordered = [*own, *(name for name in model.model_fields if name not in own)]
+    """Groups in the order of the classes that a model is made of."""
+    classes = [one for one in model.__mro__ if issubclass(one, OptionSet)]
+    own = [inspect.get_annotations(one) for one in classes]
+    ordered = [name for names in own for name in model.model_fields if name in names]
     groups = list(dict.fromkeys(option_of(model.model_fields[name]).group for name in ordered))
     return groups.index(option_of(field).group)
 
@@ -122,7 +123,7 @@ def _annotation(name: str, field: FieldInfo) -> Any:  # noqa: ANN401  # an annot
 
 def _choices(annotation: Any) -> list[str]:  # noqa: ANN401  # any annotation
     """The values of a Literal, or of a union of Literals."""
-    inner = get_args(annotation)
+    inner = [one for one in get_args(annotation) if one is not type(None)]
     return [one for part in inner for one in (_choices(part) if get_args(part) else [str(part)])]
 
 

@@ -1,0 +1,224 @@
+"""Examining a black box on labelled images, before anything else is paid for."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import product
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio import scores
+from papagaio.auditing.opening import declaration_of, labelled_source
+from papagaio.auditing.preparing import check_classes
+from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, checked_answers
+from papagaio.blackboxes.model_file import ModelFile, black_box_of
+from papagaio.blackboxes.named import open_black_box, read_model
+from papagaio.blackboxes.pixels import SCALES
+from papagaio.errors import BadSettings
+from papagaio.images.choosing import choose
+from papagaio.images.fit import Fit
+from papagaio.images.imageset import ImageSet
+from papagaio.progress import Progress, Step, no_progress
+from papagaio.scores import Figure
+from papagaio.settings import BlackBoxOptions, CheckOptions
+from papagaio.vocabulary import ColourOrder, Layout
+
+__all__ = ["Checked", "Examination", "Trial", "check", "examine", "try_declarations"]
+
+_MOST_REPEATED = 64
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A way of giving images to a model, and its accuracy when they are given that way."""
+
+    declared: Declaration
+    accuracy: Figure
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a black box's answers to labelled images show.
+
+    Attributes:
+        accuracy: the share of the images on which it is right.
+        majority: the share of the most frequent class among them.
+        works: whether it is better than always naming that class, and names more than one.
+        never_named: the classes it names for no image.
+        asked_again: the largest change of a score when the same requests are sent again.
+        in_other_requests: the same, with the images in another order and in smaller requests.
+        seconds: float64, of each request of `contract.batch` images.
+        images_per_second: over all these requests.
+    """
+
+    accuracy: Figure
+    majority: Figure
+    works: bool
+    never_named: tuple[int, ...]
+    asked_again: float
+    in_other_requests: float
+    seconds: NDArray[np.float64]
+    images_per_second: float
+
+    def quantile(self, share: float) -> float:
+        """The seconds within which this share of the requests was answered."""
+        return float(np.quantile(self.seconds, share))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A black box as it is best used, and what its answers show.
+
+    Attributes:
+        options: its options, completed by what was found.
+        trials: for a model's file, the ways of giving it images, the best one first.
+        examination: of the best one.
+    """
+
+    options: BlackBoxOptions
+    trials: tuple[Trial, ...]
+    examination: Examination
+
+
+def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
+    """Open a black box, find out how a model's file takes images, and examine it.
+
+    Args:
+        options: the black box, the test set, and how many queries may be sent. What is stated about
+            the black box is not tried otherwise.
+        progress: told after every request.
+
+    Raises:
+        BadSettings: the black box cannot be opened.
+        BadImages: the test set is missing or broken, or does not fit.
+        BadAnswer: the black box raised, or broke its contract.
+    """
+    stated, trials = declaration_of(options), []
+    sample = cache(partial(_sample, options, progress))
+    model = read_model(options.black_box, options.output)
+    if model:
+        trials = try_declarations(model, stated, sample, progress)
+        stated = trials[0].declared
+    with closing(open_black_box(options.black_box, stated, weights=options.weights)) as box:
+        images = sample(box.contract)
+        examination = examine(box, images, progress)
+        found = {
+            "scale": stated.scale,
+            "colour_order": stated.colour_order,
+            "layout": stated.layout,
+            "input": "x".join(map(str, box.contract.shape)),
+            "classes": box.contract.classes,
+        }
+    own = {name: getattr(options, name) for name in BlackBoxOptions.model_fields}
+    return Checked(BlackBoxOptions(**own | found), tuple(trials), examination)
+
+
+def try_declarations(
+    model: ModelFile,
+    stated: Declaration,
+    sample: Callable[[Contract], ImageSet],
+    progress: Progress,
+) -> list[Trial]:
+    """The accuracy of a model for each way in which models commonly take images, the best first.
+
+    Args:
+        model: the model.
+        stated: what is known and not tried otherwise.
+        sample: returns labelled images for a contract.
+        progress: told after every trial.
+
+    Returns:
+        the trials that could be run; of equally good ones, the more common way is first.
+
+    Raises:
+        BadSettings: none can be run.
+    """
+    trials, refusals = [], []
+    ways = [*_ways(model, stated)]
+    for number, declared in enumerate(ways, 1):
+        try:
+            box = black_box_of(model, declared)
+        except BadSettings as refusal:
+            refusals.append(refusal)
+            continue
+        images = sample(box.contract)
+        answers = _answers(box, images.pixels, box.contract.batch)
+        trials.append(Trial(declared, scores.accuracy(answers, images.required_labels)))
+        progress(Step("trying how it takes images", number, len(ways), "ways"))
+    if not trials:
+        raise refusals[0]
+    return sorted(trials, key=lambda trial: -trial.accuracy.value)
+
+
+def _ways(model: ModelFile, stated: Declaration) -> Iterator[Declaration]:
+    if model.form:
+        yield stated
+        return
+    scales = [stated.scale] if stated.scale or model.dtype == "uint8" else [*SCALES]
+    orders = [stated.colour_order] if stated.colour_order else [*get_args(ColourOrder)]
+    layouts = [stated.layout]
+    if not stated.layout and model.is_layout_open:
+        layouts = [*get_args(Layout)]
+    for layout, order, scale in product(layouts, orders, scales):
+        yield replace(stated, scale=scale, colour_order=order, layout=layout)
+
+
+def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
+    """Query a black box about labelled images, and about some of them again.
+
+    Args:
+        box: the black box.
+        images: labelled; a tenth of them, 64 at most, is sent twice more.
+        progress: told after every request.
+
+    Raises:
+        BadAnswer: the black box raised, or broke its contract.
+    """
+    batch, seconds, parts = box.contract.batch, [], []
+    for start in range(0, len(images), batch):
+        rows = np.ascontiguousarray(images.pixels[start : start + batch])
+        began = time.perf_counter()
+        parts.append(checked_answers(box, rows))
+        seconds.append(time.perf_counter() - began)
+        progress(Step("asking", start + len(rows), len(images), "images"))
+    answers, labels = np.concatenate(parts), images.required_labels
+    accuracy = scores.accuracy(answers, labels)
+    some = min(_MOST_REPEATED, max(1, len(images) // 10))
+    again = _answers(box, images.pixels[:some], batch)
+    mixed = np.random.default_rng(0).permutation(some)
+    others = np.empty_like(again)
+    others[mixed] = _answers(box, images.pixels[mixed], max(1, min(batch, some) // 2))
+    return Examination(
+        accuracy=accuracy,
+        majority=scores.rate(labels == np.bincount(labels).argmax()),
+        works=scores.is_better_than_majority(accuracy, labels)
+        and not scores.names_almost_one_class(answers, labels),
+        never_named=tuple(
+            np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
+        ),
+        asked_again=float(np.abs(again - answers[:some]).max()),
+        in_other_requests=float(np.abs(others - answers[:some]).max()),
+        seconds=np.array(seconds),
+        images_per_second=len(images) / sum(seconds),
+    )
+
+
+def _answers(box: BlackBox, images: NDArray[np.uint8], size: int) -> Scores:
+    parts = (images[start : start + size] for start in range(0, len(images), size))
+    return np.concatenate([checked_answers(box, np.ascontiguousarray(part)) for part in parts])
+
+
+def _sample(options: CheckOptions, progress: Progress, contract: Contract) -> ImageSet:
+    """Some test images: as many as leave room for those that are sent twice more."""
+    fit = Fit(options.resize, options.colour, options.exif)
+    source = labelled_source(options, options.test, "test", progress)
+    count = min(source.size, options.limit * 10 // 12)
+    images = choose(source, count, shape=contract.shape, fit=fit, progress=progress)
+    check_classes(images, contract)
+    return images

@@ -1,0 +1,221 @@
+"""A model in a file -> a black box. One file per format only reads it; see `ModelFile`."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio.blackboxes.contract import Declaration
+from papagaio.blackboxes.function import FunctionBox
+from papagaio.blackboxes.outputs import recognised, scores_of
+from papagaio.blackboxes.pixels import SCALES, PixelForm
+from papagaio.errors import BadSettings
+from papagaio.vocabulary import Layout, Returned
+
+__all__ = ["Axes", "ModelFile", "black_box_of", "digest_files", "the_output"]
+
+# The size of each axis, None where the file leaves it open.
+Axes = tuple[int | None, ...]
+
+_PROBES = 4
+_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a file says about its model, and the function that runs it.
+
+    Attributes:
+        path: the file or folder.
+        digest: of its contents.
+        axes: the sizes of its input's axes, the batch first.
+        dtype: of its input: float32, float16, float64 or uint8.
+        run: from an input to an output: (N, K) of floats, or (N,) of integers.
+        form: how it takes images, where the file says that too.
+        class_names: the names of the classes, if it has them.
+    """
+
+    path: Path
+    digest: str
+    axes: Axes
+    dtype: str
+    run: Callable[[NDArray[np.generic]], NDArray[np.generic]]
+    form: PixelForm | None = None
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def is_layout_open(self) -> bool:
+        """Whether the sizes of the axes do not show which one holds the channels."""
+        return (self.axes[1] in _CHANNELS) == (self.axes[-1] in _CHANNELS)
+
+
+def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
+    """The black box that a file holds.
+
+    Args:
+        model: the file.
+        declared: what its owner states. Without an identity, a digest of the file and of how it is
+            used is taken.
+
+    Raises:
+        BadSettings: neither the file nor its owner says how it takes images, they disagree, or it
+            cannot be run.
+    """
+    form = model.form or _form(model, declared)
+    shape = _shape(model, form.layout, declared)
+    run = partial(_run_in_batches, model, form)
+    probes = np.random.default_rng(0).integers(0, 256, (_PROBES, *shape), np.uint8)
+    probes[0] = 128
+    output = _probed(model, run, probes)
+    returned = declared.returned or recognised(output)
+    if output.ndim == 1 and returned != "labels":
+        raise BadSettings(f"{model.path} returns labels", field="returns", value=returned)
+    named = len(model.class_names) if model.class_names else None
+    classes = output.shape[1] if output.ndim == 2 else declared.classes or named
+    declared = replace(
+        declared,
+        shape=declared.shape or shape,
+        classes=declared.classes or classes,
+        response=declared.response or ("label" if returned == "labels" else None),
+    )
+    contract = replace(declared.contract(str(model.path)), class_names=model.class_names)
+    if contract.shape != shape or contract.classes != (classes or contract.classes):
+        found = f"{'x'.join(map(str, shape))} and {classes} classes"
+        raise BadSettings(f"{model.path} takes images of {found}; state no others", field="input")
+    return FunctionBox(
+        name=model.path.name,
+        identity=declared.identity or f"{model.digest} {form} {returned}",
+        contract=contract,
+        function=partial(_answers, run, returned, contract.classes),
+    )
+
+
+def digest_files(*paths: Path) -> str:
+    """One hexadecimal digest of files' contents."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def the_output(path: Path, outputs: Sequence[str], wanted: str | None) -> str:
+    """The output to use: the only one, or the one that is wanted.
+
+    Raises:
+        BadSettings: there is no such output, or none is wanted and there are several.
+    """
+    if wanted in outputs:
+        return str(wanted)
+    if wanted is None and len(outputs) == 1:
+        return outputs[0]
+    raise BadSettings(
+        f"{path} has the outputs {', '.join(outputs)}; name the one with the scores",
+        field="output",
+        value=wanted,
+    )
+
+
+def _form(model: ModelFile, declared: Declaration) -> PixelForm:
+    form = PixelForm(
+        scale=declared.scale or "0..255",
+        order=declared.colour_order or "rgb",
+        layout=_layout(model, declared),
+        dtype=model.dtype,
+    )
+    if model.dtype == "uint8":
+        if form.scale != "0..255":
+            raise BadSettings(
+                f"{model.path} takes bytes, from 0 to 255", field="scale", value=form.scale
+            )
+    elif declared.scale is None:
+        raise BadSettings(
+            f"{model.path} does not say on which scale its pixels are; state {', '.join(SCALES)} "
+            "or MEAN,.../DEVIATION,... in bytes, or let papagaio check find it",
+            field="scale",
+        )
+    return form
+
+
+def _layout(model: ModelFile, declared: Declaration) -> Layout:
+    if len(model.axes) != 4:
+        raise BadSettings(
+            f"{model.path} takes {len(model.axes)} axes {_in_words(model.axes)}; an image model "
+            "takes 4: batch, height, width and channels (1 or 3), in this or another order"
+        )
+    if declared.layout:
+        return declared.layout
+    if model.is_layout_open:
+        raise BadSettings(
+            f"{model.path} takes {_in_words(model.axes)}, which does not show where its channels "
+            "are; state nchw or nhwc",
+            field="layout",
+        )
+    return "nchw" if model.axes[1] in _CHANNELS else "nhwc"
+
+
+def _shape(model: ModelFile, layout: Layout, declared: Declaration) -> tuple[int, int, int]:
+    order = (2, 3, 1) if layout == "nchw" else (1, 2, 3)
+    own = [model.axes[axis] for axis in order]
+    if None in own and declared.shape is None:
+        raise BadSettings(
+            f"{model.path} takes images of any size; state which it was trained on", field="input"
+        )
+    stated = declared.shape or (0, 0, 0)
+    height, width, channels = (mine or given for mine, given in zip(own, stated, strict=True))
+    return height, width, channels
+
+
+def _probed(
+    model: ModelFile,
+    run: Callable[[NDArray[np.uint8]], NDArray[np.generic]],
+    images: NDArray[np.uint8],
+) -> NDArray[np.generic]:
+    """The output for a few images: it shows whether the model runs, and what it returns."""
+    try:
+        output = run(images)
+    except Exception as error:  # whatever the library raises
+        raise BadSettings(
+            f"{model.path} cannot be run on images of {images.shape[1:]} "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if output.dtype.kind == "f" and output.ndim == 2 and output.shape[0] == len(images):
+        return output
+    if output.dtype.kind in "iu" and output.shape == (len(images),):
+        return output
+    raise BadSettings(
+        f"{model.path} returns {output.dtype} of shape {output.shape} for {len(images)} images; "
+        "it has to return float scores (N, K) or integer labels (N,)"
+    )
+
+
+def _run_in_batches(
+    model: ModelFile, form: PixelForm, images: NDArray[np.uint8]
+) -> NDArray[np.generic]:
+    """Run a model, in batches of the size that the file fixes; the last one is filled up."""
+    size = model.axes[0]
+    if size is None:
+        return model.run(form.of(images))
+    outputs = []
+    for start in range(0, len(images), size):
+        rows = images[start : start + size]
+        filled = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), 0)])
+        outputs.append(model.run(form.of(filled))[: len(rows)])
+    return np.concatenate(outputs)
+
+
+def _answers(
+    run: Callable[[NDArray[np.uint8]], NDArray[np.generic]],
+    returned: Returned,
+    classes: int,
+    images: NDArray[np.uint8],
+) -> NDArray[np.float32]:
+    return scores_of(run(images), returned, classes)
+
+
+def _in_words(axes: Axes) -> str:
+    return " x ".join("?" if size is None else str(size) for size in axes)

@@ -1,0 +1,87 @@
+"""`papagaio check`: is the black box used rightly, before an audit pays for answers?"""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from papagaio.cli.options import command
+from papagaio.errors import BadAnswer
+from papagaio.settings import CheckOptions
+
+if TYPE_CHECKING:
+    from papagaio.auditing.examining import Examination, Trial
+    from papagaio.scores import Figure
+
+__all__ = ["check"]
+
+
+def _check(options: CheckOptions) -> None:
+    """Find out whether a black box is used rightly, before an audit pays for answers.
+
+    For example: papagaio check model.onnx --test my_test_images --write blackbox.toml, and then
+    papagaio audit --config blackbox.toml --transfer photos --test my_test_images --budget 5000
+
+    Sends some of the test images, tries on which scale and in which order of colours a model's file
+    takes them, and says how often it is right, whether it repeats its answers, and how fast it is.
+    """
+    from papagaio import files
+    from papagaio.auditing.examining import check as run
+    from papagaio.cli.progress import show_progress
+    from papagaio.options import to_toml
+
+    with show_progress() as progress:
+        checked = run(options, progress)
+    for trial in checked.trials:
+        typer.echo(_trial_line(trial))
+    for line in _lines(checked.examination, options):
+        typer.echo(line)
+    if not checked.examination.works:
+        raise BadAnswer(
+            f"{options.black_box} is not better than always naming the most frequent class, or "
+            "names almost only one. Check the order of the classes, the scale of pixels and the "
+            "order of colours; what you leave out is tried"
+        )
+    if options.write:
+        files.write(options.write, to_toml(checked.options))
+        typer.echo(f"written\t{options.write}")
+
+
+def _trial_line(trial: "Trial") -> str:
+    declared = trial.declared
+    stated = {
+        "scale": declared.scale,
+        "colour-order": declared.colour_order,
+        "layout": declared.layout,
+    }
+    words = ", ".join(f"{name} {value}" for name, value in stated.items() if value)
+    return f"{words or 'as its file says'}\taccuracy {_percent(trial.accuracy)}"
+
+
+def _lines(found: "Examination", options: CheckOptions) -> list[str]:
+    median, late = (found.quantile(q) * 1000 for q in (0.5, 0.95))
+    lines = [
+        f"accuracy\t{_percent(found.accuracy)} on {found.accuracy.n:,} test images",
+        f"most frequent class\t{found.majority.value:.1%} of them",
+        f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
+        f"asked again\t{_difference(found.asked_again)}",
+        f"in other requests\t{_difference(found.in_other_requests)}",
+        f"images per second\t{found.images_per_second:,.0f}",
+        f"milliseconds per request\t{median:.0f} (median), {late:.0f} (95 %)",
+    ]
+    if options.budget:
+        seconds = options.budget / found.images_per_second
+        cost = options.budget * (options.price_per_1000 or 0) / 1000
+        price = f" and costs {cost:,.2f}" if options.price_per_1000 else ""
+        lines.append(f"budget\tquerying {options.budget:,} images takes {seconds:,.0f} s{price}")
+    return lines
+
+
+def _percent(figure: "Figure") -> str:
+    return f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"
+
+
+def _difference(change: float) -> str:
+    return "the same answers" if change < 1e-4 else f"scores change by up to {change:.4f}"
+
+
+check = command(CheckOptions, _check)
