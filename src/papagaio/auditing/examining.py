@@ -29,7 +29,6 @@ from papagaio.vocabulary import ColourOrder, Layout
 
 __all__ = ["Checked", "Examination", "Trial", "check", "examine", "try_declarations"]
 
-_MOST_REPEATED = 64
 
 Scores = NDArray[np.float32]
 
@@ -53,7 +52,8 @@ class Examination:
         never_named: the classes it names for no image.
         asked_again: the largest change of a score when the same requests are sent again.
         in_other_requests: the same, with the images in another order and in smaller requests.
-        seconds: float64, of each request of `contract.batch` images.
+        per_request: the number of images in each request.
+        seconds: float64, of each request.
         images_per_second: over all these requests.
     """
 
@@ -63,6 +63,7 @@ class Examination:
     never_named: tuple[int, ...]
     asked_again: float
     in_other_requests: float
+    per_request: int
     seconds: NDArray[np.float64]
     images_per_second: float
 
@@ -174,26 +175,26 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
 
     Args:
         box: the black box.
-        images: labelled; a tenth of them, 64 at most, is sent twice more.
+        images: labelled; a tenth of them is sent twice more.
         progress: told after every request.
 
     Raises:
         BadAnswer: the black box raised, or broke its contract.
     """
-    batch, seconds, parts = box.contract.batch, [], []
-    for start in range(0, len(images), batch):
-        rows = np.ascontiguousarray(images.pixels[start : start + batch])
+    size = max(1, min(box.contract.batch, len(images) // 10))
+    seconds, parts = [], []
+    for start in range(0, len(images), size):
+        rows = np.ascontiguousarray(images.pixels[start : start + size])
         began = time.perf_counter()
         parts.append(checked_answers(box, rows))
         seconds.append(time.perf_counter() - began)
         progress(Step("asking", start + len(rows), len(images), "images"))
     answers, labels = np.concatenate(parts), images.required_labels
     accuracy = scores.accuracy(answers, labels)
-    some = min(_MOST_REPEATED, max(1, len(images) // 10))
-    again = _answers(box, images.pixels[:some], batch)
-    mixed = np.random.default_rng(0).permutation(some)
-    others = np.empty_like(again)
-    others[mixed] = _answers(box, images.pixels[mixed], max(1, min(batch, some) // 2))
+    first, mixed = answers[:size], np.random.default_rng(0).permutation(size)
+    again = _answers(box, images.pixels[:size], size)
+    others = np.empty_like(first)
+    others[mixed] = _answers(box, images.pixels[mixed], max(1, size // 2))
     return Examination(
         accuracy=accuracy,
         majority=scores.rate(labels == np.bincount(labels).argmax()),
@@ -202,8 +203,9 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
         never_named=tuple(
             np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
         ),
-        asked_again=float(np.abs(again - answers[:some]).max()),
-        in_other_requests=float(np.abs(others - answers[:some]).max()),
+        asked_again=float(np.abs(again - first).max()),
+        in_other_requests=float(np.abs(others - first).max()),
+        per_request=size,
         seconds=np.array(seconds),
         images_per_second=len(images) / sum(seconds),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.outputs import recognised, scores_of
-from papagaio.blackboxes.pixels import SCALES, PixelForm
+from papagaio.blackboxes.pixels import SCALES, PixelForm, parsed_scale
 from papagaio.errors import BadSettings
 from papagaio.vocabulary import Layout, Returned
 
@@ -127,6 +127,7 @@ def _form(model: ModelFile, declared: Declaration) -> PixelForm:
         layout=_layout(model, declared),
         dtype=model.dtype,
     )
+    parsed_scale(form.scale)
     if model.dtype == "uint8":
         if form.scale != "0..255":
             raise BadSettings(

@@ -66,7 +66,10 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
         f"asked again\t{_difference(found.asked_again)}",
         f"in other requests\t{_difference(found.in_other_requests)}",
         f"images per second\t{found.images_per_second:,.0f}",
-        f"milliseconds per request\t{median:.0f} (median), {late:.0f} (95 %)",
+        (
+            f"milliseconds per request\t{median:.0f} (median), {late:.0f} (95 %), "
+            f"{found.per_request} images each"
+        ),
     ]
     if options.budget:
         seconds = options.budget / found.images_per_second
