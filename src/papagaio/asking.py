@@ -2,20 +2,25 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 from types import FrameType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.blackboxes.contract import BlackBox, checked_answers
-from papagaio.errors import BadImages, BadLedger
+from papagaio.errors import BadAnswer, BadImages, BadLedger
 from papagaio.images.imageset import ImageSet, as_keys
 from papagaio.ledger import Ledger, Question
 from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["ask", "check_shape", "queries_missing", "question_for"]
+
+T = TypeVar("T")
 
 
 def question_for(box: BlackBox) -> Question:
@@ -28,8 +33,10 @@ def ask(
 ) -> NDArray[np.float32]:
     """Return an answer for every image, sending only those that the ledger does not hold.
 
-    A request is noted before it is sent, and its answers before the next is sent, so nothing that
-    was paid for is lost, whenever the process ends. It never sends more than `len(images)` images.
+    As many requests are in flight as the contract allows. Each is noted before it is sent, and its
+    answers as soon as they come, so nothing that was paid for is lost, whenever the process ends.
+    It never sends more than `len(images)` images. After an error or a first Ctrl-C no request is
+    sent any more, and the answers to those in flight are still stored.
 
     Args:
         box: the black box.
@@ -59,13 +66,8 @@ def ask(
     done = len(images) - len(missing)
     task = f"asking about {images.name}"
     progress(Step(task, done, len(images), "images"))
-    for start in range(0, len(missing), box.contract.batch):
-        rows = missing[start : start + box.contract.batch]
-        with _finishing_first():
-            request = ledger.note_request(question, len(rows))
-            scores = checked_answers(box, np.ascontiguousarray(images.pixels[rows]))
-            ledger.note_answers(question, request, images.digests[rows], scores)
-        done += len(rows)
+    for answered in _send(box, images, missing, ledger):
+        done += answered
         progress(Step(task, done, len(images), "images"))
     return ledger.read(question, images.digests)
 
@@ -87,11 +89,60 @@ def queries_missing(box: BlackBox, digests: NDArray[np.uint8], ledger: Ledger) -
     return len(_missing(ledger, question_for(box), digests))
 
 
+def _send(
+    box: BlackBox, images: ImageSet, rows: NDArray[np.int64], ledger: Ledger
+) -> Iterator[int]:
+    """Send images in requests and store the answers; yield the number of images of each request."""
+    question, batch, most = question_for(box), box.contract.batch, box.contract.concurrency
+    waiting = iter([rows[start : start + batch] for start in range(0, len(rows), batch)])
+    in_flight: dict[Future[NDArray[np.float32]], tuple[int, NDArray[np.int64]]] = {}
+    failed: Exception | None = None
+    with _first_interrupt() as interrupted, _senders(most) as senders:
+        while True:
+            stopping = failed is not None or interrupted()
+            for request_rows in () if stopping else islice(waiting, most - len(in_flight)):
+                number = ledger.note_request(question, len(request_rows))
+                pixels = np.ascontiguousarray(images.pixels[request_rows])
+                in_flight[senders.submit(checked_answers, box, pixels)] = number, request_rows
+            if not in_flight:
+                break
+            answered, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+            for future in answered:
+                number, request_rows = in_flight.pop(future)
+                try:
+                    scores = future.result()
+                except BadAnswer as error:
+                    failed = error
+                    continue
+                ledger.note_answers(question, number, images.digests[request_rows], scores)
+                yield len(request_rows)
+    if failed:
+        raise failed
+
+
+def _senders(most: int) -> Executor:
+    """Threads, or this thread if there is one request at a time: an owner's code may need it."""
+    return ThreadPoolExecutor(most) if most > 1 else _ThisThread()
+
+
+class _ThisThread(Executor):
+    def submit(self, fn: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:  # noqa: ANN401
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **named))
+        except Exception as error:  # noqa: BLE001  # as in a thread
+            future.set_exception(error)
+        return future
+
+
 @contextmanager
-def _finishing_first() -> Iterator[None]:
-    """Hold back the first Ctrl-C until the request in flight is answered and stored."""
+def _first_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold back the first Ctrl-C until requests in flight are answered and stored.
+
+    Yields a function that says whether it was pressed.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: False
         return
     pressed = False
     before = signal.getsignal(signal.SIGINT)
@@ -103,7 +154,7 @@ def _finishing_first() -> Iterator[None]:
 
     signal.signal(signal.SIGINT, remember)
     try:
-        yield
+        yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
     if pressed:

@@ -28,6 +28,7 @@ class Contract:
         height, width, channels: the shape of every image; images are uint8.
         classes: how many scores an answer has.
         batch: the largest number of images in one request.
+        concurrency: how many requests may be in flight at the same time.
         response: how much an answer shows.
         class_names: the names of the classes in order, or None.
     """
@@ -39,6 +40,7 @@ class Contract:
     batch: int = 64
     response: Response = "probabilities"
     class_names: tuple[str, ...] | None = None
+    concurrency: int = 1
 
     @property
     def shape(self) -> Shape:
