@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
@@ -261,17 +260,16 @@ def test_labels_become_one_hot_rows_of_a_black_box_that_shows_labels() -> None:
 
 @pytest.mark.parametrize("scale", [*SCALES, "100,50,25/2,4,8", "10/5"])
 def test_images_are_given_as_stated(scale: str) -> None:
-    mean, deviation = {
-        "0..255": (0, 1),
-        "0..1": (0, 255),
-        "-1..1": (127.5, 127.5),
-        "imagenet": (
-            255 * np.array([0.485, 0.456, 0.406]),
-            255 * np.array([0.229, 0.224, 0.225]),
-        ),
-        "100,50,25/2,4,8": (np.array([100, 50, 25]), np.array([2, 4, 8])),
-        "10/5": (10, 5),
-    }[scale]
+    imagenet = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
+    of_scale = {
+        "0..255": np.array([0, 1]),
+        "0..1": np.array([0, 255]),
+        "-1..1": np.array([127.5, 127.5]),
+        "imagenet": 255 * np.array(imagenet),
+        "100,50,25/2,4,8": np.array([[100, 50, 25], [2, 4, 8]]),
+        "10/5": np.array([10, 5]),
+    }
+    mean, deviation = of_scale[scale]
     expected = (IMAGES.astype(np.float64) - mean) / deviation
     given = PixelForm(scale).of(IMAGES)
     assert given == pytest.approx(expected, abs=1e-4)
@@ -284,7 +282,7 @@ def test_images_are_given_as_stated(scale: str) -> None:
 @pytest.mark.parametrize("returned", ["probabilities", "log-probabilities", "logits", "labels"])
 def test_an_output_is_recognised_by_its_values(returned: Returned) -> None:
     logits = torch.from_numpy(np.random.default_rng(0).normal(0, 3, (20, 5)))
-    outputs = {
+    outputs: dict[str, NDArray[np.generic]] = {
         "probabilities": logits.softmax(1).numpy().astype(np.float16),
         "log-probabilities": logits.log_softmax(1).numpy().astype(np.float32),
         "logits": logits.numpy(),

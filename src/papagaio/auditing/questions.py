@@ -1,0 +1,57 @@
+"""Writing the images that an audit asks about, for a black box that cannot be called from here."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from papagaio import files
+from papagaio.auditing.opening import declaration_of, open_images
+from papagaio.auditing.plan import attack_configs, make_plan
+from papagaio.blackboxes.recorded import file_name
+from papagaio.networks.named import default_student
+from papagaio.progress import Progress, Step, no_progress
+from papagaio.settings import Settings
+
+__all__ = ["write_questions"]
+
+
+def write_questions(settings: Settings, folder: Path, progress: Progress = no_progress) -> int:
+    """Write each image that an audit with these settings asks about, once, as a PNG file.
+
+    `questions.csv`, written last, has the names of the files and what each is asked for.
+
+    Args:
+        settings: those of the audit.
+        folder: where the files are written; those that are there are left as they are.
+        progress: told how many are written.
+
+    Returns:
+        the number of images.
+
+    Raises:
+        BadImages, BadSettings: as for `audit`.
+        NoSpace: the disk is full.
+    """
+    contract = declaration_of(settings).contract(settings.black_box)
+    images = open_images(settings, contract, progress)
+    student = settings.students or (default_student(contract.shape),)
+    plan = make_plan(settings, images, attack_configs(settings, contract), student, progress)
+    purposes: dict[str, list[str]] = {}
+    for purpose in plan.queried:
+        asked = plan.images[purpose]
+        for row in asked.distinct():
+            name = file_name(asked.digests[row])
+            purposes.setdefault(name, []).append(purpose)
+            _write_image(folder / name, asked.pixels[row])
+            progress(Step(f"writing {purpose} images", int(row) + 1, len(asked), "images"))
+    lines = [f"{name},{' '.join(used)}\n" for name, used in purposes.items()]
+    files.write(folder / "questions.csv", "name,purposes\n" + "".join(lines))
+    return len(purposes)
+
+
+def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
+    if not path.exists():
+        with files.writing(path) as out:
+            Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(out, "PNG")

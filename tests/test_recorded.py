@@ -1,0 +1,153 @@
+"""Answers obtained elsewhere: images as files, a table of answers, and an audit of it."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from papagaio.blackboxes.contract import Declaration
+from papagaio.blackboxes.recorded import file_name, open_recorded
+from papagaio.cli.main import app
+from papagaio.errors import BadAnswer, BadSettings
+from papagaio.images.imageset import digest_images
+from papagaio.result import read_result
+
+CLASSES = 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
+NAMES = [file_name(digest) for digest in digest_images(IMAGES)]
+DECLARED = Declaration((8, 8, 1), classes=CLASSES)
+
+
+def answers_to(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Scores that depend on which third of an image is brightest."""
+    bands = np.stack([images[:, rows].mean((1, 2, 3)) for rows in np.split(np.arange(6), 3)], 1)
+    raised = np.exp((bands - bands.max(1, keepdims=True)) / 4)
+    return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
+
+
+SCORES = answers_to(IMAGES)
+
+
+def write_csv(path: Path) -> None:
+    with path.open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(("name", "one", "two", "three"))
+        writer.writerows(
+            [f"sub/{n}", *map(float, row)] for n, row in zip(NAMES, SCORES, strict=True)
+        )
+
+
+def write_parquet(path: Path) -> None:
+    pq.write_table(pa.table({"name": NAMES, "scores": SCORES.tolist()}), path)
+
+
+def write_npz(path: Path) -> None:
+    np.savez(path, name=np.array(NAMES), scores=SCORES)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "write"), [("csv", write_csv), ("parquet", write_parquet), ("npz", write_npz)]
+)
+def test_each_image_gets_the_answer_that_its_row_has(
+    tmp_path: Path, suffix: str, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / f"answers.{suffix}"
+    write(path)
+    box = open_recorded(str(path), DECLARED)
+    order = np.random.default_rng(1).permutation(len(IMAGES))
+    assert box.answer(IMAGES[order]) == pytest.approx(SCORES[order], abs=1e-6)
+    assert box.contract.response == "probabilities"
+
+
+def test_labels_are_answers_of_a_black_box_that_shows_labels(tmp_path: Path) -> None:
+    path = tmp_path / "answers.parquet"
+    labels = SCORES.argmax(1)
+    pq.write_table(pa.table({"name": NAMES, "label": labels}), path)
+    box = open_recorded(str(path), DECLARED)
+    assert box.contract.response == "label"
+    assert (box.answer(IMAGES) == np.eye(CLASSES)[labels]).all()
+
+
+def test_an_image_without_a_row_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "answers.npz"
+    np.savez(path, name=np.array(NAMES[:8]), scores=SCORES[:8])
+    box = open_recorded(str(path), DECLARED)
+    assert box.answer(IMAGES[:8]) == pytest.approx(SCORES[:8])
+    with pytest.raises(BadAnswer, match=f"no row for {NAMES[8]} and 1 others of 10 images"):
+        box.answer(IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "reason"),
+    [
+        ("a.csv", {"name": [*NAMES, NAMES[0]], "scores": None}, f"{NAMES[0]} has several rows"),
+        ("a.parquet", {"name": ["cat.png", *NAMES[1:]], "scores": None}, "cat.png is not the name"),
+        ("a.parquet", {"name": NAMES, "scores": "nan"}, f"the row of {NAMES[3]} .*1 such rows"),
+        ("a.parquet", {"name": NAMES, "label": [0, 1, 2, 3, *[0] * 6]}, f"row of {NAMES[3]} "),
+        ("a.parquet", {"name": NAMES, "only": [0.5] * 10}, "needs a score for each of 3 classes"),
+        ("a.parquet", {"file": NAMES, "label": [0] * 10}, "needs a column name"),
+        ("a.parquet", {"name": NAMES, "word": ["x"] * 10}, "one column of numbers per class"),
+        ("a.txt", {"name": NAMES, "label": [0] * 10}, "not a .csv, .parquet or .npz file"),
+        ("a.csv", None, "no such file; papagaio questions writes the images"),
+    ],
+)
+def test_a_broken_table_is_refused_in_one_line(
+    tmp_path: Path, name: str, columns: dict[str, object] | None, reason: str
+) -> None:
+    path = tmp_path / name
+    if columns is not None:
+        rows = SCORES.astype(float).tolist()
+        if columns.get("scores", "") is None:
+            rows += [rows[0]] * (len(columns["name"]) - len(rows))  # type: ignore[arg-type]
+        if columns.get("scores") == "nan":
+            rows[3][1] = float("nan")
+        table = pa.table(columns | ({"scores": rows} if "scores" in columns else {}))
+        if name.endswith(".csv"):
+            names, flat = columns["name"], np.array(rows)
+            table = pa.table({"name": names, **{f"c{k}": flat[:, k] for k in range(CLASSES)}})
+            pa.csv.write_csv(table, path)
+        else:
+            pq.write_table(table, path)
+    with pytest.raises(BadSettings, match=reason):
+        open_recorded(str(path), DECLARED)
+
+
+def papagaio(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_questions_are_answered_elsewhere_and_audited(tmp_path: Path) -> None:
+    """The owner's part here: read each PNG file, and write a row with its scores."""
+    random = np.random.default_rng(2)
+    np.savez(tmp_path / "photos.npz", images=random.integers(0, 256, (60, 8, 8, 1), np.uint8))
+    mine = random.integers(0, 256, (30, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=mine, labels=answers_to(mine).argmax(1))
+    table, folder = tmp_path / "answers.csv", tmp_path / "questions"
+    options = ["--input", "8x8x1", "--classes", CLASSES, "--budget", 40, "--controls", "noise"]
+    options += ["--transfer", tmp_path / "photos.npz", "--test", tmp_path / "mine.npz"]
+    options += ["--epochs", 1, "--device", "cpu", "--threads", 1, "--out", tmp_path / "run"]
+    done = papagaio("questions", f"recorded={table}", *options, "--to", folder)
+    assert done.exit_code == 0, done.output
+    assert "110 images" in done.output
+    names = sorted(path.name for path in folder.glob("*.png"))
+    assert len(names) == 30 + 40 + 40
+    with (folder / "questions.csv").open() as lines:
+        listed = {row["name"]: row["purposes"] for row in csv.DictReader(lines)}
+    assert sorted(listed) == names
+    assert sorted(listed.values()) == sorted(["test"] * 30 + ["transfer"] * 40 + ["noise"] * 40)
+
+    pixels = np.stack([np.array(Image.open(folder / name))[:, :, None] for name in names])
+    scores = answers_to(pixels)
+    pa.csv.write_csv(pa.table({"name": names, **{f"c{k}": scores[:, k] for k in range(3)}}), table)
+    done = papagaio("audit", f"recorded={table}", *options)
+    assert done.exit_code == 0, done.output
+    result = read_result(tmp_path / "run" / "result.json")
+    assert result.black_box.accuracy.value == 1
+    assert result.queries.total == 110
