@@ -17,7 +17,7 @@ from papagaio.blackboxes.contract import Declaration
 from papagaio.cli.main import app
 from papagaio.errors import BadSettings
 from papagaio.options import OptionSet, validated
-from papagaio.settings import Settings
+from papagaio.settings import BlackBoxOptions, CheckOptions, Settings
 from papagaio.teaching.settings import TeachSettings
 from papagaio_thesis.settings import ReproduceSettings
 
@@ -85,6 +85,8 @@ def check_other(words: list[str]) -> None:
 
 SETTINGS: dict[str, type[OptionSet]] = {
     "audit": Settings,
+    "check": CheckOptions,
+    "questions": Settings,
     "teach": TeachSettings,
     "thesis": ReproduceSettings,
 }
@@ -101,7 +103,7 @@ def check_settings(command: str, values: dict[str, Any]) -> None:
         if name in model.model_fields and value not in (None, False, [], ())
     }
     settings = validated(model, given)
-    if isinstance(settings, Settings) and "=" not in settings.black_box:
+    if isinstance(settings, BlackBoxOptions) and ".py:" in settings.black_box:
         Declaration(settings.shape, settings.classes).contract(settings.black_box)
 
 

@@ -38,12 +38,13 @@ class Colours(nn.Module):
     def __init__(self, form: PixelForm, end: nn.Module | None = None) -> None:
         super().__init__()
         self.form, self.end = form, end or nn.Identity()
-        low, high = (form.of(np.full((1, 1, 1, 3), byte, np.uint8)).ravel() for byte in (0, 255))
+        low, high = (
+            form.of(np.full((1, 1, 1, 3), byte, np.uint8)).ravel().astype(np.float32)
+            for byte in (0, 255)
+        )
         if form.order == "bgr":
             low, high = low[::-1], high[::-1]
-        self.low, self.reach = (
-            torch.from_numpy(part.astype(np.float32).copy()) for part in (low, high - low)
-        )
+        self.low, self.reach = (torch.from_numpy(part.copy()) for part in (low, high - low))
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = images if self.form.layout == "nhwc" else images.permute(0, 2, 3, 1)
@@ -133,10 +134,13 @@ def test_a_file_with_a_fixed_batch_is_asked_in_such_batches(tmp_path: Path) -> N
 
 def test_identity_changes_with_the_weights_and_with_how_images_are_given(tmp_path: Path) -> None:
     file = export(tmp_path / "model.onnx", linear())
-    identities = {
-        open_black_box(str(file), Declaration(scale=scale, colour_order=order)).identity
-        for scale, order in (("0..1", "rgb"), ("0..1", "bgr"), ("0..255", "rgb"), ("0..1", None))
-    }
+    stated = [
+        Declaration(scale="0..1"),
+        Declaration(scale="0..1", colour_order="rgb"),
+        Declaration(scale="0..1", colour_order="bgr"),
+        Declaration(scale="0..255"),
+    ]
+    identities = {open_black_box(str(file), one).identity for one in stated}
     assert len(identities) == 3
     model = linear()
     nn.init.zeros_(next(model.parameters()))

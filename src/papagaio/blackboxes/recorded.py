@@ -120,10 +120,10 @@ def _is_name(name: str) -> bool:
 def _broken(scores: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
     """Rows without a finite score for each class, or with a label that is no class."""
     if scores.ndim == 1:
-        return ~np.isin(scores, np.arange(classes))
+        return np.asarray(~np.isin(scores, np.arange(classes)))
     if scores.shape[1] != classes:
         return np.ones(len(scores), bool)
-    return ~np.isfinite(scores).all(1)
+    return np.asarray(~np.isfinite(scores).all(1))
 
 
 def _read(path: Path) -> tuple[list[str], NDArray[np.generic]]:
