@@ -41,7 +41,8 @@ def test_the_version_is_the_packages(papagaio: Papagaio) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "teach", "audit", "report", "reproduce", "ledger", "doctor"]
+    "verb",
+    ["demo", "teach", "check", "audit", "questions", "report", "reproduce", "ledger", "doctor"],
 )
 def test_every_verb_has_help_and_stands_in_the_readme(verb: str) -> None:
     assert "Usage:" in help_of(verb)
@@ -114,14 +115,14 @@ def version_of_all_but(missing: str) -> Callable[[str], str]:
     return found
 
 
-def test_doctor_does_not_call_the_demos_packages_nothing(
+def test_doctor_does_not_call_the_packages_of_extras_nothing(
     papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("papagaio.cli.doctor.version", version_of_all_but("matplotlib"))
     ended = papagaio("doctor")
     assert ended.code == 0
     assert "matplotlib\tmissing" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "only demo packages are missing"
+    assert ended.stdout.splitlines()[-1] == "only extras are missing: demo"
 
 
 def test_doctor_names_what_is_missing(papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch) -> None:

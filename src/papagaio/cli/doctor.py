@@ -22,15 +22,21 @@ _NEEDED = [
     "safetensors",
     "scipy",
 ]
-_FOR_THE_DEMO = ("scikit-learn", "matplotlib")
+_EXTRAS = {
+    "demo": ("scikit-learn", "matplotlib"),
+    "onnx": ("onnxruntime",),
+    "keras": ("keras", "h5py"),
+    "transformers": ("transformers",),
+    "http": ("httpx2", "jmespath", "truststore"),
+}
 
 
 def doctor() -> None:
     """Show versions, device and threads, and what is missing."""
     missing = [name for name in _NEEDED if not _show_version(name)]
-    missing_for_demo = [name for name in _FOR_THE_DEMO if not _show_version(name)]
-    if missing_for_demo:
-        typer.echo("  only the demo needs these: pip install '.[demo]' in Papagaio's checkout")
+    absent = [extra for extra, names in _EXTRAS.items() if not all([*map(_show_version, names)])]
+    for extra in absent:
+        typer.echo(f"  to have {extra}: pip install '.[{extra}]' in Papagaio's checkout")
     if missing:
         raise BadSettings(f"missing: {', '.join(missing)}; install papagaio again with pip")
     _check_pair()
@@ -44,7 +50,7 @@ def doctor() -> None:
     typer.echo(f"processor\t{processor()}, {cores()} cores")
     typer.echo(f"device\t{device} ({reason})")
     typer.echo(f"threads\t{torch.get_num_threads()}")
-    typer.echo("only demo packages are missing" if missing_for_demo else "nothing is missing")
+    typer.echo(f"only extras are missing: {', '.join(absent)}" if absent else "nothing is missing")
 
 
 def _show_version(name: str) -> bool:
