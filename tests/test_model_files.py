@@ -19,6 +19,7 @@ from papagaio.blackboxes.outputs import recognised, scores_of
 from papagaio.blackboxes.pixels import SCALES, PixelForm
 from papagaio.cli.main import app
 from papagaio.errors import BadSettings, PapagaioError
+from papagaio.ledger import Ledger
 from papagaio.options import read_toml
 from papagaio.vocabulary import Returned
 
@@ -351,6 +352,18 @@ def test_check_refuses_a_model_that_is_used_in_the_wrong_way(tmp_path: Path) -> 
     assert "what you leave out is tried" in str(done.exception)
     assert "scale 0..255, colour-order rgb\taccuracy 25.0%" in done.output
     assert not found.exists()
+
+
+def test_an_audit_of_a_wrongly_scaled_model_stops_before_the_transfer_set(tmp_path: Path) -> None:
+    file = export(tmp_path / "model.onnx", Colours(PixelForm("0..1")))
+    test = labelled(tmp_path)
+    words = ("--transfer", test, "--test", test, "--budget", 30, "--out", tmp_path / "run")
+    done = papagaio("audit", file, "--scale", "-1..1", *words)
+    assert "not better than always naming the most frequent class" in str(done.exception)
+    assert "papagaio check tries scales" in str(done.exception)
+    with Ledger(tmp_path / "run" / "ledger.sqlite") as ledger:
+        (totals,) = ledger.totals()
+    assert totals.answers == 120  # the test set
 
 
 BOX = """

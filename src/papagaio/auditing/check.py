@@ -16,7 +16,7 @@ __all__ = ["check_test_answers"]
 _MISUSED = (
     "It is probably used in the wrong way, or the test set's classes are in another order. Check "
     "the scale of pixels (0..255 or 0..1), the order of colours (RGB or BGR), and the order of "
-    "class folders"
+    "class folders; papagaio check tries scales and colours for a model's file"
 )
 _ONE_CLASS = "All test images are of one class, which shows nothing: name a test set with several"
 
