@@ -16,7 +16,7 @@ from papagaio.blackboxes.pixels import SCALES, PixelForm, parsed_scale
 from papagaio.errors import BadSettings
 from papagaio.vocabulary import Layout, Returned
 
-__all__ = ["Axes", "ModelFile", "black_box_of", "digest_files", "the_output"]
+__all__ = ["Axes", "ModelFile", "black_box_of", "check_file", "digest_files", "the_output"]
 
 # The size of each axis, None where the file leaves it open.
 Axes = tuple[int | None, ...]
@@ -92,6 +92,19 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         contract=contract,
         function=partial(_answers, run, returned, contract.classes),
     )
+
+
+def check_file(path: Path) -> None:
+    """Check that a model's file is there, and not only a pointer to it.
+
+    Raises:
+        BadSettings: there is no such file, or Git LFS has not fetched it.
+    """
+    if not path.is_file():
+        raise BadSettings(f"{path}: no such file")
+    with path.open("rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs"):
+            raise BadSettings(f"{path} is a pointer of Git LFS, not the model: run git lfs pull")
 
 
 def digest_files(*paths: Path) -> str:

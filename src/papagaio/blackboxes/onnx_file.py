@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.blackboxes.model_file import ModelFile, digest_files, the_output
+from papagaio.blackboxes.model_file import ModelFile, check_file, digest_files, the_output
 from papagaio.errors import BadSettings
 from papagaio.hardware import cores
 
@@ -53,15 +53,11 @@ def read_onnx(path: Path, output: str | None) -> ModelFile:
 
 
 def _session(path: Path) -> "InferenceSession":
+    check_file(path)
     try:
         import onnxruntime  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise BadSettings(f"{path} needs onnxruntime: pip install 'papagaio[onnx]'") from error
-    if not path.is_file():
-        raise BadSettings(f"{path}: no such file")
-    with path.open("rb") as file:
-        if file.read(40).startswith(b"version https://git-lfs"):
-            raise BadSettings(f"{path} is a pointer of Git LFS, not the model: run git lfs pull")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
     options.log_severity_level = 4  # errors are raised

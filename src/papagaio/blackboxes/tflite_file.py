@@ -1,0 +1,134 @@
+"""Models in TensorFlow Lite files, run by LiteRT."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio.blackboxes.model_file import Axes, ModelFile, check_file, digest_files, the_output
+from papagaio.errors import BadSettings
+from papagaio.hardware import cores
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+
+__all__ = ["read_tflite"]
+
+# What LiteRT says about one input or output.
+_Details = dict[str, Any]
+
+_QUANTISED = (np.int8, np.uint8)
+# What a softmax in eight bits returns: its probabilities are multiples of this, from 0.
+_SOFTMAX_STEP = 1 / 256
+
+
+def read_tflite(path: Path, output: str | None) -> ModelFile:
+    """The model in a TensorFlow Lite file.
+
+    A quantised model is given real numbers, on the scale on which it was trained, and returns real
+    numbers: its input is quantised, and its output dequantised, with the steps in the file.
+    Dequantised probabilities of a softmax are divided by their sum, because eight bits leave it up
+    to half a step an entry away from 1.
+
+    Args:
+        path: the file.
+        output: the name of the output with the scores, or None if it has only one.
+
+    Raises:
+        BadSettings: ai-edge-litert is not installed, the file is none that it can load, it takes
+            anything else than one array of images, or there is no such output.
+    """
+    interpreter = _interpreter(path)
+    (given, *others) = interpreter.get_input_details()
+    if others:
+        several = ", ".join(one["name"] for one in (given, *others))
+        raise BadSettings(f"{path} has the inputs {several}; it has to take images only")
+    outputs = interpreter.get_output_details()
+    names = [one["name"] for one in outputs]
+    scores = outputs[names.index(the_output(path, names, output))]
+    return ModelFile(
+        path,
+        digest_files(path),
+        _axes(given),
+        _dtype(path, given),
+        partial(_run, interpreter, given, scores),
+    )
+
+
+def _interpreter(path: Path) -> "Interpreter":
+    check_file(path)
+    try:
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise BadSettings(f"{path} needs LiteRT: pip install 'papagaio[tflite]'") from error
+    try:
+        return Interpreter(str(path), num_threads=cores())
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadSettings(f"{path}: LiteRT cannot load it ({reason})") from error
+
+
+def _axes(given: _Details) -> Axes:
+    """The sizes of the axes; the batch is never open: not every model can be given another one."""
+    batch, *rest = (int(size) for size in given["shape_signature"])
+    return (
+        int(given["shape"][0]) if batch < 0 else batch,
+        *(None if size < 0 else size for size in rest),
+    )
+
+
+def _dtype(path: Path, given: _Details) -> str:
+    if given["dtype"] is np.float32 or _is_quantised(given):
+        return "float32"
+    if given["dtype"] is np.uint8:
+        return "uint8"
+    raise BadSettings(
+        f"{path} takes {np.dtype(given['dtype'])}; it has to take floats, bytes or quantised images"
+    )
+
+
+def _is_quantised(one: _Details) -> bool:
+    return one["dtype"] in _QUANTISED and one["quantization"][0] != 0
+
+
+def _run(
+    interpreter: "Interpreter", given: _Details, scores: _Details, images: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    interpreter.resize_tensor_input(given["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(
+        given["index"], _quantised(images, given) if _is_quantised(given) else images
+    )
+    interpreter.invoke()
+    output: NDArray[np.generic] = interpreter.get_tensor(scores["index"])
+    return _dequantised(output, scores) if _is_quantised(scores) else output
+
+
+def _quantised(images: NDArray[np.generic], given: _Details) -> NDArray[np.generic]:
+    step, zero = given["quantization"]
+    limits = np.iinfo(given["dtype"])
+    levels = np.round(images.astype(np.float32) / step) + zero
+    return np.asarray(levels.clip(limits.min, limits.max), given["dtype"])
+
+
+def _dequantised(output: NDArray[np.generic], scores: _Details) -> NDArray[np.float32]:
+    step, zero = scores["quantization"]
+    rows = np.asarray((output.astype(np.float32) - zero) * step, np.float32)
+    if rows.ndim == 2 and step == _SOFTMAX_STEP and zero == np.iinfo(scores["dtype"]).min:
+        return _normalised(rows)
+    return rows
+
+
+def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows (N, K) that are a distribution except for their rounding, divided by their sums.
+
+    A sigmoid has the same steps as a softmax: its rows have other sums, and stay as they are.
+    """
+    # Half a step for each class, and one more: 1 itself is rounded down to 255 of 256.
+    reach = (rows.shape[1] / 2 + 1) * _SOFTMAX_STEP
+    is_distribution = np.abs(rows.sum(1, keepdims=True) - 1) <= reach
+    # Where all of many classes are rounded to 0, none of them is likelier than another.
+    parts = np.where(rows.any(1, keepdims=True), rows, np.float32(1))
+    return np.where(is_distribution, parts / parts.sum(1, keepdims=True), rows)
