@@ -27,7 +27,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 SIZE = {"height": 32, "width": 32}
 
 
-def vit(**changes: Any) -> Any:
+def vit(**changes: object) -> object:
     """A tiny one, whose random weights are large enough that its answers differ."""
     options = {
         "hidden_size": 16,
@@ -42,7 +42,7 @@ def vit(**changes: Any) -> Any:
     return transformers.ViTConfig(**options | changes)
 
 
-def resnet(**changes: Any) -> Any:
+def resnet(**changes: object) -> object:
     options = {
         "embedding_size": 8,
         "hidden_sizes": [8, 16],
@@ -53,12 +53,13 @@ def resnet(**changes: Any) -> Any:
     return transformers.ResNetConfig(**options | changes)
 
 
-def saved(folder: Path, config: Any, processor: Any = None, seed: int = 0) -> Path:
+def saved(folder: Path, config: object, with_processor: object = None) -> Path:
     """Save a classifier with random weights as its owner would."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     model = transformers.AutoModelForImageClassification.from_config(config)
     model.save_pretrained(folder)
-    (processor or transformers.ViTImageProcessor(size=SIZE)).save_pretrained(folder)
+    processor: Any = with_processor or transformers.ViTImageProcessor(size=SIZE)
+    processor.save_pretrained(folder)
     return folder
 
 
@@ -73,7 +74,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "vit"))
 
 
-def plainly(folder: Path, images: NDArray[np.uint8], **options: Any) -> NDArray[np.float32]:
+def plainly(folder: Path, images: NDArray[np.uint8], **options: object) -> NDArray[np.float32]:
     """The probabilities that an owner gets: processor, model and softmax."""
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     model = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
@@ -172,6 +173,24 @@ def test_images_that_cannot_be_written_to_are_answered(made: Path) -> None:
     assert np.array_equal(box.answer(images), box.answer(IMAGES))
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"attn_implementation": "parrot/kernel"},
+        {"_attn_implementation": "parrot/kernel"},
+        {"transformers_weights": "adapter_model.bin"},
+        {"return_dict": False},
+    ],
+)
+def test_no_setting_of_the_model_brings_code_or_other_weights(
+    made: Path, folder: Path, setting: dict[str, object]
+) -> None:
+    change(folder / "config.json", **setting)
+    (folder / "adapter_model.bin").write_bytes(b"parrot")
+    answers = open_black_box(f"hf={folder}").answer(IMAGES)
+    assert np.array_equal(answers, open_black_box(f"hf={made}").answer(IMAGES))
+
+
 def test_opening_a_folder_prints_nothing(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
     open_black_box(f"hf={made}")
     assert capfd.readouterr() == ("", "")
@@ -205,7 +224,7 @@ def test_the_size_is_the_processors_or_else_the_models(
 
 def test_a_size_that_no_file_states_is_the_owners_to_state(tmp_path: Path) -> None:
     folder = saved(tmp_path, resnet(), transformers.ViTImageProcessor(do_resize=False))
-    with pytest.raises(BadSettings, match="^input: .*images of any size"):
+    with pytest.raises(BadSettings, match=r"^input: .*images of any size"):
         open_black_box(f"hf={folder}")
     box = open_black_box(f"hf={folder}", Declaration((24, 40, 3)))
     images = IMAGES[:, :24].repeat(2, 2)[:, :, :40]
@@ -243,7 +262,7 @@ def test_the_output_may_be_named(made: Path) -> None:
 def test_a_stated_shape_does_not_contradict_the_folder(made: Path) -> None:
     declared = Declaration((32, 32, 3), classes=3)
     assert open_black_box(f"hf={made}", declared).contract.shape == (32, 32, 3)
-    with pytest.raises(BadSettings, match="^input: .*takes images of 32x32x3"):
+    with pytest.raises(BadSettings, match=r"^input: .*takes images of 32x32x3"):
         open_black_box(f"hf={made}", replace(declared, shape=(64, 64, 3)))
 
 
@@ -269,7 +288,7 @@ def changed_activation(folder: Path) -> None:
     change(folder / "config.json", hidden_act="relu")
 
 
-def change(file: Path, **values: Any) -> None:
+def change(file: Path, **values: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
@@ -291,7 +310,10 @@ def without(name: str) -> Callable[[Path], None]:
 
 
 def with_text(name: str, text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text(text) and None
+    def damage(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return damage
 
 
 def only_a_pickle(folder: Path) -> None:
@@ -359,7 +381,7 @@ def several_labels(folder: Path) -> None:
         (with_text("adapter_config.json", "{}"), "holds an adapter"),
         (a_model_of_text, "type bert, which is no image classifier"),
         (a_model_without_its_classifier, r"has no weights for classifier\.bias"),
-        (other_shapes, "transformers cannot load it"),
+        (other_shapes, "its weights .* do not fit its config.json"),
         (several_labels, r"\(multi_label_classification\) does not name one of several classes"),
         (code_of_its_own, "transformers cannot load it"),
         (a_processor_of_its_own, "transformers cannot load it"),

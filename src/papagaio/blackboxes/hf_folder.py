@@ -159,6 +159,7 @@ def _loaded(
 
     # It could name a file that is not in the digest.
     config.transformers_weights = None
+    config.return_dict = True
     try:
         processor = AutoImageProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -171,14 +172,17 @@ def _loaded(
             use_safetensors=True,
             # The settings could name another, to be downloaded as code.
             attn_implementation="eager",
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
         # Half precision is for graphics cards.
         model = model.float().eval()
     except Exception as error:  # whatever the library raises
         raise _refusal(folder, error) from error
+    # The library draws weights at random for these.
+    if misfits := found["mismatched_keys"]:
+        raise BadSettings(f"{folder}: its weights {min(misfits)[0]} do not fit its config.json")
     if missing := found["missing_keys"]:
-        # It would have drawn them at random.
         raise BadSettings(
             f"{folder} has no weights for {min(missing)}: it was not saved as an image classifier"
         )
@@ -232,5 +236,5 @@ def _logits(
         **dict.fromkeys(own, False),
     )
     with torch.inference_mode():
-        logits: NDArray[np.float32] = model(**given, return_dict=True).logits.numpy()
+        logits: NDArray[np.float32] = model(**given).logits.numpy()
     return logits
