@@ -83,7 +83,7 @@ def _files(folder: Path) -> list[Path]:
     if not weights:
         raise BadSettings(
             f"{folder} has no *.safetensors, and no other weights are read: load the model where "
-            "you trust it, and save it by model.save_pretrained(FOLDER, safe_serialization=True)"
+            "you trust it, and save it by model.save_pretrained(FOLDER), which writes safetensors"
         )
     for file in weights:
         with file.open("rb") as opened:
@@ -157,9 +157,9 @@ def _loaded(
         AutoModelForImageClassification,
     )
 
+    config.return_dict = True  # logits by their name
     # It could name a file that is not in the digest.
     config.transformers_weights = None
-    config.return_dict = True
     try:
         processor = AutoImageProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
