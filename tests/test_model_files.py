@@ -225,6 +225,11 @@ def made(axes: tuple[int | None, ...], dtype: str = "float32", classes: int = CL
             "^input: .*takes images of 8x8x3 and 4 classes",
         ),
         (made((None, 8, 8, 3)), Declaration(scale="0..1", classes=5), "and 4 classes"),
+        (
+            replace(made((None, 8, 8, 3)), form=PixelForm()),
+            Declaration(colour_order="bgr"),
+            "^colour_order bgr: .*says itself how it takes images",
+        ),
         (made((None, 8, 8, 3)), Declaration(scale="1/0"), "^scale 1/0: neither 0..255, "),
     ],
 )

@@ -65,7 +65,7 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         BadSettings: neither the file nor its owner says how it takes images, they disagree, or it
             cannot be run.
     """
-    form = model.form or _form(model, declared)
+    form = _form(model, declared)
     shape = _shape(model, form.layout, declared)
     run = partial(_run_in_batches, model, form)
     probes = np.random.default_rng(0).integers(0, 256, (_PROBES, *shape), np.uint8)
@@ -134,6 +134,16 @@ def the_output(path: Path, outputs: Sequence[str], wanted: str | None) -> str:
 
 
 def _form(model: ModelFile, declared: Declaration) -> PixelForm:
+    if model.form:
+        for name in ("scale", "colour_order", "layout"):
+            value = getattr(declared, name)
+            if value:
+                raise BadSettings(
+                    f"{model.path} says itself how it takes images; leave it out",
+                    field=name,
+                    value=value,
+                )
+        return model.form
     form = PixelForm(
         scale=declared.scale or "0..255",
         order=declared.colour_order or "rgb",

@@ -26,6 +26,7 @@ _EXTRAS = {
     "demo": ("scikit-learn", "matplotlib"),
     "onnx": ("onnxruntime",),
     "keras": ("keras", "h5py"),
+    "tflite": ("ai-edge-litert",),
     "transformers": ("transformers",),
     "http": ("httpx2", "jmespath", "truststore"),
 }
