@@ -379,7 +379,7 @@ def several_labels(folder: Path) -> None:
         (with_text("model.safetensors.index.json", "[]"), "is no index of weights"),
         (
             with_text("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid 1"),
-            "is a pointer of Git LFS, not weights: run git lfs pull",
+            "is a pointer of Git LFS, not the model: run git lfs pull",
         ),
         (with_text("model.safetensors", "parrot"), "transformers cannot load it"),
         (with_text("config.json", "{"), r"config\.json: transformers cannot load it"),

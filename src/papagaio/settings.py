@@ -160,9 +160,10 @@ class BlackBoxOptions(OptionSet):
     """A black box, and what its owner states about it."""
 
     black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)]
-    """A model's file (.onnx); a Python function, FILE.py:NAME or PACKAGE.MODULE:NAME, from uint8
-    images (N, H, W, C) to float32 probabilities (N, K); with --weights, a function that builds a
-    torch module; or taught=FOLDER, from papagaio teach."""
+    """A model's file (.onnx, .keras, .h5, .tflite), hf=FOLDER as transformers saves it, or
+    taught=FOLDER from papagaio teach; a Python function, FILE.py:NAME or PACKAGE.MODULE:NAME, from
+    uint8 images (N, H, W, C) to float32 probabilities (N, K); with --weights, a function that
+    builds a torch module; or recorded=FILE, a table of answers to papagaio questions."""
 
     weights: Annotated[Path | None, Option(_BOX, "FILE")] = None
     """Safetensors file of the torch module: float32 (N, C, H, W) in [0, 1] to logits (N, K)."""

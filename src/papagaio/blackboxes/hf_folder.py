@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from papagaio.blackboxes.model_file import Axes, ModelFile, digest_files, the_output
+from papagaio.blackboxes.model_file import Axes, ModelFile, check_file, digest_files, the_output
 from papagaio.blackboxes.pixels import PixelForm
 from papagaio.errors import BadSettings
 
@@ -86,9 +86,7 @@ def _files(folder: Path) -> list[Path]:
             "you trust it, and save it by model.save_pretrained(FOLDER), which writes safetensors"
         )
     for file in weights:
-        with file.open("rb") as opened:
-            if opened.read(40).startswith(b"version https://git-lfs"):
-                raise BadSettings(f"{file} is a pointer of Git LFS, not weights: run git lfs pull")
+        check_file(file)
     settings = [folder / name for name in (*_SETTINGS, _ALSO_SETTINGS)]
     files = [file for file in settings if file.is_file()]
     return [*files, *_indexes(folder, weights), *weights]

@@ -87,7 +87,7 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         found = f"{'x'.join(map(str, shape))} and {classes} classes"
         raise BadSettings(f"{model.path} takes images of {found}; state no others", field="input")
     return FunctionBox(
-        name=model.path.name,
+        name=model.path.absolute().name,
         identity=declared.identity or f"{model.digest} {form} {returned}",
         contract=contract,
         function=partial(_answers, run, returned, contract.classes),
