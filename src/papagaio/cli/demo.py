@@ -25,7 +25,7 @@ def demo(
     """Copy a classifier of handwritten digits by asking it about letters only.
 
     The copy has never seen a digit, yet reads them. OUT/report.html shows how well, from how many
-    answers. It takes one to two and a half minutes on two cores.
+    answers. It takes two to three minutes on two slow cores.
     """
     from papagaio.cli.progress import show_progress
     from papagaio.demo import demo as run
