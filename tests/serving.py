@@ -228,10 +228,11 @@ def png(request: Received) -> tuple[Pixels, object]:
 
 def form(request: Received) -> tuple[Pixels, object]:
     head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
-    parsed = BytesParser(policy=HTTP).parsebytes(head + request.body)
-    (part,) = parsed.iter_parts()  # type: ignore[attr-defined]  # of an email message
+    (part,) = BytesParser(policy=HTTP).parsebytes(head + request.body).iter_parts()
     assert part.get_param("name", header="content-disposition") == "photo"
-    images = from_png(part.get_payload(decode=True))
+    file = part.get_payload(decode=True)
+    assert isinstance(file, bytes)
+    images = from_png(file)
     return images, {"scores": [truth(images)[0].tolist()]}
 
 

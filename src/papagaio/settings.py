@@ -182,12 +182,13 @@ class BlackBoxOptions(Authorisation):
         None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
     )
     """The shape of the images that the black box takes, such as 224x224x3. Required for a Python
-    function, and for a model's file that takes any size."""
+    function, and for a model's file or a service that does not say it."""
 
     classes: Annotated[int | None, Option(_BOX, "N", "what the black box declares")] = Field(
         None, ge=2
     )
-    """The number of classes. Required for a Python function."""
+    """The number of classes. Required for a Python function, and for a service that does not say
+    it."""
 
     shows: Annotated[Response | None, Option(_BOX, "RESPONSE", "what the black box declares")] = (
         None

@@ -61,10 +61,11 @@ class Description(BaseModel):
 
     scores: str = "@"
     """A JMESPath expression for the scores in the answer: one row for each image, or one list of
-    objects with a label and a score. With one image per request, also the row or list itself."""
+    objects with a label and a score, or one name or number of a class (with the option returns).
+    With one image per request, also the row, list or class itself."""
 
     labels: tuple[str, ...] | None = None
-    """The names of the classes in order; required for objects."""
+    """The names of the classes in order; required for objects and names."""
 
     scale: str | None = None
     layout: Layout | None = None
@@ -252,15 +253,21 @@ def _rows(described: Description, search: Callable[[object], object], answer: ob
         raise BadAnswer(f"what {described.scores} cannot be applied to ({error})") from error
     if found is None:
         raise BadAnswer(f"nothing at {described.scores}")
-    if not isinstance(found, list):
-        return found
-    if described.takes_one and found and not isinstance(found[0], list):
+    is_list = isinstance(found, list)
+    if described.takes_one and not (is_list and (not found or isinstance(found[0], list))):
         found = [found]
+    elif not is_list:
+        return found
     return [_row(described.labels, row) for row in found]
 
 
 def _row(labels: tuple[str, ...] | None, row: object) -> object:
-    """A row of scores; from objects with a label and a score, zeros for classes not among them."""
+    """A row of scores, or the number of a class.
+
+    From objects with a label and a score it has zeros for the classes that are not among them.
+    """
+    if isinstance(row, str) and row in (labels or ()):
+        return (labels or ()).index(row)
     if not isinstance(row, list) or not row or not all(isinstance(one, Mapping) for one in row):
         return row
     if labels is None:
@@ -269,7 +276,8 @@ def _row(labels: tuple[str, ...] | None, row: object) -> object:
     for pair in row:
         if not {"label", "score"} <= pair.keys():
             raise BadAnswer(f"objects with {', '.join(pair)} instead of label and score")
-        if pair["label"] not in labels:
-            raise BadAnswer(f"the label {pair['label']}, which is not described")
-        scores[pair["label"]] = pair["score"]
+        label = str(pair["label"])
+        if label not in scores:
+            raise BadAnswer(f"the label {label}, which is not described")
+        scores[label] = pair["score"]
     return list(scores.values())

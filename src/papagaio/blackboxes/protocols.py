@@ -88,7 +88,7 @@ def _open_inference(url: str, client: Client, declared: Declaration) -> ServedMo
     if others:
         names = ", ".join(str(one.get("name")) for one in (given, *others))
         raise BadSettings(f"{url} has the inputs {names}; it has to take images only")
-    datatype = given.get("datatype", "FP32")
+    datatype = str(given.get("datatype", "FP32"))
     if datatype not in _DTYPES:
         raise BadSettings(f"{url} takes {datatype}; it has to take {', '.join(_DTYPES)}")
     wanted, classes = declared.output, None
@@ -97,7 +97,7 @@ def _open_inference(url: str, client: Client, declared: Declaration) -> ServedMo
         (scores,) = (one for one in outputs if one.get("name") == wanted)
         axes = _axes(scores)
         classes = axes[1] if len(axes) == 2 else None
-    versions = metadata.get("versions") or []
+    versions = metadata.get("versions")
     return ServedModel(
         f"{url}/infer",
         ImageInput(url, _axes(given) or _OPEN, _DTYPES[datatype]),
@@ -105,16 +105,20 @@ def _open_inference(url: str, client: Client, declared: Declaration) -> ServedMo
         partial(_output_tensor, wanted),
         layout=None if given else "nhwc",
         classes=classes if classes and classes > 1 else None,
-        version=",".join(map(str, versions)) or None,
+        version=",".join(map(str, versions)) if isinstance(versions, list) else None,
     )
 
 
 def _tensors(metadata: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    return [one for one in metadata.get(name) or [] if isinstance(one, dict)]
+    tensors = metadata.get(name)
+    return [one for one in tensors if isinstance(one, dict)] if isinstance(tensors, list) else []
 
 
 def _axes(tensor: Mapping[str, Any]) -> tuple[int | None, ...]:
-    return tuple(size if size > 0 else None for size in map(int, tensor.get("shape") or ()))
+    sizes = tensor.get("shape")
+    if not isinstance(sizes, list):
+        return ()
+    return tuple(size if isinstance(size, int) and size > 0 else None for size in sizes)
 
 
 def _tensor(name: str, datatype: str, pixels: Pixels) -> Body:

@@ -11,7 +11,7 @@ import httpx2
 
 from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.retries import Again, RateLimit, Tries, again_after, pause
-from papagaio.blackboxes.variables import Header, filled, hidden, parsed_headers
+from papagaio.blackboxes.variables import Header, check_parameters, filled, hidden, parsed_headers
 from papagaio.errors import BadAnswer, BadSettings
 
 __all__ = ["Body", "Client", "open_client"]
@@ -145,7 +145,7 @@ class Client:
             return self._too_late()
         except httpx2.RequestError as error:
             reason = f"{type(error).__name__}: {error}"
-            passing = isinstance(error, httpx2.TransportError)
+            passing = isinstance(error, (httpx2.NetworkError, httpx2.RemoteProtocolError))
             again: Again = "often" if passing and "certificate" not in reason.lower() else "never"
             return _Reply(None, f"cannot be asked ({reason})".encode(), again)
 
@@ -224,6 +224,7 @@ def _address(url: str) -> httpx2.URL:
             "'Authorization: Basic ${VARIABLE}'",
             field="headers",
         )
+    check_parameters(url)
     return parsed
 
 
@@ -240,5 +241,5 @@ def _words(status: int) -> str:
 
 
 def _in_one_line(text: str) -> str:
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 99 * _SHOWN])
     return " ".join(shown.split())[:_SHOWN]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from papagaio.errors import BadSettings
 
-__all__ = ["Header", "filled", "hidden", "parsed_headers"]
+__all__ = ["Header", "check_parameters", "filled", "hidden", "parsed_headers"]
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~\w-]+):[ \t]*(.*)")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~\w-]+): *([ -~]*)", re.ASCII)
+_PARAMETER = re.compile(r"[?&]([^=&#]*)=([^&#]*)")
 _SECRET = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
 
 
@@ -34,17 +35,22 @@ def parsed_headers(lines: tuple[str, ...]) -> tuple[Header, ...]:
         match = _HEADER.fullmatch(line)
         if not match:
             # The line may be a secret.
-            raise BadSettings("write a header as NAME: VALUE, on one line", field="headers")
+            raise BadSettings("write a header as NAME: VALUE, in ASCII", field="headers")
         name, value = match.groups()
-        if _SECRET.search(name) and not _VARIABLE.search(value):
-            raise BadSettings(
-                f"{name} looks like a secret, which would be stored with the settings; put it into "
-                f"an environment variable, and write '{name}: ${{VARIABLE}}' in single quotes",
-                field="headers",
-            )
+        _refuse_secret(name, value, f"{name}: ")
         filled(value)
         headers.append(Header(name, value))
     return tuple(headers)
+
+
+def check_parameters(url: str) -> None:
+    """Refuse a URL with a secret in its query.
+
+    Raises:
+        BadSettings: a parameter that holds a secret has no variable in it.
+    """
+    for name, value in _PARAMETER.findall(url):
+        _refuse_secret(name, value, f"{name}=")
 
 
 def filled(text: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -71,3 +77,12 @@ def hidden(text: str, *templates: str, environment: Mapping[str, str] = os.envir
         value = environment.get(name)
         text = text.replace(value, f"${{{name}}}") if value else text
     return text
+
+
+def _refuse_secret(name: str, value: str, before: str) -> None:
+    if _SECRET.search(name) and not _VARIABLE.search(value):
+        raise BadSettings(
+            f"{name} looks like a secret, which would be stored with the settings; put it into an "
+            f"environment variable, and write '{before}${{VARIABLE}}' in single quotes",
+            field="headers",
+        )
