@@ -43,6 +43,7 @@ METADATA = {
     "outputs": [{"name": "scores", "datatype": "FP32", "shape": [-1, 3]}],
 }
 Open = Callable[..., HttpBox]
+Described = Callable[..., BlackBox]
 
 
 def images_of(count: int, seed: int = 1) -> NDArray[np.uint8]:
@@ -588,19 +589,18 @@ def test_a_password_in_an_address_is_refused() -> None:
 
 
 def test_a_secret_in_a_query_is_refused_unless_it_is_a_variable(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, described: Described
 ) -> None:
     text = JSON.replace(":predict", ":predict?version=3&api_key=VALUE")
     with pytest.raises(BadSettings, match=r"api_key looks like a secret.*'api_key=") as refusal:
-        described(service, tmp_path, text.replace("VALUE", "birds"))
+        described(text.replace("VALUE", "birds"))
     assert "birds" not in str(refusal.value)
     monkeypatch.setenv("BIRD_KEY", SECRET)
-    box = described(service, tmp_path, text.replace("VALUE", "${BIRD_KEY}"))
+    box = described(text.replace("VALUE", "${BIRD_KEY}"))
     # The service of these tests knows no such path.
     with pytest.raises(BadAnswer, match=r"api_key=\$\{BIRD_KEY\} answers 404") as refused:
         checked_answers(box, IMAGES)
     assert SECRET not in box.identity + box.name + str(refused.value)
-    box.close()
 
 
 def test_check_and_audit_work_on_an_address(
@@ -673,10 +673,20 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert done.stderr.endswith("needs httpx2: pip install 'papagaio[http]'\n"), done.stderr
 
 
-def described(service: Service, folder: Path, text: str, **more: Any) -> BlackBox:  # noqa: ANN401
-    file = folder / "endpoint.toml"
-    file.write_text(text.replace("HOST", service.address))
-    return open_black_box(str(file), replace(DECLARED, **more))
+@pytest.fixture
+def described(service: Service, tmp_path: Path) -> Iterator[Described]:
+    """Opens a black box from the text of a file, and closes it at the end."""
+    boxes: list[BlackBox] = []
+
+    def of(text: str, **more: Any) -> BlackBox:  # noqa: ANN401  # fields of a declaration
+        file = tmp_path / "endpoint.toml"
+        file.write_text(text.replace("HOST", service.address))
+        boxes.append(open_black_box(str(file), replace(DECLARED, **more)))
+        return boxes[-1]
+
+    yield of
+    for box in boxes:
+        box.close()
 
 
 ENDPOINTS = {
@@ -717,28 +727,26 @@ PAIRS = """
 
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_a_described_service_gives_the_answers_of_the_model(
-    name: str, service: Service, tmp_path: Path
+    name: str, tmp_path: Path, described: Described
 ) -> None:
-    box = described(service, tmp_path, ENDPOINTS[name], concurrency=2)
+    box = described(ENDPOINTS[name], concurrency=2)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         answers = ask(box, ImageSet.of("random", IMAGES), ledger)
-    box.close()
     np.testing.assert_allclose(answers, truth(IMAGES), atol=1e-6)
     assert box.contract.batch == (1 if name in ("png", "multipart") else 16)
 
 
-def test_grey_images_are_sent_as_grey_files(service: Service, tmp_path: Path) -> None:
-    box = described(service, tmp_path, ENDPOINTS["png"], shape=(2, 4, 1))
+def test_grey_images_are_sent_as_grey_files(described: Described) -> None:
+    box = described(ENDPOINTS["png"], shape=(2, 4, 1))
     grey = IMAGES[:1, ..., :1]
     np.testing.assert_allclose(checked_answers(box, grey), truth(grey), atol=1e-6)
-    box.close()
 
 
 def test_pairs_of_label_and_score_become_the_largest_scores(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch, described: Described
 ) -> None:
     monkeypatch.setenv("BIRD_KEY", SECRET)
-    box = described(service, tmp_path, PAIRS, classes=None, response="top-3")
+    box = described(PAIRS, classes=None, response="top-3")
     (answer,) = checked_answers(box, IMAGES[:1])
     (scores,) = truth(IMAGES[:1])
     shown = np.where(scores == scores.min(), 0, scores)
@@ -746,7 +754,6 @@ def test_pairs_of_label_and_score_become_the_largest_scores(
     assert service.received[0].headers["X-Api-Key"] == SECRET
     assert box.contract.class_names == ("a", "b", "c")
     assert SECRET not in box.identity
-    box.close()
 
 
 @pytest.mark.parametrize(
@@ -759,25 +766,29 @@ def test_pairs_of_label_and_score_become_the_largest_scores(
     ],
 )
 def test_pairs_that_do_not_fit_are_refused(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object, said: str
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: object,
+    said: str,
+    described: Described,
 ) -> None:
     monkeypatch.setenv("BIRD_KEY", SECRET)
-    box = described(service, tmp_path, PAIRS, response="top-3")
+    box = described(PAIRS, response="top-3")
     service.faults = [status(200, json.dumps(answer))]
     with pytest.raises(BadAnswer, match=said):
         checked_answers(box, IMAGES[:1])
-    box.close()
 
 
 @pytest.mark.parametrize("answer", ['"c"', '["c"]', '[["c"]]', "2", "[2.0]"])
-def test_a_service_may_name_the_class_only(service: Service, tmp_path: Path, answer: str) -> None:
+def test_a_service_may_name_the_class_only(
+    service: Service, answer: str, described: Described
+) -> None:
     text = ENDPOINTS["png"].replace('"scores"', '"@"') + 'labels = ["a", "b", "c"]'
-    box = described(service, tmp_path, text, returned="labels")
+    box = described(text, returned="labels")
     service.faults = [status(200, answer), status(200, '"d"')]
     assert checked_answers(box, IMAGES[:1]).tolist() == [[0, 0, 1]]
     with pytest.raises(BadAnswer, match='something else where a number belongs: "d"'):
         checked_answers(box, IMAGES[:1])
-    box.close()
 
 
 JSON = ENDPOINTS["json"]
@@ -798,6 +809,7 @@ JSON = ENDPOINTS["json"]
         (JSON + 'dtype = "uint8"', "^scale -1..1: .* gives bytes"),
         (JSON + 'labels = ["a", "b"]', "^classes: .* has 2 labels"),
         (JSON + 'labels = ["a", "a", "b"]', "labels .*: a class stands there twice"),
+        (ENDPOINTS["multipart"].replace("photo", "a;b"), "field a;b: "),
         (JSON + 'field = "photo"', "field is for image multipart"),
         (ENDPOINTS["png"] + 'body = "{}"', "image png has no body"),
         (ENDPOINTS["png"] + 'scale = "0..1"', "scale: only for image json"),
@@ -809,10 +821,10 @@ JSON = ENDPOINTS["json"]
     ],
 )
 def test_a_mistake_in_a_description_is_one_line(
-    service: Service, tmp_path: Path, text: str, said: str
+    service: Service, text: str, said: str, described: Described
 ) -> None:
     with pytest.raises(BadSettings, match=said) as refusal:
-        described(service, tmp_path, text)
+        described(text)
     assert "\n" not in str(refusal.value)
     assert service.received == []
 
@@ -823,11 +835,10 @@ def test_a_missing_description_is_named() -> None:
 
 
 def test_what_decides_an_answer_decides_the_identity_and_headers_do_not(
-    service: Service, tmp_path: Path
+    described: Described,
 ) -> None:
     def identity(text: str) -> str:
-        box = described(service, tmp_path, text)
-        box.close()
+        box = described(text)
         return box.identity
 
     plain = identity(JSON)

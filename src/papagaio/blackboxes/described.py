@@ -53,7 +53,7 @@ class Description(BaseModel):
     """A JSON text in which the string `$images` stands for a list of images, or `$image`, also
     within a longer string, for the only image of a request; for json and base64-png."""
 
-    field: str | None = None
+    field: str | None = Field(None, pattern=r"^[\w.\[\]-]+$")
     """The name of the file in the form; for multipart."""
 
     headers: dict[str, str] = Field(default_factory=dict)
@@ -253,12 +253,15 @@ def _rows(described: Description, search: Callable[[object], object], answer: ob
         raise BadAnswer(f"what {described.scores} cannot be applied to ({error})") from error
     if found is None:
         raise BadAnswer(f"nothing at {described.scores}")
-    is_list = isinstance(found, list)
-    if described.takes_one and not (is_list and (not found or isinstance(found[0], list))):
+    if described.takes_one and not _is_rows(found):
         found = [found]
-    elif not is_list:
+    if not isinstance(found, list):
         return found
     return [_row(described.labels, row) for row in found]
+
+
+def _is_rows(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(row, list) for row in found)
 
 
 def _row(labels: tuple[str, ...] | None, row: object) -> object:
@@ -269,7 +272,7 @@ def _row(labels: tuple[str, ...] | None, row: object) -> object:
     if isinstance(row, str) and row in (labels or ()):
         return (labels or ()).index(row)
     if not isinstance(row, list) or not row or not all(isinstance(one, Mapping) for one in row):
-        return row
+        return [_row(labels, one) for one in row] if isinstance(row, list) else row
     if labels is None:
         raise BadAnswer("objects, but no labels are described that say which classes they are")
     scores: dict[str, object] = dict.fromkeys(labels, 0.0)
