@@ -21,7 +21,9 @@ from serving import Service, reset, status, truth
 
 from papagaio.asking import ask
 from papagaio.blackboxes.contract import BlackBox, Declaration, checked_answers
+from papagaio.blackboxes.json_arrays import json_of
 from papagaio.blackboxes.named import open_black_box
+from papagaio.blackboxes.pixels import PixelForm
 from papagaio.blackboxes.retries import RateLimit
 from papagaio.blackboxes.sending import Body, Client, open_client
 from papagaio.blackboxes.service import HttpBox
@@ -725,6 +727,22 @@ PAIRS = """
 """
 
 
+@pytest.mark.parametrize("form", [PixelForm("imagenet"), PixelForm("0..1"), PixelForm(dtype="u1")])
+def test_pixels_in_json_are_those_of_the_form(form: PixelForm) -> None:
+    pixels = form.of(IMAGES)
+    for array in (pixels, pixels.ravel(), pixels[:1]):
+        text = json_of(array)
+        assert np.shape(json.loads(text)) == array.shape
+        assert np.array(json.loads(text), array.dtype).tobytes() == array.tobytes()
+        assert len(text) < len(json.dumps(array.tolist()))
+
+
+def test_one_image_may_stand_in_a_request_as_lists(described: Described) -> None:
+    box = described(JSON.replace('"$images"', '["$image"]'))
+    assert box.contract.batch == 1
+    np.testing.assert_allclose(checked_answers(box, IMAGES[:1]), truth(IMAGES[:1]), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_a_described_service_gives_the_answers_of_the_model(
     name: str, tmp_path: Path, described: Described
@@ -802,7 +820,7 @@ JSON = ENDPOINTS["json"]
         (JSON.replace('"json"', '"jpeg"'), "image jpeg: should be"),
         (JSON.replace("url =", "labels = []\n# url ="), "url: is required"),
         (JSON.replace("$images", "images"), 'body needs the string "\\$images"'),
-        (JSON.replace("}'", "'"), "body is no JSON"),
+        (JSON.replace("}'", "'"), "body .*: no JSON"),
         (JSON.replace('"predictions"', '"[[["'), "scores .*: no JMESPath expression"),
         (JSON.replace("-1..1", "-1..2"), "scale -1..2: neither"),
         (JSON.replace('scale = "-1..1"', ""), "^scale: .* on which scale"),

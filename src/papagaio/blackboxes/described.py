@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from papagaio.blackboxes.contract import Declaration
+from papagaio.blackboxes.json_arrays import json_of
 from papagaio.blackboxes.pixels import PixelForm, parsed_scale
 from papagaio.blackboxes.sending import Body, open_client
 from papagaio.blackboxes.service import Exchange, HttpBox, contract_of
@@ -29,7 +30,8 @@ __all__ = ["Description", "open_described"]
 
 Images = NDArray[np.uint8]
 
-_MANY, _ONE = "$images", "$image"
+# The places of images in a JSON text; base64 may also stand within a longer string.
+_MANY, _ONE, _WITHIN = '"$images"', '"$image"', "$image"
 _PIXELS = ("scale", "layout", "colour_order", "dtype")
 
 
@@ -82,6 +84,15 @@ class Description(BaseModel):
             raise ValueError(f"no JMESPath expression ({str(error).splitlines()[0]})") from error
         return text
 
+    @field_validator("body")
+    @classmethod
+    def _is_json(cls, text: str | None) -> str | None:
+        try:
+            json.loads(text or "null")
+        except ValueError as error:
+            raise ValueError(f"no JSON ({error})") from error
+        return text
+
     @field_validator("scale")
     @classmethod
     def _is_scale(cls, text: str | None) -> str | None:
@@ -111,23 +122,24 @@ class Description(BaseModel):
             raise ValueError(
                 f"{', '.join(extra)}: only for image json; PNG files are what they are"
             )
-        if self.body is not None:
-            self._check_template(self.body)
+        if self.body is not None and not self._has_place:
+            raise ValueError(f"body needs the string {_MANY} or {_ONE}")
         return self
 
-    @staticmethod
-    def _check_template(body: str) -> None:
-        try:
-            template = json.loads(body)
-        except ValueError as error:
-            raise ValueError(f"body is no JSON ({error})") from error
-        if not _stands_in(template, _ONE):
-            raise ValueError(f'body needs the string "{_MANY}" or "{_ONE}"')
+    @property
+    def template(self) -> str:
+        """The body, written in one way."""
+        return json.dumps(json.loads(self.body or "null"))
 
     @property
     def takes_one(self) -> bool:
         """Whether a request holds one image."""
-        return self.body is None or not _stands_in(json.loads(self.body), _MANY)
+        return _MANY not in self.template
+
+    @property
+    def _has_place(self) -> bool:
+        one = _ONE if self.image == "json" else _WITHIN
+        return not self.takes_one or one in self.template
 
     @property
     def digest(self) -> str:
@@ -194,39 +206,20 @@ def _body(described: Description, form: PixelForm | None) -> Callable[[Images], 
         return lambda images: Body(_png(images[0]), "image/png")
     if described.image == "multipart":
         return lambda images: _multipart(str(described.field), _png(images[0]))
-    template = json.loads(str(described.body))
+    template = described.template
+    if described.takes_one and form:
+        return lambda images: Body(template.replace(_ONE, json_of(form.of(images)[0])).encode())
+    if described.takes_one:
+        return lambda images: Body(template.replace(_WITHIN, _base64(images[0])).encode())
     if form:
-        return lambda images: _json(template, form.of(images).tolist())
-    return lambda images: _json(
-        template, [base64.b64encode(_png(image)).decode() for image in images]
+        return lambda images: Body(template.replace(_MANY, json_of(form.of(images))).encode())
+    return lambda images: Body(
+        template.replace(_MANY, json.dumps([_base64(image) for image in images])).encode()
     )
 
 
-def _json(template: object, images: Sequence[object]) -> Body:
-    return Body(json.dumps(_put(template, images)).encode())
-
-
-def _put(template: object, images: Sequence[object]) -> object:
-    """The template with the images in their places."""
-    if isinstance(template, dict):
-        return {name: _put(value, images) for name, value in template.items()}
-    if isinstance(template, list):
-        return [_put(value, images) for value in template]
-    if template == _MANY:
-        return images
-    if template == _ONE:
-        return images[0]
-    if isinstance(template, str) and isinstance(images[0], str):
-        return template.replace(_ONE, images[0])
-    return template
-
-
-def _stands_in(template: object, place: str) -> bool:
-    if isinstance(template, dict):
-        return any(_stands_in(value, place) for value in template.values())
-    if isinstance(template, list):
-        return any(_stands_in(value, place) for value in template)
-    return isinstance(template, str) and place in template
+def _base64(image: Images) -> str:
+    return base64.b64encode(_png(image)).decode()
 
 
 def _multipart(field: str, file: bytes) -> Body:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.inputs import ImageInput
+from papagaio.blackboxes.json_arrays import json_of
 from papagaio.blackboxes.model_file import the_output
 from papagaio.blackboxes.replies import at, numbers, parsed
 from papagaio.blackboxes.sending import Body, Client
@@ -122,14 +123,10 @@ def _axes(tensor: Mapping[str, Any]) -> tuple[int | None, ...]:
 
 
 def _tensor(name: str, datatype: str, pixels: Pixels) -> Body:
-    tensor = {
-        "name": name,
-        "shape": pixels.shape,
-        "datatype": datatype,
-        "data": pixels.ravel().tolist(),
-    }
     # Some servers fail without an id.
-    return Body(json.dumps({"id": str(uuid4()), "inputs": [tensor]}).encode())
+    asked = {"id": str(uuid4()), "inputs": [{"name": name, "datatype": datatype}]}
+    tensor = f', "shape": {json.dumps(pixels.shape)}, "data": {json_of(pixels.ravel())}}}]}}'
+    return Body((json.dumps(asked).removesuffix("}]}") + tensor).encode())
 
 
 def _output_tensor(wanted: str | None, answer: object) -> Pixels:
@@ -155,7 +152,7 @@ def _instances(name: str, url: str, _: Client, declared: Declaration) -> ServedM
     return ServedModel(
         url,
         ImageInput(url, _OPEN, dtype),
-        lambda pixels: Body(json.dumps({name: pixels.tolist()}).encode()),
+        lambda pixels: Body(f'{{"{name}": {json_of(pixels)}}}'.encode()),
         partial(_predictions, declared.output),
         layout="nhwc",
     )
