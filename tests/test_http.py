@@ -102,7 +102,7 @@ def waits() -> list[float]:
 
 @pytest.fixture
 def client(service: Service, waits: list[float]) -> Iterator[Client]:
-    made = open_client(service.address, Declaration(timeout=0.3), waits.append)
+    made = open_client(service.address, Declaration(), waits.append)
     yield made
     made.close()
 
@@ -370,15 +370,16 @@ def test_later_failures_stop_nothing(service: Service, client: Client) -> None:
         posted(client, service)
 
 
-@pytest.mark.parametrize("fault", [serving.never_ending, lambda _: time.sleep(1)])
-def test_an_answer_that_does_not_end_is_given_up(
-    service: Service, client: Client, fault: serving.Fault
-) -> None:
+@pytest.mark.parametrize("fault", [serving.never_ending, lambda _: time.sleep(20)])
+def test_an_answer_that_does_not_end_is_given_up(service: Service, fault: serving.Fault) -> None:
     service.faults = [fault] * 2
+    client = open_client(service.address, Declaration(timeout=1), lambda _: None)
     began = time.monotonic()
-    with pytest.raises(BadAnswer, match=r"not answered within 0\.3 seconds.*timeout"):
+    with pytest.raises(BadAnswer, match=r"not answered within 1 seconds.*timeout"):
         posted(client, service)
-    assert time.monotonic() - began < 3
+    client.close()
+    # Both would take 20 seconds each.
+    assert time.monotonic() - began < 15
     assert len(service.received) == 2
 
 
@@ -779,6 +780,7 @@ def test_pairs_of_label_and_score_become_the_largest_scores(
     [
         ([{"name": "d", "probability": 1}], "the label d, which is not described"),
         ({"error": "sorry"}, "nothing at"),
+        ([{"name": "d\n\x1b" * 999, "probability": 1}], "the label d d d"),
         ([{"name": "a"}], "null, which stands for NaN"),
         ([], r"0 rows for 1 images"),
     ],
@@ -793,8 +795,10 @@ def test_pairs_that_do_not_fit_are_refused(
     monkeypatch.setenv("BIRD_KEY", SECRET)
     box = described(PAIRS, response="top-3")
     service.faults = [status(200, json.dumps(answer))]
-    with pytest.raises(BadAnswer, match=said):
+    with pytest.raises(BadAnswer, match=said) as refusal:
         checked_answers(box, IMAGES[:1])
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 600
 
 
 @pytest.mark.parametrize("answer", ['"c"', '["c"]', '[["c"]]', "2", "[2.0]"])

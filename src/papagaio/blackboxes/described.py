@@ -1,151 +1,31 @@
 """A service that a TOML file describes: how it takes images, and where the scores are."""
 
 import base64
-import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Self
 from uuid import uuid4
 
 import jmespath
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from papagaio.blackboxes.contract import Declaration
+from papagaio.blackboxes.description import MANY, ONE, WITHIN, Description
 from papagaio.blackboxes.json_arrays import json_of
-from papagaio.blackboxes.pixels import PixelForm, parsed_scale
+from papagaio.blackboxes.pixels import PixelForm
 from papagaio.blackboxes.sending import Body, open_client
 from papagaio.blackboxes.service import Exchange, HttpBox, contract_of
 from papagaio.errors import BadAnswer, BadSettings
 from papagaio.options import read_toml, validated
-from papagaio.vocabulary import ColourOrder, Layout
 
-__all__ = ["Description", "open_described"]
+__all__ = ["open_described"]
 
 Images = NDArray[np.uint8]
-
-# The places of images in a JSON text; base64 may also stand within a longer string.
-_MANY, _ONE, _WITHIN = '"$images"', '"$image"', "$image"
-_PIXELS = ("scale", "layout", "colour_order", "dtype")
-
-
-class Description(BaseModel):
-    """The keys of the file."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=lambda name: name.replace("_", "-")
-    )
-
-    url: str
-    """Where requests are sent; `${NAME}` is an environment variable, here and in headers."""
-
-    method: Literal["POST"] = "POST"
-    """How."""
-
-    image: Literal["json", "base64-png", "png", "multipart"]
-    """An image is nested lists of numbers, a text, the whole request, or a file of a form."""
-
-    body: str | None = None
-    """A JSON text in which the string `$images` stands for a list of images, or `$image`, also
-    within a longer string, for the only image of a request; for json and base64-png."""
-
-    field: str | None = Field(None, pattern=r"^[\w.\[\]-]+$")
-    """The name of the file in the form; for multipart."""
-
-    headers: dict[str, str] = Field(default_factory=dict)
-    """Headers of each request."""
-
-    scores: str = "@"
-    """A JMESPath expression for the scores in the answer: one row for each image, or one list of
-    objects with a label and a score, or one name or number of a class (with the option returns).
-    With one image per request, also the row, list or class itself."""
-
-    labels: tuple[str, ...] | None = None
-    """The names of the classes in order; required for objects and names."""
-
-    scale: str | None = None
-    layout: Layout | None = None
-    colour_order: ColourOrder | None = None
-    dtype: Literal["float32", "uint8"] | None = None
-    """How pixels are given; for json."""
-
-    @field_validator("scores")
-    @classmethod
-    def _is_expression(cls, text: str) -> str:
-        try:
-            jmespath.compile(text)
-        except jmespath.exceptions.JMESPathError as error:
-            raise ValueError(f"no JMESPath expression ({str(error).splitlines()[0]})") from error
-        return text
-
-    @field_validator("body")
-    @classmethod
-    def _is_json(cls, text: str | None) -> str | None:
-        try:
-            json.loads(text or "null")
-        except ValueError as error:
-            raise ValueError(f"no JSON ({error})") from error
-        return text
-
-    @field_validator("scale")
-    @classmethod
-    def _is_scale(cls, text: str | None) -> str | None:
-        if text is not None:
-            try:
-                parsed_scale(text)
-            except BadSettings as error:
-                raise ValueError(error.args[0]) from error
-        return text
-
-    @field_validator("labels")
-    @classmethod
-    def _are_distinct(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if labels is not None and len(set(labels)) != len(labels):
-            raise ValueError("a class stands there twice")
-        return labels
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        in_json = self.image in ("json", "base64-png")
-        if in_json != (self.body is not None):
-            raise ValueError(f"image {self.image} {'needs' if in_json else 'has no'} body")
-        if (self.image == "multipart") != (self.field is not None):
-            raise ValueError("field is for image multipart, which needs it")
-        extra = [name for name in _PIXELS if getattr(self, name) is not None]
-        if extra and self.image != "json":
-            raise ValueError(
-                f"{', '.join(extra)}: only for image json; PNG files are what they are"
-            )
-        if self.body is not None and not self._has_place:
-            raise ValueError(f"body needs the string {_MANY} or {_ONE}")
-        return self
-
-    @property
-    def template(self) -> str:
-        """The body, written in one way."""
-        return json.dumps(json.loads(self.body or "null"))
-
-    @property
-    def takes_one(self) -> bool:
-        """Whether a request holds one image."""
-        return _MANY not in self.template
-
-    @property
-    def _has_place(self) -> bool:
-        one = _ONE if self.image == "json" else _WITHIN
-        return not self.takes_one or one in self.template
-
-    @property
-    def digest(self) -> str:
-        """Of everything that decides an answer."""
-        deciding = self.model_dump(mode="json", exclude={"headers"})
-        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def open_described(path: str, declared: Declaration) -> HttpBox:
@@ -208,13 +88,13 @@ def _body(described: Description, form: PixelForm | None) -> Callable[[Images], 
         return lambda images: _multipart(str(described.field), _png(images[0]))
     template = described.template
     if described.takes_one and form:
-        return lambda images: Body(template.replace(_ONE, json_of(form.of(images)[0])).encode())
+        return lambda images: Body(template.replace(ONE, json_of(form.of(images)[0])).encode())
     if described.takes_one:
-        return lambda images: Body(template.replace(_WITHIN, _base64(images[0])).encode())
+        return lambda images: Body(template.replace(WITHIN, _base64(images[0])).encode())
     if form:
-        return lambda images: Body(template.replace(_MANY, json_of(form.of(images))).encode())
+        return lambda images: Body(template.replace(MANY, json_of(form.of(images))).encode())
     return lambda images: Body(
-        template.replace(_MANY, json.dumps([_base64(image) for image in images])).encode()
+        template.replace(MANY, json.dumps([_base64(image) for image in images])).encode()
     )
 
 

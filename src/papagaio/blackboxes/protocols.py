@@ -95,8 +95,7 @@ def _open_inference(url: str, client: Client, declared: Declaration) -> ServedMo
     wanted, classes = declared.output, None
     if outputs:
         wanted = the_output(url, [str(one.get("name")) for one in outputs], wanted)
-        (scores,) = (one for one in outputs if one.get("name") == wanted)
-        axes = _axes(scores)
+        axes = _axes(next(one for one in outputs if str(one.get("name")) == wanted))
         classes = axes[1] if len(axes) == 2 else None
     versions = metadata.get("versions")
     return ServedModel(

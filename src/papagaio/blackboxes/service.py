@@ -63,8 +63,9 @@ class HttpBox:
             array = numbers(self.exchange.rows(parsed(content)))
             rows = one_row_each(array, len(images), labels_of=labels_of)
         except BadAnswer as error:
-            said = self.client.shown(url, content)
-            raise BadAnswer(f"{url} returns {error.args[0]}: {said}", field=error.field) from error
+            # Both hold what the service sent.
+            wrong, said = (self.client.shown(url, x) for x in (error.args[0].encode(), content))
+            raise BadAnswer(f"{url} returns {wrong}: {said}", field=error.field) from error
         return scores_of(rows, returned, classes)
 
     def close(self) -> None:
