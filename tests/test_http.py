@@ -655,6 +655,17 @@ def test_this_machine_needs_nobodys_permission() -> None:
         open_client(f"http://{host}/invocations", Declaration(authorised_by="me, 1")).close()
 
 
+def test_this_machine_is_not_asked_through_a_proxy(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody listens there.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    client = open_client(service.address, Declaration())
+    assert b"predictions" in posted(client, service)
+    client.close()
+
+
 def test_weights_are_refused_beside_a_service(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match=r"weights .*: http.* brings its own weights"):
         open_black_box("http://localhost/invocations", weights=tmp_path / "weights")
