@@ -100,12 +100,14 @@ class Service:
         answers: by path: from a request to its number of images and its answer.
         metadata: by path, what GET returns.
         faults: what happens to the next requests, None for nothing.
+        most_faults: how many of them one request meets at most, when it is sent again.
         received: every POST, in the order of arrival.
     """
 
     answers: dict[str, Callable[[Received], tuple[Pixels, object]]] = field(default_factory=dict)
     metadata: dict[str, object] = field(default_factory=dict)
     faults: list[Fault | None] = field(default_factory=list)
+    most_faults: int = 99
     received: list[Received] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     address: str = ""
@@ -138,8 +140,10 @@ class Handler(BaseHTTPRequestHandler):
         images, value = answer(request)
         request.images = len(images)
         with self.service.lock:
+            tried = sum(one.body == body for one in self.service.received)
             self.service.received.append(request)
-            fault = self.service.faults.pop(0) if self.service.faults else None
+            may_fail = self.service.faults and tried < self.service.most_faults
+            fault = self.service.faults.pop(0) if may_fail else None
         if fault:
             fault(self)
         else:
