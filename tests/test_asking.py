@@ -216,6 +216,73 @@ def test_asking_works_outside_the_main_thread(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[0], answers_to(np.arange(5, dtype=np.uint8)))
 
 
+@dataclass
+class Together(Box):
+    """Three requests at a time. The first three arrive together; then `answer_of` answers."""
+
+    answer_of: Callable[[Shades], NDArray[np.float32]] = answers_to
+    arrived: threading.Barrier = field(default_factory=lambda: threading.Barrier(3))
+    in_flight: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def contract(self) -> Contract:
+        return Contract(1, 1, 1, classes=2, batch=2, concurrency=3)
+
+    def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shades = images.ravel()
+        with self.lock:
+            self.requests.append(shades.tolist())
+            among_first = len(self.requests) <= 3
+            self.in_flight += 1
+            self.most = max(self.most, self.in_flight)
+        if among_first:
+            self.arrived.wait(timeout=60)
+        try:
+            return self.answer_of(shades)
+        finally:
+            with self.lock:
+                self.in_flight -= 1
+
+
+def test_as_many_requests_as_allowed_are_in_flight_and_no_more(ledger: Ledger) -> None:
+    def slowly(shades: Shades) -> NDArray[np.float32]:
+        # The later ones are answered first.
+        time.sleep(0.001 * (40 - int(shades[0])))
+        return answers_to(shades)
+
+    images = images_of(np.arange(40, dtype=np.uint8))
+    box = Together(answer_of=slowly)
+    answers = ask(box, images, ledger)
+    assert box.most == 3
+    assert sorted(box.sent) == [*range(40)]
+    np.testing.assert_array_equal(answers, answers_to(np.arange(40, dtype=np.uint8)))
+    (totals,) = ledger.totals()
+    assert (totals.answers, totals.requests, totals.interrupted) == (40, 20, 0)
+
+
+def test_after_a_failure_the_others_in_flight_are_stored_and_none_is_sent(ledger: Ledger) -> None:
+    failed = threading.Event()
+
+    def fail_first(shades: Shades) -> NDArray[np.float32]:
+        if 2 in shades:
+            failed.set()
+            raise RuntimeError("no")
+        failed.wait(timeout=60)
+        time.sleep(0.1)
+        return answers_to(shades)
+
+    images = images_of(np.arange(40, dtype=np.uint8))
+    box = Together(answer_of=fail_first)
+    with pytest.raises(BadAnswer, match="RuntimeError: no"):
+        ask(box, images, ledger)
+    assert sorted(box.sent) == [0, 1, 2, 3, 4, 5]
+    (totals,) = ledger.totals()
+    assert (totals.answers, totals.requests, totals.interrupted) == (4, 2, 2)
+    assert ledger.missing(question_for(box), images.digests[:6]).tolist() == [2, 3]
+
+
 # Says that a request has arrived, and answers it when the file named `go` is there.
 ASK_SLOWLY = """
 import sys, time
@@ -227,35 +294,40 @@ from papagaio.blackboxes.function import FunctionBox
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 
-folder = Path(sys.argv[1])
+folder, most = Path(sys.argv[1]), int(sys.argv[2])
 
 def answer(images):
-    print("request", flush=True)
+    sys.stdout.write("request\\n")
+    sys.stdout.flush()
     while not (folder / "go").exists():
         time.sleep(0.01)
     return np.full((len(images), 2), 0.5, np.float32)
 
-box = FunctionBox("box", "box-1", Contract(1, 1, 1, classes=2, batch=4), answer)
+box = FunctionBox("box", "box-1", Contract(1, 1, 1, classes=2, batch=4, concurrency=most), answer)
 images = ImageSet.of("shades", np.arange(40, dtype=np.uint8).reshape(-1, 1, 1, 1))
 with Ledger(folder / "ledger.sqlite") as ledger:
     ask(box, images, ledger)
 """
 
 
-def ask_slowly(folder: Path) -> subprocess.Popen[str]:
+def ask_slowly(folder: Path, most: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", ASK_SLOWLY, folder],
+        [sys.executable, "-c", ASK_SLOWLY, folder, str(most)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout
-    assert process.stdout.readline() == "request\n"
+    for _ in range(most):
+        assert process.stdout.readline() == "request\n"
     return process
 
 
-def test_ctrl_c_lets_the_request_in_flight_be_answered_and_written(tmp_path: Path) -> None:
-    process = ask_slowly(tmp_path)
+@pytest.mark.parametrize("most", [1, 3])
+def test_ctrl_c_lets_the_requests_in_flight_be_answered_and_written(
+    tmp_path: Path, most: int
+) -> None:
+    process = ask_slowly(tmp_path, most)
 
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)
@@ -268,11 +340,12 @@ def test_ctrl_c_lets_the_request_in_flight_be_answered_and_written(tmp_path: Pat
     assert stdout == ""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         (totals,) = ledger.totals()
-    assert (totals.answers, totals.requests, totals.interrupted) == (4, 1, 0)
+    assert (totals.answers, totals.requests, totals.interrupted) == (4 * most, most, 0)
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
-    process = ask_slowly(tmp_path)
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, most: int) -> None:
+    process = ask_slowly(tmp_path, most)
 
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)
@@ -282,7 +355,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGINT
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         (totals,) = ledger.totals()
-    assert (totals.answers, totals.requests, totals.interrupted) == (0, 0, 4)
+    assert (totals.answers, totals.requests, totals.interrupted) == (0, 0, 4 * most)
 
 
 def test_ctrl_c_ends_the_command_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:

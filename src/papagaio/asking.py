@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from itertools import islice
 from types import FrameType
@@ -122,7 +122,23 @@ def _send(
 
 def _senders(most: int) -> Executor:
     """Threads, or this thread if there is one request at a time: an owner's code may need it."""
-    return ThreadPoolExecutor(most) if most > 1 else _ThisThread()
+    return _Threads() if most > 1 else _ThisThread()
+
+
+class _Threads(Executor):
+    """A thread for each request, which a process that is told to end does not wait for."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:  # noqa: ANN401
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **named))
+            except BaseException as error:  # noqa: BLE001  # else it would be waited for in vain
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
 
 
 class _ThisThread(Executor):

@@ -47,7 +47,15 @@ def _is_scale(text: str | None) -> str | None:
     return text
 
 
-class AuditOptions(OptionSet):
+class Authorisation(OptionSet):
+    """Who allows that a black box is asked."""
+
+    authorised_by: Annotated[str | None, Option(_BOX, '"WHO, REFERENCE"')] = None
+    """Who allowed this, if the model is not yours; recorded in the result. Required for a service
+    on another machine."""
+
+
+class AuditOptions(Authorisation):
     """How an open black box is audited."""
 
     budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1)
@@ -128,9 +136,6 @@ class AuditOptions(OptionSet):
     out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/audit")
     """The run directory. The same command resumes an interrupted run."""
 
-    authorised_by: Annotated[str | None, Option(_OUTPUT, '"WHO, REFERENCE"')] = None
-    """Who allowed this audit, if the model is not yours; recorded in the result."""
-
     @field_validator("budgets")
     @classmethod
     def _within_the_budget(cls, budgets: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
@@ -156,14 +161,16 @@ class AuditOptions(OptionSet):
         return round(queries * self.price_per_1000 / 1000, 6)
 
 
-class BlackBoxOptions(OptionSet):
+class BlackBoxOptions(Authorisation):
     """A black box, and what its owner states about it."""
 
     black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)]
     """A model's file (.onnx, .keras, .h5, .tflite), hf=FOLDER as transformers saves it, or
-    taught=FOLDER from papagaio teach; a Python function, FILE.py:NAME or PACKAGE.MODULE:NAME, from
-    uint8 images (N, H, W, C) to float32 probabilities (N, K); with --weights, a function that
-    builds a torch module; or recorded=FILE, a table of answers to papagaio questions."""
+    taught=FOLDER from papagaio teach; a service, http(s)://HOST/v2/models/NAME,
+    .../v1/models/NAME:predict or .../invocations, or a TOML file that describes another one; a
+    Python function, FILE.py:NAME or PACKAGE.MODULE:NAME, from uint8 images (N, H, W, C) to float32
+    probabilities (N, K); with --weights, a function that builds a torch module; or recorded=FILE, a
+    table of answers to papagaio questions."""
 
     weights: Annotated[Path | None, Option(_BOX, "FILE")] = None
     """Safetensors file of the torch module: float32 (N, C, H, W) in [0, 1] to logits (N, K)."""
@@ -176,12 +183,13 @@ class BlackBoxOptions(OptionSet):
         None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
     )
     """The shape of the images that the black box takes, such as 224x224x3. Required for a Python
-    function, and for a model's file that takes any size."""
+    function, and for a model's file or a service that does not say it."""
 
     classes: Annotated[int | None, Option(_BOX, "N", "what the black box declares")] = Field(
         None, ge=2
     )
-    """The number of classes. Required for a Python function."""
+    """The number of classes. Required for a Python function, and for a service that does not say
+    it."""
 
     shows: Annotated[Response | None, Option(_BOX, "RESPONSE", "what the black box declares")] = (
         None
@@ -192,24 +200,43 @@ class BlackBoxOptions(OptionSet):
     batch: Annotated[int, Option(_BOX, "N")] = Field(64, ge=1)
     """The largest number of images in one request."""
 
+    concurrency: Annotated[int, Option(_BOX, "N")] = Field(1, ge=1)
+    """The most requests that are in flight at the same time. A Python function is then called from
+    several threads."""
+
+    headers: Annotated[
+        tuple[str, ...], Option(_BOX, '"NAME: VALUE"', repeated=True, also="header")
+    ] = ()
+    """A header for a service; repeat it for several. Write secrets as variables, in single quotes:
+    'Authorization: Bearer ${API_KEY}'. They are filled in when a request is sent, and stored
+    nowhere."""
+
+    timeout: Annotated[float, Option(_BOX, "SECONDS")] = Field(60.0, gt=0, allow_inf_nan=False)
+    """How long a service may take to answer one request."""
+
+    per_second: Annotated[float | None, Option(_BOX, "N", "no limit")] = Field(
+        None, gt=0, allow_inf_nan=False
+    )
+    """The most requests that a service is sent per second."""
+
     scale: Annotated[
         str | None, AfterValidator(_is_scale), Option(_BOX, "SCALE", "what papagaio check finds")
     ] = None
-    """How a model's file takes pixels: 0..255, 0..1, -1..1, imagenet, or MEAN,.../DEVIATION,... in
-    bytes, red first. Required unless it takes bytes."""
+    """How a model's file or a service takes pixels: 0..255, 0..1, -1..1, imagenet, or
+    MEAN,.../DEVIATION,... in bytes, red first. Required unless it takes bytes."""
 
     colour_order: Annotated[ColourOrder | None, Option(_BOX, default="rgb")] = None
-    """The order in which a model's file takes colours."""
+    """The order in which a model's file or a service takes colours."""
 
-    layout: Annotated[Layout | None, Option(_BOX, default="what its file says")] = None
-    """The order of the axes that a model's file takes: batch, height, width, channels, or batch,
-    channels, height, width."""
+    layout: Annotated[Layout | None, Option(_BOX, default="what it says")] = None
+    """The order of the axes that a model's file or a service takes: batch, height, width, channels,
+    or batch, channels, height, width."""
 
     output: Annotated[str | None, Option(_BOX, "NAME", "the only one")] = None
-    """The output of a model's file that holds the scores."""
+    """The output of a model's file or a service that holds the scores."""
 
     returns: Annotated[Returned | None, Option(_BOX, default="recognised")] = None
-    """What this output is."""
+    """What this output is. A service's is taken for probabilities."""
 
     @property
     def shape(self) -> tuple[int, int, int] | None:

@@ -164,7 +164,7 @@ def _ways(model: ModelFile, stated: Declaration) -> Iterator[Declaration]:
     scales = [stated.scale] if stated.scale or model.dtype == "uint8" else [*SCALES]
     orders = [stated.colour_order] if stated.colour_order else [*get_args(ColourOrder)]
     layouts = [stated.layout]
-    if not stated.layout and model.is_layout_open:
+    if not stated.layout and model.input.is_layout_open:
         layouts = [*get_args(Layout)]
     for layout, order, scale in product(layouts, orders, scales):
         yield replace(stated, scale=scale, colour_order=order, layout=layout)

@@ -34,6 +34,11 @@ def declaration_of(options: BlackBoxOptions) -> Declaration:
         layout=options.layout,
         output=options.output,
         returned=options.returns,
+        concurrency=options.concurrency,
+        headers=options.headers,
+        timeout=options.timeout,
+        per_second=options.per_second,
+        authorised_by=options.authorised_by,
     )
 
 

@@ -58,9 +58,15 @@ class Declaration:
         response: how much an answer shows.
         batch: the largest number of images in one request.
         identity: a stable name for exactly this model.
-        scale, colour_order, layout: how a model in a file takes images; see `pixels.PixelForm`.
-        output: the name of the output with the scores, where a file has several.
+        scale, colour_order, layout: how a model in a file or behind a service takes images; see
+            `pixels.PixelForm`.
+        output: the name of the output with the scores, where there are several.
         returned: what this output is; None recognises it.
+        concurrency: the most requests in flight at the same time.
+        headers: `Name: value` for each request to a service; `${NAME}` is an environment variable.
+        timeout: seconds that a service may take for one request.
+        per_second: the most requests that a service is sent per second.
+        authorised_by: who allows that a service on another machine is asked.
     """
 
     shape: Shape | None = None
@@ -73,6 +79,11 @@ class Declaration:
     layout: Layout | None = None
     output: str | None = None
     returned: Returned | None = None
+    concurrency: int = 1
+    headers: tuple[str, ...] = ()
+    timeout: float = 60.0
+    per_second: float | None = None
+    authorised_by: str | None = None
 
     def contract(self, name: str) -> Contract:
         """The contract of a black box that declares nothing itself, such as a Python function.
@@ -91,10 +102,12 @@ class Declaration:
                 )
         assert self.shape is not None and self.classes is not None  # noqa: S101, PT018  # above
         response = self.response or "probabilities"
-        return Contract(*self.shape, self.classes, self.batch, response)
+        return Contract(
+            *self.shape, self.classes, self.batch, response, concurrency=self.concurrency
+        )
 
     def agreed(self, name: str, own: Contract) -> Contract:
-        """The contract that a black box declares itself, with the batch that the owner wants.
+        """The contract that a black box declares itself, with the requests that the owner wants.
 
         Raises:
             BadSettings: the owner states another shape, number of classes or response.
@@ -106,7 +119,7 @@ class Declaration:
         ):
             if stated not in (None, declared):
                 raise BadSettings(f"{name} declares {declared}; leave it out", field=field)
-        return replace(own, batch=self.batch)
+        return replace(own, batch=self.batch, concurrency=self.concurrency)
 
 
 class BlackBox(Protocol):
@@ -161,6 +174,11 @@ def checked_answers(box: BlackBox, images: NDArray[np.uint8]) -> Scores:
     """
     try:
         scores = box.answer(images)
+    except BadAnswer as error:  # says itself what is wrong
+        raise BadAnswer(
+            f"{error.args[0]}; answers already paid for are kept: run the same command again",
+            field=error.field,
+        ) from error
     except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadAnswer(
             f"{box.name} raised {type(error).__name__}: {error}; {_how_to_resume(box)}"

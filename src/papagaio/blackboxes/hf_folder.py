@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from papagaio.blackboxes.model_file import Axes, ModelFile, check_file, digest_files, the_output
+from papagaio.blackboxes.inputs import Axes
+from papagaio.blackboxes.model_file import ModelFile, check_file, digest_files, the_output
 from papagaio.blackboxes.pixels import PixelForm
 from papagaio.errors import BadSettings
 

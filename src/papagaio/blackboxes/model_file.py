@@ -11,18 +11,15 @@ from numpy.typing import NDArray
 
 from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.function import FunctionBox
+from papagaio.blackboxes.inputs import Axes, ImageInput
 from papagaio.blackboxes.outputs import recognised, scores_of
-from papagaio.blackboxes.pixels import SCALES, PixelForm, parsed_scale
+from papagaio.blackboxes.pixels import PixelForm
 from papagaio.errors import BadSettings
-from papagaio.vocabulary import Layout, Returned
+from papagaio.vocabulary import Returned
 
-__all__ = ["Axes", "ModelFile", "black_box_of", "check_file", "digest_files", "the_output"]
-
-# The size of each axis, None where the file leaves it open.
-Axes = tuple[int | None, ...]
+__all__ = ["ModelFile", "black_box_of", "check_file", "digest_files", "the_output"]
 
 _PROBES = 4
-_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,9 @@ class ModelFile:
     class_names: tuple[str, ...] | None = None
 
     @property
-    def is_layout_open(self) -> bool:
-        """Whether the sizes of the axes do not show which one holds the channels."""
-        return (self.axes[1] in _CHANNELS) == (self.axes[-1] in _CHANNELS)
+    def input(self) -> ImageInput:
+        """What it says about how it takes images."""
+        return ImageInput(str(self.path), self.axes, self.dtype)
 
 
 def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
@@ -66,7 +63,7 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
             cannot be run.
     """
     form = _form(model, declared)
-    shape = _shape(model, form.layout, declared)
+    shape = model.input.shape(form.layout, declared)
     run = partial(_run_in_batches, model, form)
     probes = np.random.default_rng(0).integers(0, 256, (_PROBES, *shape), np.uint8)
     probes[0] = 128
@@ -116,7 +113,7 @@ def digest_files(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def the_output(path: Path, outputs: Sequence[str], wanted: str | None) -> str:
+def the_output(owner: object, outputs: Sequence[str], wanted: str | None) -> str:
     """The output to use: the only one, or the one that is wanted.
 
     Raises:
@@ -127,71 +124,24 @@ def the_output(path: Path, outputs: Sequence[str], wanted: str | None) -> str:
     if wanted is None and len(outputs) == 1:
         return outputs[0]
     raise BadSettings(
-        f"{path} has the outputs {', '.join(outputs)}; name the one with the scores",
+        f"{owner} has the outputs {', '.join(outputs)}; name the one with the scores",
         field="output",
         value=wanted,
     )
 
 
 def _form(model: ModelFile, declared: Declaration) -> PixelForm:
-    if model.form:
-        for name in ("scale", "colour_order", "layout"):
-            value = getattr(declared, name)
-            if value:
-                raise BadSettings(
-                    f"{model.path} says itself how it takes images; leave it out",
-                    field=name,
-                    value=value,
-                )
-        return model.form
-    form = PixelForm(
-        scale=declared.scale or "0..255",
-        order=declared.colour_order or "rgb",
-        layout=_layout(model, declared),
-        dtype=model.dtype,
-    )
-    parsed_scale(form.scale)
-    if model.dtype == "uint8":
-        if form.scale != "0..255":
+    if model.form is None:
+        return model.input.form(declared)
+    for name in ("scale", "colour_order", "layout"):
+        value = getattr(declared, name)
+        if value:
             raise BadSettings(
-                f"{model.path} takes bytes, from 0 to 255", field="scale", value=form.scale
+                f"{model.path} says itself how it takes images; leave it out",
+                field=name,
+                value=value,
             )
-    elif declared.scale is None:
-        raise BadSettings(
-            f"{model.path} does not say on which scale its pixels are; state {', '.join(SCALES)} "
-            "or MEAN,.../DEVIATION,... in bytes, or let papagaio check find it",
-            field="scale",
-        )
-    return form
-
-
-def _layout(model: ModelFile, declared: Declaration) -> Layout:
-    if len(model.axes) != 4:
-        raise BadSettings(
-            f"{model.path} takes {len(model.axes)} axes {_in_words(model.axes)}; an image model "
-            "takes 4: batch, height, width and channels (1 or 3), in this or another order"
-        )
-    if declared.layout:
-        return declared.layout
-    if model.is_layout_open:
-        raise BadSettings(
-            f"{model.path} takes {_in_words(model.axes)}, which does not show where its channels "
-            "are; state nchw or nhwc",
-            field="layout",
-        )
-    return "nchw" if model.axes[1] in _CHANNELS else "nhwc"
-
-
-def _shape(model: ModelFile, layout: Layout, declared: Declaration) -> tuple[int, int, int]:
-    order = (2, 3, 1) if layout == "nchw" else (1, 2, 3)
-    own = [model.axes[axis] for axis in order]
-    if None in own and declared.shape is None:
-        raise BadSettings(
-            f"{model.path} takes images of any size; state which it was trained on", field="input"
-        )
-    stated = declared.shape or (0, 0, 0)
-    height, width, channels = (mine or given for mine, given in zip(own, stated, strict=True))
-    return height, width, channels
+    return model.form
 
 
 def _probed(
@@ -239,7 +189,3 @@ def _answers(
     images: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
     return scores_of(run(images), returned, classes)
-
-
-def _in_words(axes: Axes) -> str:
-    return " x ".join("?" if size is None else str(size) for size in axes)

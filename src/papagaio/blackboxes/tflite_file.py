@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.blackboxes.model_file import Axes, ModelFile, check_file, digest_files, the_output
+from papagaio.blackboxes.inputs import Axes
+from papagaio.blackboxes.model_file import ModelFile, check_file, digest_files, the_output
 from papagaio.errors import BadSettings
 from papagaio.hardware import cores
 

@@ -28,7 +28,7 @@ _EXTRAS = {
     "keras": ("keras", "h5py"),
     "tflite": ("ai-edge-litert",),
     "transformers": ("transformers",),
-    "http": ("httpx2", "jmespath", "truststore"),
+    "http": ("httpx2", "jmespath"),
 }
 
 
