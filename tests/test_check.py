@@ -1,6 +1,7 @@
 """The check on the test set: what it refuses before anything is spent on the transfer set."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from conftest import Papagaio, Tiny
 from numpy.typing import NDArray
 
-from papagaio.auditing.check import check_test_answers
+from papagaio.auditing.check import check_response, check_test_answers
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.errors import BadAnswer
@@ -86,3 +87,17 @@ def test_unchecked_goes_on_and_the_result_and_headline_say_so(
     assert result["unchecked"] is True
     assert result["black_box"]["better_than_majority"] is False
     assert "most frequent class" in ended.stdout
+
+
+def test_one_that_shows_less_than_it_declares_is_refused() -> None:
+    sure = np.random.default_rng(0).dirichlet(np.ones(2), 40).astype(np.float32)
+    check_response(BOX, sure)
+    with pytest.raises(
+        BadAnswer, match=r"^shows: .*fit rounded-2: declare that it shows rounded-2"
+    ):
+        check_response(BOX, sure.round(2))
+    one_hot = answers_that_name(np.arange(40) % 2, 2)
+    with pytest.raises(BadAnswer, match="fit label: declare that it shows label"):
+        check_response(BOX, one_hot)
+    labels = replace(BOX, contract=replace(BOX.contract, response="label"))
+    check_response(labels, one_hot)

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from papagaio.errors import BadSettings
-from papagaio.responses import RESPONSES, Answers, Response, centred_log, complete, derive
+from papagaio.responses import (
+    RESPONSES,
+    Answers,
+    Response,
+    centred_log,
+    complete,
+    derive,
+    recognised_response,
+)
 
 # A row shows whether the column's response can be derived from it.
 DERIVABLE = {
@@ -262,3 +270,16 @@ def test_a_probability_of_zero_counts_as_the_smallest(smallest: float) -> None:
 
     np.testing.assert_array_equal(centred_log(zero, smallest), centred_log(small, smallest))
     assert np.isfinite(centred_log(zero)).all()
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+def test_rounded_and_one_hot_answers_are_recognised(response: Response) -> None:
+    full = np.random.default_rng(0).dirichlet(np.ones(6), 50).astype(np.float32)
+    recognised = recognised_response(derive(full, "probabilities", response).scores)
+    assert recognised == ("probabilities" if response.startswith("top") else response)
+
+
+def test_a_very_sure_black_box_is_not_taken_for_one_that_rounds() -> None:
+    sure = np.full((50, 4), 1e-9, np.float32)
+    sure[:, 1] = 1
+    assert recognised_response(sure) == "probabilities"

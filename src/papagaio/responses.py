@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from papagaio.errors import BadSettings
 from papagaio.vocabulary import RESPONSES, Response
 
-__all__ = ["RESPONSES", "Answers", "Response", "centred_log", "complete", "derive", "is_derivable"]
+__all__ = [
+    "RESPONSES",
+    "Answers",
+    "Response",
+    "centred_log",
+    "complete",
+    "derive",
+    "is_derivable",
+    "recognised_response",
+]
 
 # Float32 holds it, and its logarithm is finite.
 _SMALLEST = 1e-30
@@ -120,6 +129,28 @@ def is_derivable(wanted: str, shown: str) -> bool:
         return True
     same_kind = wanted.partition("-")[0] == shown.partition("-")[0]
     return same_kind and RESPONSES.index(wanted) > RESPONSES.index(shown)
+
+
+def recognised_response(answers: NDArray[np.float32]) -> Response:
+    """What answers show, judged by their values: the least of what all of them fit.
+
+    Few classes above 0 are no sign of `top-k`: a sure black box may underflow.
+
+    Args:
+        answers: float32 (N, K), of enough images that no other response fits them by chance.
+    """
+    if ((answers > 0).sum(1) == 1).all() and (answers.max(1) == 1).all():
+        return "label"
+    rounded: tuple[tuple[Response, int], ...] = (
+        ("rounded-1", 1),
+        ("rounded-2", 2),
+        ("rounded-3", 3),
+    )
+    for response, decimals in rounded:
+        # Exactly: a sure black box comes as close to 0 and 1 as one likes.
+        if (answers == answers.round(decimals)).all():
+            return response
+    return "probabilities"
 
 
 def _is_among_top(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadAnswer
+from papagaio.responses import recognised_response
 from papagaio.scores import Figure, is_better_than_majority, names_almost_one_class, rate
 
-__all__ = ["check_test_answers"]
+__all__ = ["check_response", "check_test_answers"]
 
 _MISUSED = (
     "It is probably used in the wrong way, or the test set's classes are in another order. Check "
@@ -55,6 +56,28 @@ def check_test_answers(
         f"kept under {box.identity}: give a corrected black box another identity. To audit it as "
         "it is, set unchecked"
     )
+
+
+def check_response(box: BlackBox, answers: NDArray[np.float32]) -> None:
+    """Refuse a black box that shows less than it declares.
+
+    Copies would learn invented logarithms of the zeros in its answers.
+
+    Args:
+        box: the black box.
+        answers: float32 (N, K), to the test images.
+
+    Raises:
+        BadAnswer: it declares probabilities, and its answers are rounded or one-hot rows.
+    """
+    response = recognised_response(answers)
+    if box.contract.response == "probabilities" and response != "probabilities":
+        raise BadAnswer(
+            f"{box.name} declares probabilities, and all its answers to the test images fit "
+            f"{response}: declare that it shows {response}; nothing was spent on the transfer set. "
+            "To audit it as it is, set unchecked",
+            field="shows",
+        )
 
 
 def _percent(figure: Figure) -> str:

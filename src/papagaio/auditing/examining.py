@@ -23,9 +23,10 @@ from papagaio.images.choosing import choose
 from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet
 from papagaio.progress import Progress, Step, no_progress
+from papagaio.responses import recognised_response
 from papagaio.scores import Figure
 from papagaio.settings import BlackBoxOptions, CheckOptions
-from papagaio.vocabulary import ColourOrder, Layout
+from papagaio.vocabulary import ColourOrder, Layout, Response
 
 __all__ = ["Checked", "Examination", "Trial", "check", "examine", "try_declarations"]
 
@@ -49,6 +50,7 @@ class Examination:
         accuracy: the share of the images on which it is right.
         majority: the share of the most frequent class among them.
         works: whether it is better than always naming that class, and names more than one.
+        response: what the answers show, judged by their values.
         never_named: the classes it names for no image.
         asked_again: the largest change of a score when the same requests are sent again.
         in_other_requests: the same, with the images in another order and in smaller requests.
@@ -60,6 +62,7 @@ class Examination:
     accuracy: Figure
     majority: Figure
     works: bool
+    response: Response
     never_named: tuple[int, ...]
     asked_again: float
     in_other_requests: float
@@ -113,11 +116,16 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
             "scale": stated.scale,
             "colour_order": stated.colour_order,
             "layout": stated.layout,
+            "shows": options.shows or _less(examination.response),
             "input": "x".join(map(str, box.contract.shape)),
             "classes": box.contract.classes,
         }
     own = {name: getattr(options, name) for name in BlackBoxOptions.model_fields}
     return Checked(BlackBoxOptions(**own | found), tuple(trials), examination)
+
+
+def _less(response: Response) -> Response | None:
+    return None if response == "probabilities" else response
 
 
 def try_declarations(
@@ -200,6 +208,7 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
         majority=scores.rate(labels == np.bincount(labels).argmax()),
         works=scores.is_better_than_majority(accuracy, labels)
         and not scores.names_almost_one_class(answers, labels),
+        response=recognised_response(answers),
         never_named=tuple(
             np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
         ),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from papagaio import files
 from papagaio.asking import ask
 from papagaio.auditing.cells import ScoringSet, TrainingSet
-from papagaio.auditing.check import check_test_answers
+from papagaio.auditing.check import check_response, check_test_answers
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.controls import AnswerSource, Purpose
@@ -48,6 +48,7 @@ def ask_plan(
         images = plan.images[purpose]
         answers[purpose] = ask(box, images, ledger, progress)
         if purpose == "test" and not unchecked:
+            check_response(box, answers[purpose])
             check_test_answers(box, answers[purpose], images.required_labels)
     return answers
 

@@ -62,6 +62,7 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
     lines = [
         f"accuracy\t{_percent(found.accuracy)} on {found.accuracy.n:,} test images",
         f"most frequent class\t{found.majority.value:.1%} of them",
+        f"shows\t{found.response}",
         f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
         f"asked again\t{_difference(found.asked_again)}",
         f"in other requests\t{_difference(found.in_other_requests)}",
