@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 # A shell's background job ignores Ctrl-C, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files that take minutes come first, so that all workers end at about the same time.
+LONG = ("test_kills", "test_partial_answers", "test_thesis")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 COMMAND = Path(sys.executable).with_name("papagaio")
 PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision) \w+: )")
 

@@ -228,7 +228,7 @@ def made(axes: tuple[int | None, ...], dtype: str = "float32", classes: int = CL
         (
             replace(made((None, 8, 8, 3)), form=PixelForm()),
             Declaration(colour_order="bgr"),
-            "^colour_order bgr: .*says itself how it takes images",
+            "^colour-order bgr: .*says itself how it takes images",
         ),
         (made((None, 8, 8, 3)), Declaration(scale="1/0"), "^scale 1/0: neither 0..255, "),
     ],
