@@ -684,7 +684,9 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
         check=False,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
-    assert done.stderr.endswith("needs httpx2: pip install 'papagaio[http]'\n"), done.stderr
+    assert done.stderr.endswith("needs httpx2: pip install '.[http]' in Papagaio's checkout\n"), (
+        done.stderr
+    )
 
 
 @pytest.fixture

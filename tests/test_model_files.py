@@ -166,7 +166,9 @@ def test_of_two_outputs_one_is_named(tmp_path: Path) -> None:
         open_black_box(str(file), stated)
     with pytest.raises(BadSettings, match=r"^output logits: .*outputs sum, scores"):
         open_black_box(str(file), replace(stated, output="logits"))
-    assert open_black_box(str(file), replace(stated, output="scores")).contract.classes == CLASSES
+    one = open_black_box(str(file), replace(stated, output="scores"))
+    assert one.contract.classes == CLASSES
+    assert one.identity != open_black_box(str(file), replace(stated, output="sum")).identity
 
 
 @pytest.mark.parametrize(
@@ -190,9 +192,14 @@ def test_what_is_no_onnx_file_is_refused(
 def test_a_file_without_its_external_weights_is_refused(tmp_path: Path) -> None:
     file = export(tmp_path / "model.onnx", linear())
     model = onnx.load(file)
-    onnx.save(model, file, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
-    assert open_black_box(str(file), Declaration(scale="0..1")).contract.classes == CLASSES
-    (tmp_path / "model.onnx.data").unlink()
+    onnx.save(model, file, save_as_external_data=True, location="w.bin", size_threshold=0)
+    weights, stated = tmp_path / "w.bin", Declaration(scale="0..1")
+    before = open_black_box(str(file), stated).identity
+    changed = bytearray(weights.read_bytes())
+    changed[100] ^= 1
+    weights.write_bytes(changed)
+    assert open_black_box(str(file), stated).identity != before
+    weights.unlink()
     with pytest.raises(BadSettings, match="ONNX Runtime cannot load it"):
         open_black_box(str(file), Declaration(scale="0..1"))
 
@@ -222,9 +229,20 @@ def made(axes: tuple[int | None, ...], dtype: str = "float32", classes: int = CL
         (
             made((None, 8, 8, 3)),
             Declaration(scale="0..1", shape=(9, 9, 3)),
-            "^input: .*takes images of 8x8x3 and 4 classes",
+            "^input: .*takes images of 8x8x3; leave it out",
         ),
-        (made((None, 8, 8, 3)), Declaration(scale="0..1", classes=5), "and 4 classes"),
+        (made((None, 8, 8, 3)), Declaration(scale="0..1", classes=5), "^classes: .*has 4 classes"),
+        (
+            made((None, 8, 8, 3)),
+            Declaration(scale="0..1", layout="nchw"),
+            r"^layout nchw: .*has 8 where nchw has its channels",
+        ),
+        (
+            made((None, 8, 8, 3)),
+            Declaration(scale="0..1", returned="labels"),
+            "^returns labels: .*returns scores",
+        ),
+        (made((None, 8, 8, 3)), Declaration(concurrency=2), "^concurrency: .*does not use it"),
         (
             replace(made((None, 8, 8, 3)), form=PixelForm()),
             Declaration(colour_order="bgr"),
@@ -335,6 +353,18 @@ def test_check_finds_how_a_model_was_trained(
     assert best.startswith(f"scale {scale}, colour-order {order}")
     assert "accuracy 100.0%" in best
     assert "accuracy 100.0%" not in "".join(others)
+
+
+def test_a_scale_on_which_a_model_returns_nan_does_not_end_the_check(tmp_path: Path) -> None:
+    class Logarithm(Colours):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + (images + 1e-3).log().sum((1, 2, 3))[:, None] * 1e-3
+
+    file = export(tmp_path / "model.onnx", Logarithm(PixelForm("0..1")))
+    done = papagaio("check", file, "--test", labelled(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("scale 0..1, colour-order rgb")
+    assert "scale -1..1" not in done.output
 
 
 def test_what_check_writes_is_taken_by_audit(tmp_path: Path) -> None:

@@ -256,4 +256,4 @@ def test_a_missing_extra_is_one_line_that_names_it(
     (tmp_path / name).write_text("anything")
     ended = papagaio("check", tmp_path / name, f"--test={tmp_path}")
     assert ended.code == 2
-    assert f"pip install 'papagaio[{extra}]'" in ended.complaint
+    assert f"pip install '.[{extra}]'" in ended.complaint

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,22 @@ def test_labels_are_answers_of_a_black_box_that_shows_labels(tmp_path: Path) -> 
     assert (box.answer(IMAGES) == np.eye(CLASSES)[labels]).all()
 
 
+def test_what_is_stated_against_the_table_is_refused(tmp_path: Path) -> None:
+    scores, labels = tmp_path / "scores.npz", tmp_path / "labels.npz"
+    write_npz(scores)
+    np.savez(labels, name=np.array(NAMES), label=SCORES.argmax(1))
+    with pytest.raises(BadSettings, match=r"^returns labels: .*has scores"):
+        open_recorded(str(scores), replace(DECLARED, returned="labels"))
+    with pytest.raises(BadSettings, match=r"^returns logits: .*has labels"):
+        open_recorded(str(labels), replace(DECLARED, returned="logits"))
+    with pytest.raises(BadSettings, match=r"^shows top-3: .*has labels"):
+        open_recorded(str(labels), replace(DECLARED, response="top-3"))
+    with pytest.raises(BadSettings, match=r"^scale: recorded=.*does not use it; leave it out"):
+        open_recorded(str(scores), replace(DECLARED, scale="0..1"))
+    as_logits = open_recorded(str(scores), replace(DECLARED, returned="logits"))
+    assert as_logits.identity != open_recorded(str(scores), DECLARED).identity
+
+
 def test_an_image_without_a_row_is_named(tmp_path: Path) -> None:
     path = tmp_path / "answers.npz"
     np.savez(path, name=np.array(NAMES[:8]), scores=SCORES[:8])
@@ -94,15 +111,20 @@ def test_an_image_without_a_row_is_named(tmp_path: Path) -> None:
         ("a.parquet", {"name": NAMES, "only": [0.5] * 10}, "needs a score for each of 3 classes"),
         ("a.parquet", {"file": NAMES, "label": [0] * 10}, "needs a column name"),
         ("a.parquet", {"name": NAMES, "word": ["x"] * 10}, "one column of numbers per class"),
+        ("a.parquet", {"name": [*range(10)], "label": [0] * 10}, "needs a column name"),
         ("a.txt", {"name": NAMES, "label": [0] * 10}, "not a .csv, .parquet or .npz file"),
+        ("a.npz", b"", "cannot be read as a table"),
+        ("a.npz", b"PK\x03\x04 broken", "cannot be read as a table"),
         ("a.csv", None, "no such file; papagaio questions writes the images"),
     ],
 )
 def test_a_broken_table_is_refused_in_one_line(
-    tmp_path: Path, name: str, columns: dict[str, object] | None, reason: str
+    tmp_path: Path, name: str, columns: dict[str, object] | bytes | None, reason: str
 ) -> None:
     path = tmp_path / name
-    if columns is not None:
+    if isinstance(columns, bytes):
+        path.write_bytes(columns)
+    elif columns is not None:
         rows = SCORES.astype(float).tolist()
         if columns.get("scores", "") is None:
             rows += [rows[0]] * (len(columns["name"]) - len(rows))  # type: ignore[arg-type]
@@ -121,6 +143,12 @@ def test_a_broken_table_is_refused_in_one_line(
 
 def papagaio(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_only_what_cannot_be_asked_from_here_has_questions() -> None:
+    words = ("--transfer", "letters", "--test", "digits:test", "--budget", 10)
+    done = papagaio("questions", "box.py:predict", "--input", "8x8x1", "--classes", 10, *words)
+    assert "can be asked from here" in str(done.exception)
 
 
 def test_questions_are_answered_elsewhere_and_audited(tmp_path: Path) -> None:

@@ -112,12 +112,22 @@ def _send(
                 try:
                     scores = future.result()
                 except BadAnswer as error:
-                    failed = error
+                    failed = _resumable(error, box)
                     continue
                 ledger.note_answers(question, number, images.digests[request_rows], scores)
                 yield len(request_rows)
     if failed:
         raise failed
+
+
+def _resumable(error: BadAnswer, box: BlackBox) -> BadAnswer:
+    # By default the identity is a digest of the file that is about to be fixed.
+    return BadAnswer(
+        f"{error.args[0]}; answers already paid for are kept: fix it and run the same command "
+        f"again, with the identity {box.identity} if the file changes but its answers do not",
+        field=error.field,
+        value=error.value,
+    )
 
 
 def _senders(most: int) -> Executor:

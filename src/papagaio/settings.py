@@ -290,7 +290,8 @@ class CheckOptions(BlackBoxOptions, TestOptions):
     """All settings of `papagaio check`."""
 
     limit: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=20)
-    """The most queries to send. A tenth of them repeats others."""
+    """The most queries to send; a model's file is run on them once more for each way that is
+    tried. Some repeat others. An audit sends them again."""
 
     budget: Annotated[int | None, Option(_BUDGET, "N")] = Field(None, ge=1)
     """Tell how long it takes to query this many images, and what that costs."""
@@ -298,7 +299,14 @@ class CheckOptions(BlackBoxOptions, TestOptions):
     price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
         None, ge=0, allow_inf_nan=False
     )
-    """The price of 1,000 queries."""
+    """The price of 1,000 queries, with --budget."""
 
     write: Annotated[Path | None, Option(_OUTPUT, "FILE")] = None
     """Write the black box's options, with what was found, to a TOML file for audit --config."""
+
+    @field_validator("price_per_1000")
+    @classmethod
+    def _has_a_budget(cls, price: float | None, info: ValidationInfo) -> float | None:
+        if price is not None and info.data.get("budget") is None:
+            raise ValueError("needs a budget, whose price it is")
+        return price

@@ -18,7 +18,7 @@ from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, checke
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.named import open_black_box, read_model
 from papagaio.blackboxes.pixels import SCALES
-from papagaio.errors import BadSettings
+from papagaio.errors import BadAnswer, BadSettings, PapagaioError
 from papagaio.images.choosing import choose
 from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet
@@ -28,14 +28,14 @@ from papagaio.scores import Figure
 from papagaio.settings import BlackBoxOptions, CheckOptions
 from papagaio.vocabulary import ColourOrder, Layout, Response
 
-__all__ = ["Checked", "Examination", "Trial", "check", "examine", "try_declarations"]
+__all__ = ["Checked", "Examination", "Way", "check", "examine", "try_ways"]
 
 
 Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Trial:
+class Way:
     """A way of giving images to a model, and its accuracy when they are given that way."""
 
     declared: Declaration
@@ -53,7 +53,8 @@ class Examination:
         response: what the answers show, judged by their values.
         never_named: the classes it names for no image.
         asked_again: the largest change of a score when the same requests are sent again.
-        in_other_requests: the same, with the images in another order and in smaller requests.
+        in_other_requests: the same, with the images in another order and in smaller requests; None
+            if each request has a single image.
         per_request: the number of images in each request.
         seconds: float64, of each request.
         images_per_second: over all these requests.
@@ -65,7 +66,7 @@ class Examination:
     response: Response
     never_named: tuple[int, ...]
     asked_again: float
-    in_other_requests: float
+    in_other_requests: float | None
     per_request: int
     seconds: NDArray[np.float64]
     images_per_second: float
@@ -81,12 +82,12 @@ class Checked:
 
     Attributes:
         options: its options, completed by what was found.
-        trials: for a model's file, the ways of giving it images, the best one first.
+        ways: for a model's file, the ways of giving it images that were tried, the best one first.
         examination: of the best one.
     """
 
     options: BlackBoxOptions
-    trials: tuple[Trial, ...]
+    ways: tuple[Way, ...]
     examination: Examination
 
 
@@ -98,17 +99,20 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
             the black box is not tried otherwise.
         progress: told after every request.
 
+    Returns:
+        the options to use, the ways that were tried, and what the answers show.
+
     Raises:
         BadSettings: the black box cannot be opened.
         BadImages: the test set is missing or broken, or does not fit.
         BadAnswer: the black box raised, or broke its contract.
     """
-    stated, trials = declaration_of(options), []
+    stated, ways = declaration_of(options), []
     sample = cache(partial(_sample, options, progress))
     model = read_model(options.black_box, options.output)
     if model:
-        trials = try_declarations(model, stated, sample, progress)
-        stated = trials[0].declared
+        ways = try_ways(model, stated, sample, progress)
+        stated = ways[0].declared
     with closing(open_black_box(options.black_box, stated, weights=options.weights)) as box:
         images = sample(box.contract)
         examination = examine(box, images, progress)
@@ -121,56 +125,59 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
             "classes": box.contract.classes,
         }
     own = {name: getattr(options, name) for name in BlackBoxOptions.model_fields}
-    return Checked(BlackBoxOptions(**own | found), tuple(trials), examination)
+    return Checked(BlackBoxOptions(**own | found), tuple(ways), examination)
 
 
 def _less(response: Response) -> Response | None:
     return None if response == "probabilities" else response
 
 
-def try_declarations(
+def try_ways(
     model: ModelFile,
     stated: Declaration,
     sample: Callable[[Contract], ImageSet],
     progress: Progress,
-) -> list[Trial]:
+) -> list[Way]:
     """The accuracy of a model for each way in which models commonly take images, the best first.
 
     Args:
         model: the model.
         stated: what is known and not tried otherwise.
         sample: returns labelled images for a contract.
-        progress: told after every trial.
+        progress: told after every way.
 
     Returns:
-        the trials that could be run; of equally good ones, the more common way is first.
+        the ways that could be run; of equally good ones, the more common way is first.
 
     Raises:
         BadSettings: none can be run.
     """
-    trials, refusals = [], []
-    ways = [*_ways(model, stated)]
-    for number, declared in enumerate(ways, 1):
+    tried: list[Way] = []
+    refusals: list[PapagaioError] = []
+    declarations = [*_declarations(model, stated)]
+    for number, declared in enumerate(declarations, 1):
         try:
             box = black_box_of(model, declared)
-        except BadSettings as refusal:
+            images = sample(box.contract)
+            answers = _answers(box, images.pixels, box.contract.batch)
+        except (BadSettings, BadAnswer) as refusal:
             refusals.append(refusal)
             continue
-        images = sample(box.contract)
-        answers = _answers(box, images.pixels, box.contract.batch)
-        trials.append(Trial(declared, scores.accuracy(answers, images.required_labels)))
-        progress(Step("trying how it takes images", number, len(ways), "ways"))
-    if not trials:
+        tried.append(Way(declared, scores.accuracy(answers, images.required_labels)))
+        progress(Step("trying how it takes images", number, len(declarations), "ways"))
+    if not tried:
         raise refusals[0]
-    return sorted(trials, key=lambda trial: -trial.accuracy.value)
+    return sorted(tried, key=lambda way: -way.accuracy.value)
 
 
-def _ways(model: ModelFile, stated: Declaration) -> Iterator[Declaration]:
+def _declarations(model: ModelFile, stated: Declaration) -> Iterator[Declaration]:
     if model.form:
         yield stated
         return
     scales = [stated.scale] if stated.scale or model.dtype == "uint8" else [*SCALES]
-    orders = [stated.colour_order] if stated.colour_order else [*get_args(ColourOrder)]
+    orders = [stated.colour_order]
+    if not stated.colour_order and 1 not in (model.axes[1], model.axes[-1]):
+        orders = [*get_args(ColourOrder)]
     layouts = [stated.layout]
     if not stated.layout and model.input.is_layout_open:
         layouts = [*get_args(Layout)]
@@ -183,8 +190,11 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
 
     Args:
         box: the black box.
-        images: labelled; a tenth of them is sent twice more.
+        images: N labelled images, sent one request after the other; a tenth is sent twice more.
         progress: told after every request.
+
+    Returns:
+        what the answers (float32, N x K) and the times of the requests show.
 
     Raises:
         BadAnswer: the black box raised, or broke its contract.
@@ -213,7 +223,7 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
             np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
         ),
         asked_again=float(np.abs(again - first).max()),
-        in_other_requests=float(np.abs(others - first).max()),
+        in_other_requests=float(np.abs(others - first).max()) if size > 1 else None,
         per_request=size,
         seconds=np.array(seconds),
         images_per_second=len(images) / sum(seconds),

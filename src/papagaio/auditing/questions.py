@@ -10,6 +10,7 @@ from papagaio import files
 from papagaio.auditing.opening import declaration_of, open_images
 from papagaio.auditing.plan import attack_configs, make_plan
 from papagaio.blackboxes.recorded import file_name
+from papagaio.errors import BadSettings
 from papagaio.networks.named import default_student
 from papagaio.progress import Progress, Step, no_progress
 from papagaio.settings import Settings
@@ -34,6 +35,11 @@ def write_questions(settings: Settings, folder: Path, progress: Progress = no_pr
         BadImages, BadSettings: as for `audit`.
         NoSpace: the disk is full.
     """
+    if not settings.black_box.startswith("recorded="):
+        raise BadSettings(
+            f"{settings.black_box} can be asked from here: audit it; or name recorded=FILE, the "
+            "table that the answers will be in"
+        )
     contract = declaration_of(settings).contract(settings.black_box)
     images = open_images(settings, contract, progress)
     student = settings.students or (default_student(contract.shape),)

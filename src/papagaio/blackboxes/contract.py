@@ -1,7 +1,7 @@
 """What every black box is held to: `Contract`, `BlackBox`, and the check of its answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ __all__ = ["BlackBox", "Contract", "Declaration", "checked_answers"]
 # Float32 probabilities of a softmax over a thousand classes sum to one within this.
 _SUM_TOLERANCE = 1e-3
 _ROUNDING_TOLERANCE = 1e-5
+
+_ALWAYS_USED = ("shape", "classes", "response", "batch", "identity", "authorised_by")
 
 Shape = tuple[int, int, int]
 Scores = NDArray[np.float32]
@@ -84,6 +86,22 @@ class Declaration:
     timeout: float = 60.0
     per_second: float | None = None
     authorised_by: str | None = None
+
+    def refuse_unused(self, name: str, *used: str) -> None:
+        """Refuse what is stated and has no effect.
+
+        Args:
+            name: what messages call the black box.
+            used: the fields that matter to it, besides those that matter to every black box.
+
+        Raises:
+            BadSettings: another field is stated.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in (*_ALWAYS_USED, *used) and value != field.default:
+                option = {"returned": "returns"}.get(field.name, field.name)
+                raise BadSettings(f"{name} does not use it; leave it out", field=option)
 
     def contract(self, name: str) -> Contract:
         """The contract of a black box that declares nothing itself, such as a Python function.
@@ -174,27 +192,14 @@ def checked_answers(box: BlackBox, images: NDArray[np.uint8]) -> Scores:
     """
     try:
         scores = box.answer(images)
-    except BadAnswer as error:  # says itself what is wrong
-        raise BadAnswer(
-            f"{error.args[0]}; answers already paid for are kept: run the same command again",
-            field=error.field,
-        ) from error
+    except BadAnswer:  # says itself what is wrong
+        raise
     except (Exception, SystemExit) as error:  # whatever the owner's code raises
-        raise BadAnswer(
-            f"{box.name} raised {type(error).__name__}: {error}; {_how_to_resume(box)}"
-        ) from error
+        raise BadAnswer(f"{box.name} raised {type(error).__name__}: {error}") from error
     problem = _problem(scores, len(images), box.contract)
     if problem:
-        raise BadAnswer(f"{box.name} {problem}; {_how_to_resume(box)}")
+        raise BadAnswer(f"{box.name} {problem}")
     return scores
-
-
-def _how_to_resume(box: BlackBox) -> str:
-    # By default the identity is a digest of the file that is about to be fixed.
-    return (
-        "answers already paid for are kept; fix it and run the same command again, with the "
-        f"identity {box.identity} if the file changes but its answers do not"
-    )
 
 
 def _problem(scores: object, images: int, contract: Contract) -> str | None:

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -39,7 +39,12 @@ def open_described(path: str, declared: Declaration) -> HttpBox:
     Raises:
         BadSettings: the file is wrong, or neither it nor the owner states what is needed.
     """
-    described = validated(Description, read_toml(Path(path)), lambda name: f"{path}: {name}")
+    used = [field.name for field in fields(declared) if field.name != "output"]
+    declared.refuse_unused(path, *used)
+    keys = read_toml(Path(path))
+    if "black-box" in keys:
+        raise BadSettings(f"{path} holds options and names a black box itself: give it as config")
+    described = validated(Description, keys, lambda name: f"{path}: {name}")
     headers = tuple(f"{name}: {value}" for name, value in described.headers.items())
     stated = replace(
         declared,
@@ -57,9 +62,9 @@ def open_described(path: str, declared: Declaration) -> HttpBox:
     contract = contract_of(path, stated, returned, most, described.labels)
     rows = partial(_rows, described, jmespath.compile(described.scores).search)
     exchange = Exchange(described.url, _body(described, form), rows, returned)
-    used = f"{described.url} {described.digest} {form or 'png'} {returned}"
+    identity = f"{described.url} {described.digest} {form or 'png'} {returned}"
     client = open_client(described.url, stated)
-    return HttpBox(path, declared.identity or used, contract, exchange, client)
+    return HttpBox(path, declared.identity or identity, contract, exchange, client)
 
 
 def _form(path: str, described: Description, stated: Declaration) -> PixelForm | None:

@@ -38,8 +38,10 @@ def open_function(spec: str, declared: Declaration) -> FunctionBox:
             the function is used; it does not change when weights in other files do.
 
     Raises:
-        BadSettings: there is no such function, or its contract is not declared.
+        BadSettings: there is no such function, its contract is not declared, or something is stated
+            that it does not use.
     """
+    declared.refuse_unused(spec, "concurrency")
     contract = declared.contract(spec)
     imported = import_function(spec)
     identity = declared.identity or f"function-sha256:{imported.digest}"

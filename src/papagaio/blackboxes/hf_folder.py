@@ -52,7 +52,7 @@ def read_hf(path: Path, output: str | None) -> ModelFile:
         import transformers  # noqa: F401, PLC0415  # an extra
     except ImportError as error:
         raise BadSettings(
-            f"{path} needs transformers: pip install 'papagaio[transformers]'"
+            f"{path} needs transformers: pip install '.[transformers]' in Papagaio's checkout"
         ) from error
     with _quiet():
         config = _config(path)

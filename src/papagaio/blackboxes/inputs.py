@@ -85,6 +85,14 @@ class ImageInput:
                 "takes 4: batch, height, width and channels (1 or 3), in this or another order"
             )
         if declared.layout:
+            channels = self.axes[1 if declared.layout == "nchw" else 3]
+            if channels not in (None, *_CHANNELS):
+                raise BadSettings(
+                    f"{self.owner} takes {_in_words(self.axes)}, which has {channels} where "
+                    f"{declared.layout} has its channels",
+                    field="layout",
+                    value=declared.layout,
+                )
             return declared.layout
         if self.is_layout_open:
             raise BadSettings(

@@ -12,7 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from papagaio.blackboxes.model_file import ModelFile, check_file, digest_files, the_output
+from papagaio.blackboxes.model_file import (
+    ModelFile,
+    check_file,
+    digest_files,
+    the_input,
+    the_output,
+)
 from papagaio.errors import BadSettings
 
 if TYPE_CHECKING:
@@ -44,10 +50,7 @@ def read_keras(path: Path, output: str | None) -> ModelFile:
     inputs = getattr(model, "inputs", None)
     if not inputs:
         raise BadSettings(f"{path} does not say what it takes; save it with an Input layer")
-    if len(inputs) > 1:
-        several = ", ".join(one.name for one in inputs)
-        raise BadSettings(f"{path} has the inputs {several}; it has to take images only")
-    (given,) = inputs
+    given = the_input(path, inputs, lambda one: str(one.name))
     if given.dtype not in _DTYPES:
         raise BadSettings(f"{path} takes {given.dtype}; it has to take floats or bytes")
     names = _output_names(model)
@@ -65,7 +68,9 @@ def _keras(path: Path) -> ModuleType:
         try:
             keras = import_module("keras")
         except ImportError as error:
-            raise BadSettings(f"{path} needs Keras: pip install 'papagaio[keras]'") from error
+            raise BadSettings(
+                f"{path} needs Keras: pip install '.[keras]' in Papagaio's checkout"
+            ) from error
         wanted = keras.config.backend()
     if wanted != "torch":
         raise BadSettings(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,13 @@ from papagaio.blackboxes.pixels import PixelForm
 from papagaio.errors import BadSettings
 from papagaio.vocabulary import Returned
 
-__all__ = ["ModelFile", "black_box_of", "check_file", "digest_files", "the_output"]
+__all__ = ["ModelFile", "black_box_of", "check_file", "digest_files", "the_input", "the_output"]
+
+T = TypeVar("T")
 
 _PROBES = 4
+# Not concurrency: not every library runs a model from several threads.
+_USED = ("scale", "colour_order", "layout", "output", "returned")
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         BadSettings: neither the file nor its owner says how it takes images, they disagree, or it
             cannot be run.
     """
+    declared.refuse_unused(str(model.path), *_USED)
     form = _form(model, declared)
     shape = model.input.shape(form.layout, declared)
     run = partial(_run_in_batches, model, form)
@@ -69,8 +75,9 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
     probes[0] = 128
     output = _probed(model, run, probes)
     returned = declared.returned or recognised(output)
-    if output.ndim == 1 and returned != "labels":
-        raise BadSettings(f"{model.path} returns labels", field="returns", value=returned)
+    if (output.ndim == 1) != (returned == "labels"):
+        found = "labels" if output.ndim == 1 else "scores"
+        raise BadSettings(f"{model.path} returns {found}", field="returns", value=returned)
     named = len(model.class_names) if model.class_names else None
     classes = output.shape[1] if output.ndim == 2 else declared.classes or named
     declared = replace(
@@ -80,12 +87,15 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         response=declared.response or ("label" if returned == "labels" else None),
     )
     contract = replace(declared.contract(str(model.path)), class_names=model.class_names)
-    if contract.shape != shape or contract.classes != (classes or contract.classes):
-        found = f"{'x'.join(map(str, shape))} and {classes} classes"
-        raise BadSettings(f"{model.path} takes images of {found}; state no others", field="input")
+    if contract.shape != shape:
+        found = "x".join(map(str, shape))
+        raise BadSettings(f"{model.path} takes images of {found}; leave it out", field="input")
+    if classes and contract.classes != classes:
+        raise BadSettings(f"{model.path} has {classes} classes; leave it out", field="classes")
+    used = (model.digest, declared.output, str(form), returned)
     return FunctionBox(
         name=model.path.absolute().name,
-        identity=declared.identity or f"{model.digest} {form} {returned}",
+        identity=declared.identity or " ".join(filter(None, used)),
         contract=contract,
         function=partial(_answers, run, returned, contract.classes),
     )
@@ -111,6 +121,19 @@ def digest_files(*paths: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def the_input(owner: object, inputs: Sequence[T], name_of: Callable[[T], str]) -> T:
+    """The only input of a model.
+
+    Raises:
+        BadSettings: it has none, or several.
+    """
+    if len(inputs) == 1:
+        return inputs[0]
+    names = ", ".join(map(name_of, inputs))
+    has = f"the inputs {names}" if names else "no input"
+    raise BadSettings(f"{owner} has {has}; it has to take images only")
 
 
 def the_output(owner: object, outputs: Sequence[str], wanted: str | None) -> str:

@@ -66,7 +66,7 @@ def read_model(spec: str, output: str | None = None) -> ModelFile | None:
     if _is_service(spec):
         return None
     if not _is_kind(kind, equals):
-        kind, rest = Path(spec).suffix[1:], spec
+        kind, rest = Path(spec).suffix[1:].lower(), spec
     for point in entry_points(group="papagaio.models", name=kind):
         model: ModelFile = point.load()(Path(rest), output)
         return model
@@ -79,7 +79,9 @@ def _open_service(spec: str, declared: Declaration) -> BlackBox:
         from papagaio.blackboxes.described import open_described  # noqa: PLC0415
         from papagaio.blackboxes.service import open_http  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BadSettings(f"{spec} needs {error.name}: pip install 'papagaio[http]'") from error
+        raise BadSettings(
+            f"{spec} needs {error.name}: pip install '.[http]' in Papagaio's checkout"
+        ) from error
     return (open_http if _is_address(spec) else open_described)(spec, declared)
 
 

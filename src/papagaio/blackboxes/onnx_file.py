@@ -1,13 +1,21 @@
 """Models in ONNX files, run by ONNX Runtime."""
 
+import re
 from functools import partial
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.blackboxes.model_file import ModelFile, check_file, digest_files, the_output
+from papagaio.blackboxes.model_file import (
+    ModelFile,
+    check_file,
+    digest_files,
+    the_input,
+    the_output,
+)
 from papagaio.errors import BadSettings
 from papagaio.hardware import cores
 
@@ -16,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_onnx"]
 
+# A key and a text of less than 128 bytes, as protocol buffers write `location` in `external_data`.
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.DOTALL)
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -36,10 +46,7 @@ def read_onnx(path: Path, output: str | None) -> ModelFile:
             anything else than one array of images, or there is no such output.
     """
     session = _session(path)
-    (given, *others) = session.get_inputs()
-    if others:
-        names = ", ".join(one.name for one in (given, *others))
-        raise BadSettings(f"{path} has the inputs {names}; it has to take images only")
+    given = the_input(path, session.get_inputs(), lambda one: str(one.name))
     if given.type not in _DTYPES:
         raise BadSettings(f"{path} takes {given.type}; it has to take floats or bytes")
     scores = the_output(path, [one.name for one in session.get_outputs()], output)
@@ -57,7 +64,9 @@ def _session(path: Path) -> "InferenceSession":
     try:
         import onnxruntime  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise BadSettings(f"{path} needs onnxruntime: pip install 'papagaio[onnx]'") from error
+        raise BadSettings(
+            f"{path} needs onnxruntime: pip install '.[onnx]' in Papagaio's checkout"
+        ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
     options.log_severity_level = 4  # errors are raised
@@ -69,8 +78,13 @@ def _session(path: Path) -> "InferenceSession":
 
 
 def _external_data(path: Path) -> list[Path]:
-    """Files beside a model that hold its weights, as exporters name them."""
-    return [beside for end in (".data", "_data") if (beside := Path(f"{path}{end}")).is_file()]
+    """The files beside a model that hold its weights, by the places that it names."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        names = {
+            content[found.end() : found.end() + found[1][0]].decode(errors="replace")
+            for found in _LOCATION.finditer(content)
+        }
+    return [beside for name in sorted(names) if (beside := path.parent / name).is_file()]
 
 
 def _run(

@@ -6,6 +6,7 @@ through whatever there is. A row of the table is the name of such a file and its
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -82,20 +83,27 @@ def open_recorded(rest: str, declared: Declaration) -> RecordedBox:
             does not write, a score that is not a number, or classes that are not declared.
     """
     path = Path(rest)
+    declared.refuse_unused(f"recorded={rest}", "returned", "concurrency")
     contract = declared.contract(rest)
     names, scores = _read(path)
-    rows = _rows_of(path, [Path(name).name for name in names])
+    rows = _rows_of(path, names)
     broken = _broken(scores, contract.classes)
     if broken.any():
         raise BadSettings(
             f"{path}: the row of {names[int(broken.argmax())]} needs a score for each of "
             f"{contract.classes} classes, or the number of one ({broken.sum()} such rows)"
         )
-    returned: Returned = "labels" if scores.ndim == 1 else declared.returned or "probabilities"
-    if returned == "labels":
+    has_labels = scores.ndim == 1
+    returned = declared.returned or ("labels" if has_labels else "probabilities")
+    if has_labels != (returned == "labels"):
+        found = "labels" if has_labels else "scores"
+        raise BadSettings(f"{path} has {found}", field="returns", value=returned)
+    if has_labels:
+        if declared.response not in (None, "label"):
+            raise BadSettings(f"{path} has labels", field="shows", value=declared.response)
         contract = replace(contract, response="label")
-    identity = declared.identity or f"recorded-sha256:{digest_files(path)}"
-    return RecordedBox(path.name, identity, contract, rows, scores, returned)
+    identity = declared.identity or f"recorded-sha256:{digest_files(path)} {returned}"
+    return RecordedBox(f"recorded={rest}", identity, contract, rows, scores, returned)
 
 
 def _rows_of(path: Path, names: list[str]) -> dict[str, int]:
@@ -134,7 +142,7 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.generic]]:
         raise BadSettings(f"{path}: no such file; papagaio questions writes the images to answer")
     try:
         return _columns(_READERS[path.suffix](path))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise BadSettings(
             f"{path}: cannot be read as a table of answers ({error}); it needs a column name, and "
             "one column of numbers per class, a column scores, or a column label"
@@ -146,6 +154,7 @@ def _read_npz(path: Path) -> pa.Table:
         return pa.table({name: arrays[name].tolist() for name in arrays})
 
 
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, pa.ArrowException)
 _READERS = {
     ".csv": pyarrow.csv.read_csv,
     ".parquet": pyarrow.parquet.read_table,
@@ -154,10 +163,11 @@ _READERS = {
 
 
 def _columns(table: pa.Table) -> tuple[list[str], NDArray[np.generic]]:
-    names = table["name"].to_pylist()
+    names = [Path(name).name for name in table["name"].to_pylist()]
     if "scores" in table.column_names:
         return names, np.array(table["scores"].to_pylist(), np.float32)
     if "label" in table.column_names:
         return names, np.array(table["label"].to_pylist(), np.int64)
-    others = [table[name] for name in table.column_names if name != "name"]
+    # The second column of questions.csv may still be there.
+    others = [table[name] for name in table.column_names if name not in ("name", "purposes")]
     return names, np.stack([column.cast(pa.float32()).to_numpy() for column in others], 1)

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.blackboxes.inputs import Axes
-from papagaio.blackboxes.model_file import ModelFile, check_file, digest_files, the_output
+from papagaio.blackboxes.model_file import (
+    ModelFile,
+    check_file,
+    digest_files,
+    the_input,
+    the_output,
+)
 from papagaio.errors import BadSettings
 from papagaio.hardware import cores
 
@@ -42,10 +48,7 @@ def read_tflite(path: Path, output: str | None) -> ModelFile:
             anything else than one array of images, or there is no such output.
     """
     interpreter = _interpreter(path)
-    (given, *others) = interpreter.get_input_details()
-    if others:
-        several = ", ".join(one["name"] for one in (given, *others))
-        raise BadSettings(f"{path} has the inputs {several}; it has to take images only")
+    given = the_input(path, interpreter.get_input_details(), lambda one: str(one["name"]))
     outputs = interpreter.get_output_details()
     names = [one["name"] for one in outputs]
     scores = outputs[names.index(the_output(path, names, output))]
@@ -63,7 +66,9 @@ def _interpreter(path: Path) -> "Interpreter":
     try:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise BadSettings(f"{path} needs LiteRT: pip install 'papagaio[tflite]'") from error
+        raise BadSettings(
+            f"{path} needs LiteRT: pip install '.[tflite]' in Papagaio's checkout"
+        ) from error
     try:
         return Interpreter(str(path), num_threads=cores())
     except (ValueError, RuntimeError) as error:

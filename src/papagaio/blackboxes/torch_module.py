@@ -33,6 +33,7 @@ def open_torch_module(spec: str, weights: Path, declared: Declaration) -> Functi
         BadSettings: there is no such function, it builds no module, its contract is not declared,
             or the weights do not fit.
     """
+    declared.refuse_unused(spec, "concurrency")
     contract = declared.contract(spec)
     imported = import_function(spec)
     try:

@@ -9,7 +9,7 @@ from papagaio.errors import BadAnswer
 from papagaio.settings import CheckOptions
 
 if TYPE_CHECKING:
-    from papagaio.auditing.examining import Examination, Trial
+    from papagaio.auditing.examining import Examination, Way
     from papagaio.scores import Figure
 
 __all__ = ["check"]
@@ -31,30 +31,30 @@ def _check(options: CheckOptions) -> None:
 
     with show_progress() as progress:
         checked = run(options, progress)
-    for trial in checked.trials:
-        typer.echo(_trial_line(trial))
+    for way in checked.ways:
+        typer.echo(_way_line(way))
     for line in _lines(checked.examination, options):
         typer.echo(line)
     if not checked.examination.works:
         raise BadAnswer(
             f"{options.black_box} is not better than always naming the most frequent class, or "
             "names almost only one. Check the order of the classes, the scale of pixels and the "
-            "order of colours; what you leave out is tried"
+            "order of colours" + ("; what you leave out is tried" if checked.ways else "")
         )
     if options.write:
         files.write(options.write, to_toml(checked.options))
         typer.echo(f"written\t{options.write}")
 
 
-def _trial_line(trial: "Trial") -> str:
-    declared = trial.declared
+def _way_line(way: "Way") -> str:
+    declared = way.declared
     stated = {
         "scale": declared.scale,
         "colour-order": declared.colour_order,
         "layout": declared.layout,
     }
     words = ", ".join(f"{name} {value}" for name, value in stated.items() if value)
-    return f"{words or 'as its file says'}\taccuracy {_percent(trial.accuracy)}"
+    return f"{words or 'as its file says'}\taccuracy {_percent(way.accuracy)}"
 
 
 def _lines(found: "Examination", options: CheckOptions) -> list[str]:
@@ -69,13 +69,14 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
         f"images per second\t{found.images_per_second:,.0f}",
         (
             f"milliseconds per request\t{median:.0f} (median), {late:.0f} (95 %), "
-            f"{found.per_request} images each"
+            f"{found.per_request} images each, one request at a time"
         ),
     ]
     if options.budget:
         seconds = options.budget / found.images_per_second
-        cost = options.budget * (options.price_per_1000 or 0) / 1000
-        price = f" and costs {cost:,.2f}" if options.price_per_1000 else ""
+        price = ""
+        if options.price_per_1000 is not None:
+            price = f" and costs {options.budget * options.price_per_1000 / 1000:,.2f}"
         lines.append(f"budget\tquerying {options.budget:,} images takes {seconds:,.0f} s{price}")
     return lines
 
@@ -84,7 +85,9 @@ def _percent(figure: "Figure") -> str:
     return f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"
 
 
-def _difference(change: float) -> str:
+def _difference(change: float | None) -> str:
+    if change is None:
+        return "not tried: a request holds one image"
     return "the same answers" if change < 1e-4 else f"scores change by up to {change:.4f}"
 
 

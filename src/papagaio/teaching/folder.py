@@ -61,6 +61,7 @@ def open_taught(rest: str, declared: Declaration) -> FunctionBox:
         BadSettings: there is none, or its owner states something else.
     """
     folder = Path(rest)
+    declared.refuse_unused(f"taught={rest}", "concurrency")
     try:
         text = (folder / _DESCRIPTION).read_text(encoding="utf-8")
         described = _Description.model_validate_json(text)
