@@ -407,5 +407,5 @@ def test_a_folder_that_holds_no_classifier_is_refused_in_a_line(
 
 def test_a_missing_library_is_named(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(BadSettings, match=r"pip install 'papagaio\[transformers\]'"):
+    with pytest.raises(BadSettings, match=r"pip install '\.\[transformers\]'"):
         open_black_box(f"hf={made}")

@@ -48,8 +48,8 @@ def ask_plan(
         images = plan.images[purpose]
         answers[purpose] = ask(box, images, ledger, progress)
         if purpose == "test" and not unchecked:
-            check_response(box, answers[purpose])
             check_test_answers(box, answers[purpose], images.required_labels)
+            check_response(box, answers[purpose])
     return answers
 
 

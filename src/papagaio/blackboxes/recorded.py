@@ -150,7 +150,7 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.generic]]:
 
 
 def _read_npz(path: Path) -> pa.Table:
-    with np.load(path) as arrays:
+    with path.open("rb") as file, np.load(file) as arrays:
         return pa.table({name: arrays[name].tolist() for name in arrays})
 
 
