@@ -25,6 +25,9 @@ demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters,
 test: $(VENV)/.ready    ## run the tests
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
+servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers
+	$(BIN)/python -m pytest -q tests/servers
+
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,4 +44,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test check fix docs clean
+.PHONY: help demo test servers check fix docs clean

@@ -408,6 +408,13 @@ def test_a_service_that_is_not_there_is_named(client: Client, waits: list[float]
     assert len(pauses(waits)) == 4
 
 
+def test_of_a_traceback_the_last_line_is_shown(service: Service, opened: Open) -> None:
+    trace = 'Traceback (most recent call last):\n  File "m.py", line 3\nValueError: pixels above 1'
+    service.faults = [status(500, trace), status(500, trace)]
+    with pytest.raises(BadAnswer, match=r"answers 500 .*tries\): ValueError: pixels above 1"):
+        checked_answers(opened("tf"), IMAGES)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -94,8 +94,12 @@ class Client:
 
     def shown(self, url: str, content: bytes) -> str:
         """The beginning of what came back from a URL, on one line and without secrets."""
+        text = content.decode(errors="replace")
+        if text.startswith("Traceback"):
+            # Its last line says what went wrong.
+            text = text.rstrip().rpartition("\n")[2]
         templates = (url, *(header.value for header in self.headers))
-        return _in_one_line(hidden(content.decode(errors="replace"), *templates))
+        return _in_one_line(hidden(text, *templates))
 
     def close(self) -> None:
         """Close all connections."""
