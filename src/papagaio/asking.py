@@ -3,11 +3,11 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from types import FrameType
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["ask", "check_shape", "queries_missing", "question_for"]
 
-T = TypeVar("T")
+Scores = NDArray[np.float32]
 
 
 def question_for(box: BlackBox) -> Question:
@@ -95,15 +95,16 @@ def _send(
     """Send images in requests and store the answers; yield the number of images of each request."""
     question, batch, most = question_for(box), box.contract.batch, box.contract.concurrency
     waiting = iter([rows[start : start + batch] for start in range(0, len(rows), batch)])
-    in_flight: dict[Future[NDArray[np.float32]], tuple[int, NDArray[np.int64]]] = {}
+    in_flight: dict[Future[Scores], tuple[int, NDArray[np.int64]]] = {}
     failed: Exception | None = None
-    with _first_interrupt() as interrupted, _senders(most) as senders:
+    with _first_interrupt() as interrupted:
         while True:
             stopping = failed is not None or interrupted()
             for request_rows in () if stopping else islice(waiting, most - len(in_flight)):
                 number = ledger.note_request(question, len(request_rows))
                 pixels = np.ascontiguousarray(images.pixels[request_rows])
-                in_flight[senders.submit(checked_answers, box, pixels)] = number, request_rows
+                request = _started(partial(checked_answers, box, pixels), apart=most > 1)
+                in_flight[request] = number, request_rows
             if not in_flight:
                 break
             answered, _ = wait(in_flight, return_when=FIRST_COMPLETED)
@@ -130,35 +131,25 @@ def _resumable(error: BadAnswer, box: BlackBox) -> BadAnswer:
     )
 
 
-def _senders(most: int) -> Executor:
-    """Threads, or this thread if there is one request at a time: an owner's code may need it."""
-    return _Threads() if most > 1 else _ThisThread()
+def _started(send: Callable[[], Scores], *, apart: bool) -> Future[Scores]:
+    """A request under way in a thread of its own, or answered in this one.
+
+    An owner's code may need this thread, so it is only called from others if requests overlap.
+    """
+    future: Future[Scores] = Future()
+    if apart:
+        # A process that is told to end does not wait for it.
+        threading.Thread(target=_settle, args=(future, send), daemon=True).start()
+    else:
+        _settle(future, send)
+    return future
 
 
-class _Threads(Executor):
-    """A thread for each request, which a process that is told to end does not wait for."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:  # noqa: ANN401
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **named))
-            except BaseException as error:  # noqa: BLE001  # else it would be waited for in vain
-                future.set_exception(error)
-
-        threading.Thread(target=run, daemon=True).start()
-        return future
-
-
-class _ThisThread(Executor):
-    def submit(self, fn: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:  # noqa: ANN401
-        future: Future[T] = Future()
-        try:
-            future.set_result(fn(*args, **named))
-        except Exception as error:  # noqa: BLE001  # as in a thread
-            future.set_exception(error)
-        return future
+def _settle(future: Future[Scores], send: Callable[[], Scores]) -> None:
+    try:
+        future.set_result(send())
+    except BaseException as error:  # noqa: BLE001  # raised again where the result is read
+        future.set_exception(error)
 
 
 @contextmanager

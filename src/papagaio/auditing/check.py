@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadAnswer
 from papagaio.responses import recognised_response
-from papagaio.scores import Figure, is_better_than_majority, names_almost_one_class, rate
+from papagaio.scores import is_better_than_majority, names_almost_one_class, rate
 
 __all__ = ["check_response", "check_test_answers"]
 
@@ -41,7 +41,7 @@ def check_test_answers(
     majority = np.bincount(labels).max() / len(labels)
     if not is_better_than_majority(accuracy, labels):
         problem = (
-            f"is right on {_percent(accuracy)} of {len(labels):,} test images, which is not better "
+            f"is right on {accuracy.percent} of {len(labels):,} test images, which is not better "
             f"than always naming the most frequent class ({majority:.1%})"
         )
     elif names_almost_one_class(answers, labels):
@@ -78,7 +78,3 @@ def check_response(box: BlackBox, answers: NDArray[np.float32]) -> None:
             "To audit it as it is, set unchecked",
             field="shows",
         )
-
-
-def _percent(figure: Figure) -> str:
-    return f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"

@@ -1,7 +1,6 @@
 """What an audit is about -> the parts of its result that need no training."""
 
 import base64
-import io
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -10,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from papagaio import scores
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.hardware import cores, processor
 from papagaio.images.imageset import ImageSet
+from papagaio.images.png import png
 from papagaio.ledger import Totals
 from papagaio.result import (
     BlackBoxRecord,
@@ -219,13 +218,11 @@ def pictures(
         surest = rows[np.argsort(-answers[rows, one], kind="stable")][:each]
         name = names[one] if names else str(one)
         chosen += [
-            Picture(png=_png(images[row]), named=name, share=float(answers[row, one]))
+            Picture(
+                png=base64.b64encode(png(images[row])).decode(),
+                named=name,
+                share=float(answers[row, one]),
+            )
             for row in surest
         ]
     return chosen
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()

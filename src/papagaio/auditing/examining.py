@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio import scores
-from papagaio.auditing.opening import declaration_of, labelled_source
+from papagaio.auditing.opening import declaration_of, labelled_source, open_black_box_of
 from papagaio.auditing.preparing import check_classes
 from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, checked_answers
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
-from papagaio.blackboxes.named import open_black_box, read_model
+from papagaio.blackboxes.named import read_model
 from papagaio.blackboxes.pixels import SCALES
 from papagaio.errors import BadAnswer, BadSettings, PapagaioError
 from papagaio.images.choosing import choose
@@ -109,11 +109,11 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
     """
     stated, ways = declaration_of(options), []
     sample = cache(partial(_sample, options, progress))
-    model = read_model(options.black_box, options.output)
+    model = None if options.weights else read_model(options.black_box, options.output)
     if model:
         ways = try_ways(model, stated, sample, progress)
         stated = ways[0].declared
-    with closing(open_black_box(options.black_box, stated, weights=options.weights)) as box:
+    with closing(black_box_of(model, stated) if model else open_black_box_of(options)) as box:
         images = sample(box.contract)
         examination = examine(box, images, progress)
         found = {

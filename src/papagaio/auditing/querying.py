@@ -78,14 +78,15 @@ def freeze_training_sets(
     }
     for (purpose, source), rows in learned.items():
         files.write_array(_answers_file(folder, purpose, source), rows)
-    sets = []
-    for training in plan.trainings:
-        purpose, source, size = training.images, training.answers, training.budget
+    keys = [(training.images, training.answers, training.budget) for training in plan.trainings]
+    sets = {}
+    for purpose, source, size in dict.fromkeys(keys):
         form: Response = "label" if source == "labels" else shown
         digests, rows = plan.images[purpose].digests[:size], learned[purpose, source][:size]
         paths = _images_file(folder, purpose), _answers_file(folder, purpose, source)
-        sets.append(TrainingSet(*paths, form, _digest(digests, form, rows)))
-    return sets
+        digest = _digest(digests, form, rows)
+        sets[purpose, source, size] = TrainingSet(*paths, form, digest)
+    return [sets[key] for key in keys]
 
 
 def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: Path) -> ScoringSet:
@@ -129,5 +130,5 @@ def _digest(images: NDArray[np.uint8], shown: Response, *arrays: NDArray[np.gene
     """One digest of images (by their digests), of a response form, and of answers and labels."""
     digest = hashlib.sha256(shown.encode())
     for array in (images, *arrays):
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

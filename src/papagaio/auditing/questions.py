@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from papagaio import files
 from papagaio.auditing.opening import declaration_of, open_images
 from papagaio.auditing.plan import attack_configs, make_plan
 from papagaio.blackboxes.recorded import file_name
 from papagaio.errors import BadSettings
+from papagaio.images.png import png
 from papagaio.networks.named import default_student
 from papagaio.progress import Progress, Step, no_progress
 from papagaio.settings import Settings
@@ -50,14 +47,9 @@ def write_questions(settings: Settings, folder: Path, progress: Progress = no_pr
         for row in asked.distinct():
             name = file_name(asked.digests[row])
             purposes.setdefault(name, []).append(purpose)
-            _write_image(folder / name, asked.pixels[row])
+            if not (folder / name).exists():
+                files.write(folder / name, png(asked.pixels[row]))
             progress(Step(f"writing {purpose} images", int(row) + 1, len(asked), "images"))
     lines = [f"{name},{' '.join(used)}\n" for name, used in purposes.items()]
     files.write(folder / "questions.csv", "name,purposes\n" + "".join(lines))
     return len(purposes)
-
-
-def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
-    if not path.exists():
-        with files.writing(path) as out:
-            Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(out, "PNG")

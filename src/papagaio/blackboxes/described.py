@@ -1,7 +1,6 @@
 """A service that a TOML file describes: how it takes images, and where the scores are."""
 
 import base64
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -12,7 +11,6 @@ from uuid import uuid4
 import jmespath
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.description import MANY, ONE, WITHIN, Description
@@ -21,6 +19,7 @@ from papagaio.blackboxes.pixels import PixelForm
 from papagaio.blackboxes.sending import Body, open_client
 from papagaio.blackboxes.service import Exchange, HttpBox, contract_of
 from papagaio.errors import BadAnswer, BadSettings
+from papagaio.images.png import png
 from papagaio.options import read_toml, validated
 
 __all__ = ["open_described"]
@@ -88,9 +87,9 @@ def _form(path: str, described: Description, stated: Declaration) -> PixelForm |
 
 def _body(described: Description, form: PixelForm | None) -> Callable[[Images], Body]:
     if described.image == "png":
-        return lambda images: Body(_png(images[0]), "image/png")
+        return lambda images: Body(png(images[0]), "image/png")
     if described.image == "multipart":
-        return lambda images: _multipart(str(described.field), _png(images[0]))
+        return lambda images: _multipart(str(described.field), png(images[0]))
     template = described.template
     if described.takes_one and form:
         return lambda images: Body(template.replace(ONE, json_of(form.of(images)[0])).encode())
@@ -104,7 +103,7 @@ def _body(described: Description, form: PixelForm | None) -> Callable[[Images], 
 
 
 def _base64(image: Images) -> str:
-    return base64.b64encode(_png(image)).decode()
+    return base64.b64encode(png(image)).decode()
 
 
 def _multipart(field: str, file: bytes) -> Body:
@@ -115,12 +114,6 @@ def _multipart(field: str, file: bytes) -> Body:
     )
     content = head.encode() + file + f"\r\n--{boundary}--\r\n".encode()
     return Body(content, f"multipart/form-data; boundary={boundary}")
-
-
-def _png(image: Images) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _rows(described: Description, search: Callable[[object], object], answer: object) -> object:

@@ -10,7 +10,6 @@ from papagaio.settings import CheckOptions
 
 if TYPE_CHECKING:
     from papagaio.auditing.examining import Examination, Way
-    from papagaio.scores import Figure
 
 __all__ = ["check"]
 
@@ -54,13 +53,13 @@ def _way_line(way: "Way") -> str:
         "layout": declared.layout,
     }
     words = ", ".join(f"{name} {value}" for name, value in stated.items() if value)
-    return f"{words or 'as its file says'}\taccuracy {_percent(way.accuracy)}"
+    return f"{words or 'as its file says'}\taccuracy {way.accuracy.percent}"
 
 
 def _lines(found: "Examination", options: CheckOptions) -> list[str]:
     median, late = (found.quantile(q) * 1000 for q in (0.5, 0.95))
     lines = [
-        f"accuracy\t{_percent(found.accuracy)} on {found.accuracy.n:,} test images",
+        f"accuracy\t{found.accuracy.percent} on {found.accuracy.n:,} test images",
         f"most frequent class\t{found.majority.value:.1%} of them",
         f"shows\t{found.response}",
         f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
@@ -79,10 +78,6 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
             price = f" and costs {options.budget * options.price_per_1000 / 1000:,.2f}"
         lines.append(f"budget\tquerying {options.budget:,} images takes {seconds:,.0f} s{price}")
     return lines
-
-
-def _percent(figure: "Figure") -> str:
-    return f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"
 
 
 def _difference(change: float | None) -> str:
