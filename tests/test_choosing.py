@@ -1,5 +1,6 @@
 """Choosing, loading and caching images."""
 
+import fcntl
 import io
 import os
 import signal
@@ -367,6 +368,15 @@ def slowly(folder: Path, seconds: float, budget: int) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
+def is_locked(path: Path) -> bool:
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def expected(images: Pixels, budget: int) -> str:
     return load(
         arrays("x", images[np.random.default_rng(0).permutation(len(images))[:budget]])
@@ -406,7 +416,7 @@ def test_two_processes_at_once_share_one_cache(tmp_path: Path, cache: Path) -> N
 def test_who_waits_for_another_process_is_told(tmp_path: Path, cache: Path) -> None:
     photos(tmp_path / "photos", 40)
     process = slowly(tmp_path / "photos", 0.05, 40)
-    while not list(cache.glob("*.index")):
+    while not any(is_locked(path) for path in cache.glob("*.index")):
         time.sleep(0.01)
     steps: list[Step | Message] = []
     source, read = counted(open_source(str(tmp_path / "photos")))
