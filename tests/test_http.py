@@ -630,10 +630,10 @@ def test_check_and_audit_work_on_an_address(
     ended = papagaio(*tiny.audit(config=written, unchecked=None, **left_out))
     assert ended.code == 0, ended.stderr
     result = json.loads((tiny.out / "result.json").read_text())
-    assert result["queries"]["ledger"] == 132
+    assert result["queries"]["ledger"] == 133
     assert result["settings"]["concurrency"] == 3
     sent = service.received[count:]
-    assert sum(one.images for one in sent) == 132
+    assert sum(one.images for one in sent) == 120 + 12 + 1  # canary
     assert {one.headers["X-Team"] for one in sent} == {"birds"}
 
 

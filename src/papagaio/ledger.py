@@ -6,7 +6,7 @@ and one process at a time writes it.
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,6 +47,11 @@ MIGRATIONS = (
         PRIMARY KEY (box, response, draw, image)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- 2, 2026-11: images that were sent again among others, to see whether their answers change.
+    ALTER TABLE requests ADD COLUMN canaries INTEGER NOT NULL DEFAULT 0;  -- how many of `images`
+    ALTER TABLE requests ADD COLUMN change REAL;  -- the largest change of a score; NULL: unknown
+    """,
 )
 
 _SEAL_TAG = b"papagaio-answer-1"
@@ -70,6 +75,8 @@ class Totals:
         requests: requests answered.
         interrupted: images of requests that were sent and never answered: possibly paid for.
         first, last: when the first and the last request was sent (UTC, ISO 8601).
+        canaries: images whose answers were known and that were answered again.
+        change: the largest change of one of their scores; None without canaries.
     """
 
     question: Question
@@ -78,6 +85,8 @@ class Totals:
     interrupted: int
     first: str
     last: str
+    canaries: int = 0
+    change: float | None = None
 
 
 class Ledger:
@@ -103,12 +112,19 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def note_request(self, question: Question, images: int) -> int:
-        """Record that a request with this many images is about to be sent; returns its number."""
+    def note_request(self, question: Question, images: int, canaries: int = 0) -> int:
+        """Record that a request is about to be sent; returns its number.
+
+        Args:
+            question: what is asked.
+            images: the number of its images.
+            canaries: how many of them are canaries.
+        """
         with self._transaction():
             cursor = self._db.execute(
-                "INSERT INTO requests (box, response, draw, images, sent) VALUES (?, ?, ?, ?, ?)",
-                (question.box, question.response, question.draw, images, _now()),
+                "INSERT INTO requests (box, response, draw, images, canaries, sent) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (question.box, question.response, question.draw, images, canaries, _now()),
             )
         number = cursor.lastrowid
         assert number is not None  # noqa: S101  # an INSERT has just succeeded
@@ -120,14 +136,16 @@ class Ledger:
         request: int,
         digests: NDArray[np.uint8],
         scores: NDArray[np.float32],
+        changes: Sequence[float] = (),
     ) -> None:
         """Record a request's answers, all or none.
 
         Args:
             question: whose answers, as in `note_request`.
             request: the request's number.
-            digests: uint8 (N, 32), the images in the order of the answers.
+            digests: uint8 (N, 32), the images in the order of the answers, without canaries.
             scores: float32 (N, K).
+            changes: the largest change of a score of each canary.
         """
         key = (question.box, question.response, question.draw)
         images = [digest.tobytes() for digest in digests]
@@ -140,7 +158,10 @@ class Ledger:
                     for image, value in zip(images, values, strict=True)
                 ],
             )
-            self._db.execute("UPDATE requests SET answered = ? WHERE number = ?", (_now(), request))
+            self._db.execute(
+                "UPDATE requests SET answered = ?, change = ? WHERE number = ?",
+                (_now(), max(changes, default=None), request),
+            )
 
     def missing(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Rows (int64) of `digests` (uint8, N x 32) that have no answer yet."""
@@ -173,10 +194,11 @@ class Ledger:
         rows = self._rows(
             """
             SELECT box, response, draw,
-                   coalesce(sum(images) FILTER (WHERE answered IS NOT NULL), 0),
+                   coalesce(sum(images - canaries) FILTER (WHERE answered IS NOT NULL), 0),
                    count(answered),
                    coalesce(sum(images) FILTER (WHERE answered IS NULL), 0),
-                   min(sent), max(sent)
+                   min(sent), max(sent),
+                   coalesce(sum(canaries) FILTER (WHERE answered IS NOT NULL), 0), max(change)
             FROM requests GROUP BY box, response, draw ORDER BY min(number)
             """
         )
@@ -201,9 +223,9 @@ class Ledger:
     def _miscounts(self) -> Iterator[str]:
         counts = self._db.execute(
             """
-            SELECT number, images, answered IS NOT NULL, count(image)
+            SELECT number, images - canaries, answered IS NOT NULL, count(image)
             FROM requests LEFT JOIN answers ON request = number
-            GROUP BY number HAVING count(image) != iif(answered IS NULL, 0, images)
+            GROUP BY number HAVING count(image) != iif(answered IS NULL, 0, images - canaries)
             """
         )
         for number, images, answered, stored in counts:
