@@ -28,6 +28,7 @@ ROOMS = (
     "images",
     "responses",
     "blackboxes",
+    "ledger_schema",
     "ledger",
     "asking",
     "networks",
