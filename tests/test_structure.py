@@ -30,6 +30,7 @@ ROOMS = (
     "blackboxes",
     "ledger_schema",
     "ledger",
+    "ledger_import",
     "asking",
     "networks",
     "training",

@@ -2,10 +2,11 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,7 +18,7 @@ from papagaio.errors import BadLedger, NoSpace
 from papagaio.images.imageset import as_keys
 from papagaio.ledger_schema import connect, is_full
 
-__all__ = ["Ledger", "Question", "Totals"]
+__all__ = ["Ledger", "Question", "SentRequest", "Totals"]
 
 _SEAL_TAG = b"papagaio-answer-1"
 _DIGEST = 32  # bytes of a SHA-256
@@ -59,6 +60,26 @@ class Totals:
     last: str
 
 
+@dataclass(frozen=True)
+class SentRequest:
+    """A request as a ledger holds it.
+
+    Attributes:
+        question: what was asked.
+        images: the number of its images.
+        sent, answered: when (UTC, ISO 8601); None: it was interrupted.
+        digests: uint8 (N, 32), the images that are answered.
+        scores: float32 (N, K), their answers.
+    """
+
+    question: Question
+    images: int
+    sent: str
+    answered: str | None
+    digests: NDArray[np.uint8]
+    scores: Scores
+
+
 class Ledger:
     """An open ledger. Use it as a context manager; it holds the file for this process alone."""
 
@@ -85,13 +106,7 @@ class Ledger:
     def note_request(self, question: Question, images: int) -> int:
         """Record that a request with this many images is about to be sent; returns its number."""
         with self._transaction():
-            cursor = self._db.execute(
-                "INSERT INTO requests (box, response, draw, images, sent) VALUES (?, ?, ?, ?, ?)",
-                (question.box, question.response, question.draw, images, _now()),
-            )
-        number = cursor.lastrowid
-        assert number is not None  # noqa: S101  # an INSERT has just succeeded
-        return number
+            return self._insert_request(question, images, _now(), None)
 
     def note_answers(
         self,
@@ -137,6 +152,39 @@ class Ledger:
             f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} LIMIT 1", question
         )
         return next((int(count) for (count,) in counts), None)
+
+    def requests(self, question: Question) -> list[SentRequest]:
+        """Every request about a question: those that were answered, then the interrupted ones."""
+        answered = self._rows(
+            f"SELECT number, images, sent, answered, digests, scores {_ANSWERED} "
+            "ORDER BY answers.rowid",
+            question,
+        )
+        interrupted = self._rows(
+            "SELECT number, images, sent, answered, x'', x'' FROM requests "
+            "WHERE box = ? AND response = ? AND draw = ? AND answered IS NULL ORDER BY number",
+            question,
+        )
+        requests = []
+        for (_, images, sent, answered_at), parts in groupby(
+            chain(answered, interrupted), lambda row: row[:4]
+        ):
+            blobs = zip(*(row[4:] for row in parts), strict=True)
+            digests, scores = (b"".join(column) for column in blobs)
+            rows = np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST)
+            values = np.frombuffer(scores, "<f4").reshape(len(rows), -1 if len(rows) else 0)
+            requests.append(SentRequest(question, images, sent, answered_at, rows, values))
+        return requests
+
+    def add(self, requests: Iterable[SentRequest]) -> None:
+        """Record requests of another ledger, with their answers; all or none."""
+        with self._transaction():
+            for request in requests:
+                number = self._insert_request(
+                    request.question, request.images, request.sent, request.answered
+                )
+                if request.answered:
+                    self._insert_answers(request.question, number, request.digests, request.scores)
 
     def totals(self) -> list[Totals]:
         """What the ledger holds, one row per question, oldest first."""
@@ -218,6 +266,17 @@ class Ledger:
         for (part,) in self._rows(f"SELECT {column} {_ANSWERED} ORDER BY answers.rowid", question):
             joined += part
         return joined
+
+    def _insert_request(
+        self, question: Question, images: int, sent: str, answered: str | None
+    ) -> int:
+        number = self._db.execute(
+            "INSERT INTO requests (box, response, draw, images, sent, answered) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (question.box, question.response, question.draw, images, sent, answered),
+        ).lastrowid
+        assert number is not None  # noqa: S101  # an INSERT has just succeeded
+        return number
 
     def _insert_answers(
         self, question: Question, request: int, digests: NDArray[np.uint8], scores: Scores
