@@ -208,7 +208,12 @@ class Run:
         for file in self.out.glob("ledger.sqlite*"):
             shutil.copy(file, copy)
         with closing(sqlite3.connect(copy / "ledger.sqlite")) as db:
-            answers = dict(db.execute("SELECT lower(hex(image)), scores FROM answers"))
+            answers: dict[str, bytes] = {}
+            for digests, scores in db.execute("SELECT digests, scores FROM answers"):
+                images = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+                rows = np.frombuffer(scores, np.uint8).reshape(len(images), -1)
+                pairs = zip(images, rows, strict=True)
+                answers |= {image.tobytes().hex(): row.tobytes() for image, row in pairs}
             (interrupted,) = db.execute(
                 "SELECT coalesce(sum(images), 0) FROM requests WHERE answered IS NULL"
             ).fetchone()

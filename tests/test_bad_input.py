@@ -767,9 +767,10 @@ def test_verify_names_an_answer_that_was_changed(tiny: Tiny, papagaio: Papagaio)
     assert papagaio("ledger", "verify", tiny.ledger).code == 0
     db = sqlite3.connect(tiny.ledger)
     with db:
-        (image,) = db.execute("SELECT image FROM answers LIMIT 1").fetchone()
-        changed = np.array([0, 0, 1], "<f4").tobytes()
-        db.execute("UPDATE answers SET scores = ? WHERE image = ?", (changed, image))
+        digests, scores = db.execute("SELECT digests, scores FROM answers LIMIT 1").fetchone()
+        image = digests[:32]
+        changed = np.array([0, 0, 1], "<f4").tobytes() + scores[12:]
+        db.execute("UPDATE answers SET scores = ? WHERE scores = ?", (changed, scores))
     db.close()
     ended = papagaio("ledger", "verify", tiny.ledger)
     refused(ended, f"{tiny.ledger}: 1 problems", "restore an earlier copy")
