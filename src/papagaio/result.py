@@ -162,6 +162,8 @@ class BlackBoxRecord(_Record):
     input: tuple[int, int, int]
     """Height, width, channels."""
     response: str
+    resolution: float = 0.0
+    """The step of its scores, where the response does not say it; 0 if they have none."""
     accuracy: Figure
     better_than_majority: bool
     """Whether its accuracy is above the share of the most frequent class, interval included."""

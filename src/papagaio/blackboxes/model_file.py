@@ -16,6 +16,7 @@ from papagaio.blackboxes.inputs import Axes, ImageInput
 from papagaio.blackboxes.outputs import recognised, scores_of
 from papagaio.blackboxes.pixels import PixelForm
 from papagaio.errors import BadSettings
+from papagaio.responses import shown_step
 from papagaio.vocabulary import Returned
 
 __all__ = ["ModelFile", "black_box_of", "check_file", "digest_files", "the_input", "the_output"]
@@ -39,6 +40,7 @@ class ModelFile:
         run: from an input to an output: (N, K) of floats, or (N,) of integers.
         form: how it takes images, where the file says that too.
         class_names: the names of the classes, if it has them.
+        resolution: the step of its output, where the file states it; 0 if it does not.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class ModelFile:
     run: Callable[[NDArray[np.generic]], NDArray[np.generic]]
     form: PixelForm | None = None
     class_names: tuple[str, ...] | None = None
+    resolution: float = 0.0
 
     @property
     def input(self) -> ImageInput:
@@ -74,7 +77,7 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
     probes = np.random.default_rng(0).integers(0, 256, (_PROBES, *shape), np.uint8)
     probes[0] = 128
     output = _probed(model, run, probes)
-    returned = declared.returned or recognised(output)
+    returned = declared.returned or recognised(output, model.resolution)
     if (output.ndim == 1) != (returned == "labels"):
         found = "labels" if output.ndim == 1 else "scores"
         raise BadSettings(f"{model.path} returns {found}", field="returns", value=returned)
@@ -85,6 +88,8 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         shape=declared.shape or shape,
         classes=declared.classes or classes,
         response=declared.response or ("label" if returned == "labels" else None),
+        returned=returned,
+        resolution=_resolution(model, returned, declared),
     )
     contract = replace(declared.contract(str(model.path)), class_names=model.class_names)
     if contract.shape != shape:
@@ -92,7 +97,8 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         raise BadSettings(f"{model.path} takes images of {found}; leave it out", field="input")
     if classes and contract.classes != classes:
         raise BadSettings(f"{model.path} has {classes} classes; leave it out", field="classes")
-    used = (model.digest, declared.output, str(form), returned)
+    own_step = shown_step(model.resolution) if contract.resolution == model.resolution > 0 else None
+    used = (model.digest, declared.output, str(form), returned, own_step)
     return FunctionBox(
         name=model.path.absolute().name,
         identity=declared.identity or " ".join(filter(None, used)),
@@ -165,6 +171,16 @@ def _form(model: ModelFile, declared: Declaration) -> PixelForm:
                 value=value,
             )
     return model.form
+
+
+def _resolution(model: ModelFile, returned: Returned, declared: Declaration) -> float | None:
+    """The step of the scores: that of the output, if the output is the scores."""
+    own = model.resolution if returned == "probabilities" else 0.0
+    if own and declared.resolution not in (None, own):
+        raise BadSettings(
+            f"{model.path} has steps of {shown_step(own)}; leave it out", field="resolution"
+        )
+    return own or declared.resolution
 
 
 def _probed(
