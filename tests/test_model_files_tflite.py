@@ -171,7 +171,7 @@ def test_the_step_of_a_tflite_file_cannot_be_contradicted(tmp_path: Path) -> Non
     assert same.contract.resolution == EIGHT_BITS
     with pytest.raises(BadSettings, match=r"^resolution: .*model.tflite has steps of 1/256; leave"):
         open_black_box(file, replace(UNIT, resolution=0.01))
-    with pytest.raises(BadSettings, match=r"^resolution 1/256: scores that are computed from logi"):
+    with pytest.raises(BadSettings, match=r"^resolution 1/256: .*computed from logits"):
         open_black_box(Model("int8", "").write(tmp_path), replace(UNIT, resolution=EIGHT_BITS))
 
 

@@ -83,7 +83,7 @@ def test_sums_may_be_off_by_half_a_step_per_class_and_no_more() -> None:
 )
 def test_a_step_of_scores_that_have_none_or_state_it_is_refused(declared: Declaration) -> None:
     assert declared.contract("box").resolution == 0
-    with pytest.raises(BadSettings, match=r"^resolution 1/256: .* have no step, or state it"):
+    with pytest.raises(BadSettings, match=r"^resolution 1/256: .* have no step, and round"):
         replace(declared, resolution=EIGHT_BITS).contract("box")
 
 

@@ -94,7 +94,7 @@ def shown_step(step: float) -> str:
     return str(Fraction(step).limit_denominator(1_000_000))
 
 
-def shown_form(response: Response, resolution: float) -> str:
+def shown_form(response: str, resolution: float) -> str:
     """What answers show, in words."""
     return f"{response} in steps of {shown_step(resolution)}" if resolution else response
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from papagaio import files
 from papagaio.errors import BadSettings
+from papagaio.responses import shown_form
 from papagaio.scores import Figure
 from papagaio.vocabulary import Augmentation
 
@@ -176,6 +177,11 @@ class BlackBoxRecord(_Record):
     def works(self) -> bool:
         """Whether it passes the check on the test set."""
         return self.better_than_majority and not self.almost_one_class
+
+    @property
+    def shows(self) -> str:
+        """What an answer shows, in words."""
+        return shown_form(self.response, self.resolution)
 
 
 class SetRecord(_Record):

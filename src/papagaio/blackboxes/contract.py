@@ -133,11 +133,11 @@ class Declaration:
 
     def _refuse_steps_of_others(self) -> None:
         """Refuse a resolution of scores that have no step, or whose form says it."""
-        computed = self.returned not in (None, "probabilities")
-        what = f"computed from {self.returned}" if computed else str(self.response)
-        if self.resolution and (computed or what.startswith(("label", "rounded"))):
+        is_computed = self.returned not in (None, "probabilities")
+        if self.resolution and (is_computed or str(self.response).startswith(("label", "rounded"))):
             raise BadSettings(
-                f"scores that are {what} have no step, or state it; leave it out",
+                "labels and scores computed from logits have no step, and rounded-k states it; "
+                "leave it out",
                 field="resolution",
                 value=shown_step(self.resolution),
             )

@@ -24,6 +24,7 @@ __all__ = ["ModelFile", "black_box_of", "check_file", "digest_files", "the_input
 T = TypeVar("T")
 
 _PROBES = 4
+_SAME = 1e-6
 # Not concurrency: not every library runs a model from several threads.
 _USED = ("scale", "colour_order", "layout", "output", "returned")
 
@@ -83,13 +84,14 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         raise BadSettings(f"{model.path} returns {found}", field="returns", value=returned)
     named = len(model.class_names) if model.class_names else None
     classes = output.shape[1] if output.ndim == 2 else declared.classes or named
+    own = _own_step(model, returned, declared)
     declared = replace(
         declared,
         shape=declared.shape or shape,
         classes=declared.classes or classes,
         response=declared.response or ("label" if returned == "labels" else None),
         returned=returned,
-        resolution=_resolution(model, returned, declared),
+        resolution=own or declared.resolution,
     )
     contract = replace(declared.contract(str(model.path)), class_names=model.class_names)
     if contract.shape != shape:
@@ -97,8 +99,7 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         raise BadSettings(f"{model.path} takes images of {found}; leave it out", field="input")
     if classes and contract.classes != classes:
         raise BadSettings(f"{model.path} has {classes} classes; leave it out", field="classes")
-    own_step = shown_step(model.resolution) if contract.resolution == model.resolution > 0 else None
-    used = (model.digest, declared.output, str(form), returned, own_step)
+    used = (model.digest, declared.output, str(form), returned, shown_step(own) if own else None)
     return FunctionBox(
         name=model.path.absolute().name,
         identity=declared.identity or " ".join(filter(None, used)),
@@ -173,14 +174,16 @@ def _form(model: ModelFile, declared: Declaration) -> PixelForm:
     return model.form
 
 
-def _resolution(model: ModelFile, returned: Returned, declared: Declaration) -> float | None:
-    """The step of the scores: that of the output, if the output is the scores."""
-    own = model.resolution if returned == "probabilities" else 0.0
-    if own and declared.resolution not in (None, own):
+def _own_step(model: ModelFile, returned: Returned, declared: Declaration) -> float:
+    """The step of the scores that the file states: that of its output, if these are the scores."""
+    are_scores = returned == "probabilities" and declared.response in (None, "probabilities")
+    own = model.resolution if are_scores else 0.0
+    # A file holds its step as float32.
+    if own and declared.resolution and abs(declared.resolution / own - 1) > _SAME:
         raise BadSettings(
             f"{model.path} has steps of {shown_step(own)}; leave it out", field="resolution"
         )
-    return own or declared.resolution
+    return own
 
 
 def _probed(
@@ -200,9 +203,11 @@ def _probed(
         return output
     if output.dtype.kind in "iu" and output.shape == (len(images),):
         return output
+    inside = output.dtype.kind in "iu" and output.ndim == 2
     raise BadSettings(
         f"{model.path} returns {output.dtype} of shape {output.shape} for {len(images)} images; "
         "it has to return float scores (N, K) or integer labels (N,)"
+        + (": let the model itself dequantise its scores" if inside else "")
     )
 
 

@@ -25,7 +25,7 @@ def recognised(output: Output, resolution: float = 0.0) -> Returned:
     if output.dtype.kind in "iu" and output.ndim == 1:
         return "labels"
     rows = output.astype(np.float64)
-    if (rows >= 0).all():
+    if (rows >= 0).all() and (rows <= 1 + _SUM_TOLERANCE).all():
         step = resolution or recognised_step(output.astype(np.float32))
         # Each of K scores is off by at most half a step.
         reach = max(_SUM_TOLERANCE, rows.shape[1] * step / 2)
