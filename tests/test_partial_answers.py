@@ -77,7 +77,8 @@ def test_a_finer_answer_never_teaches_less_than_a_coarser_one(box: Box) -> None:
 
 def test_answers_in_eight_bits_teach_no_less_than_the_same_rounded_to_two_decimals() -> None:
     box, step = Box(10, 2.0), 1 / 256
-    stored = np.round(box.answers(images_of()[:LEARNED]) * 256).clip(0, 255) / np.float32(256)
+    full = box.answers(images_of()[:LEARNED])
+    stored = np.asarray(np.round(full * 256).clip(0, 255) / 256, np.float32)
     assert 0.4 < (stored == 0).mean() < 0.8
     recipe = short(default_recipe("probabilities", step))
     eight_bits = derive(stored, "probabilities", "probabilities", step)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ from papagaio.options import read_toml, validated
 from papagaio.settings import AuditOptions, BlackBoxOptions
 from papagaio.training.recipes import recipe_named
 from papagaio.vocabulary import Response, Returned
+
+if TYPE_CHECKING:
+    from papagaio.controls import Purpose
 
 EIGHT_BITS = 1 / 256
 CONTRACT = Contract(2, 2, 1, classes=10)
@@ -191,7 +195,7 @@ def test_only_a_step_changes_the_digests_of_what_is_learned(tmp_path: Path) -> N
     labelled = replace(images, labels=np.arange(40) % 10)
     plan = Plan({"transfer": labelled, "test": labelled}, ("test", "transfer"), trainings)
     tenths = np.full((40, 10), 0.1, np.float32)
-    answers = {"transfer": tenths, "test": tenths}
+    answers: "dict[Purpose, NDArray[np.float32]]" = {"transfer": tenths, "test": tenths}
     plain = freeze_training_sets(plan, answers, CONTRACT, tmp_path)
     stepped = freeze_training_sets(plan, answers, replace(CONTRACT, resolution=0.01), tmp_path)
     assert [one.resolution for one in plain] == [0, 0]
@@ -237,8 +241,8 @@ def test_check_finds_the_step_and_an_audit_with_it_records_it(
     assert refused.complaint.startswith("papagaio: --resolution: ")
     assert "and not to 1" in refused.complaint
     assert "declare the resolution 1/256" in refused.complaint
-    words = tiny.audit(box=None, input=None, classes=None, batch=None, unchecked=None, config=found)
-    audited = papagaio(*words)
+    changes = dict.fromkeys(("box", "input", "classes", "batch", "unchecked"))
+    audited = papagaio(*tiny.audit(**changes, config=found))
     assert audited.code == 0, audited.stderr
     result = json.loads(Path(tiny.out, "result.json").read_text())
     assert result["black_box"]["resolution"] == EIGHT_BITS
