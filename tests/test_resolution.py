@@ -195,7 +195,7 @@ def test_only_a_step_changes_the_digests_of_what_is_learned(tmp_path: Path) -> N
     labelled = replace(images, labels=np.arange(40) % 10)
     plan = Plan({"transfer": labelled, "test": labelled}, ("test", "transfer"), trainings)
     tenths = np.full((40, 10), 0.1, np.float32)
-    answers: "dict[Purpose, NDArray[np.float32]]" = {"transfer": tenths, "test": tenths}
+    answers: dict[Purpose, NDArray[np.float32]] = {"transfer": tenths, "test": tenths}
     plain = freeze_training_sets(plan, answers, CONTRACT, tmp_path)
     stepped = freeze_training_sets(plan, answers, replace(CONTRACT, resolution=0.01), tmp_path)
     assert [one.resolution for one in plain] == [0, 0]
