@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from papagaio import scores
 from papagaio.auditing.opening import declaration_of, labelled_source, open_black_box_of
 from papagaio.auditing.preparing import check_classes
-from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, checked_answers
+from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, any_answers
+from papagaio.blackboxes.forms import check_form
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.named import read_model
 from papagaio.blackboxes.pixels import SCALES
@@ -23,7 +24,7 @@ from papagaio.images.choosing import choose
 from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.responses import recognised_response
+from papagaio.responses import PLAIN, recognised_response
 from papagaio.scores import Figure
 from papagaio.settings import BlackBoxOptions, CheckOptions
 from papagaio.vocabulary import ColourOrder, Layout, Response
@@ -50,7 +51,8 @@ class Examination:
         accuracy: the share of the images on which it is right.
         majority: the share of the most frequent class among them.
         works: whether it is better than always naming that class, and names more than one.
-        response: what the answers show, judged by their values.
+        response: what the answers show, as declared, or judged by their values.
+        resolution: the step of their scores, if the response does not say it, or 0.
         never_named: the classes it names for no image.
         asked_again: the largest change of a score when the same requests are sent again.
         in_other_requests: the same, with the images in another order and in smaller requests; None
@@ -64,6 +66,7 @@ class Examination:
     majority: Figure
     works: bool
     response: Response
+    resolution: float
     never_named: tuple[int, ...]
     asked_again: float
     in_other_requests: float | None
@@ -120,7 +123,8 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
             "scale": stated.scale,
             "colour_order": stated.colour_order,
             "layout": stated.layout,
-            "shows": options.shows or _less(examination.response),
+            "shows": _less(examination.response),
+            "resolution": examination.resolution or None,
             "input": "x".join(map(str, box.contract.shape)),
             "classes": box.contract.classes,
         }
@@ -204,10 +208,11 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
     for start in range(0, len(images), size):
         rows = np.ascontiguousarray(images.pixels[start : start + size])
         began = time.perf_counter()
-        parts.append(checked_answers(box, rows))
+        parts.append(any_answers(box, rows))
         seconds.append(time.perf_counter() - began)
         progress(Step("asking", start + len(rows), len(images), "images"))
     answers, labels = np.concatenate(parts), images.required_labels
+    response, resolution = _form(box, answers)
     accuracy = scores.accuracy(answers, labels)
     first, mixed = answers[:size], np.random.default_rng(0).permutation(size)
     again = _answers(box, images.pixels[:size], size)
@@ -218,7 +223,8 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
         majority=scores.rate(labels == np.bincount(labels).argmax()),
         works=scores.is_better_than_majority(accuracy, labels)
         and not scores.names_almost_one_class(answers, labels),
-        response=recognised_response(answers),
+        response=response,
+        resolution=resolution,
         never_named=tuple(
             np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
         ),
@@ -230,9 +236,22 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
     )
 
 
+def _form(box: BlackBox, answers: Scores) -> tuple[Response, float]:
+    """What answers (float32, N x K) show: as declared, or judged by all of them.
+
+    Raises:
+        BadAnswer: they do not fit it.
+    """
+    form = box.contract.response, box.contract.resolution
+    if form == PLAIN:
+        form = recognised_response(answers)
+    check_form(box.name, answers, *form)
+    return form
+
+
 def _answers(box: BlackBox, images: NDArray[np.uint8], size: int) -> Scores:
     parts = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate([checked_answers(box, np.ascontiguousarray(part)) for part in parts])
+    return np.concatenate([any_answers(box, np.ascontiguousarray(part)) for part in parts])
 
 
 def _sample(options: CheckOptions, progress: Progress, contract: Contract) -> ImageSet:
