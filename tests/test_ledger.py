@@ -172,6 +172,33 @@ def test_answers_keep_their_number_of_classes_and_their_bits(ledger: Ledger) -> 
     assert ledger.read(ASKED, digests(1)).tobytes() == odd.tobytes()
 
 
+def test_answers_to_one_response_can_be_kept_as_anothers(ledger: Ledger) -> None:
+    images = digests(6)
+    fill(ledger, images[:4], scores(4))
+    ledger.note_request(ASKED, 3)
+    fill(ledger, images[:2], scores(2, seed=1), OTHERS[0])
+
+    ledger.restate(ASKED, "label")
+
+    label = OTHERS[1]
+    assert ledger.missing(ASKED, images).tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(ledger.read(label, images[:4]), scores(4))
+    held = {totals.question: (totals.answers, totals.interrupted) for totals in ledger.totals()}
+    assert held == {label: (4, 3), OTHERS[0]: (2, 0)}
+    assert not list(ledger.problems())
+
+
+def test_they_stay_where_they_are_if_the_other_response_has_answers(ledger: Ledger) -> None:
+    images = digests(6)
+    fill(ledger, images[:4], scores(4))
+    fill(ledger, images[2:], scores(4), OTHERS[1])
+
+    ledger.restate(ASKED, "label")
+
+    assert ledger.missing(ASKED, images).tolist() == [4, 5]
+    assert ledger.missing(OTHERS[1], images).tolist() == [0, 1]
+
+
 def test_missing_images_are_named_by_row(ledger: Ledger) -> None:
     images = digests(6)
     fill(ledger, images[[1, 4]], scores(2))

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from pathlib import Path
@@ -202,6 +202,23 @@ class Ledger:
                 if request.answered:
                     self._insert_answers(asked, number, request.digests, request.scores)
                     self._note_answered(number, request.answered, request.change)
+
+    def restate(self, question: Question, response: str) -> None:
+        """Keep what was asked under another response from now on, unless some is kept there."""
+        other = replace(question, response=response)
+        if response == question.response or self.classes(other):
+            return
+        answers = [
+            *self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question),
+        ]
+        with self._transaction():
+            for row, digests, scores in answers:
+                seals = b"".join(_seals(other, digests, scores))
+                self._db.execute("UPDATE answers SET seals = ? WHERE rowid = ?", (seals, row))
+            self._db.execute(
+                "UPDATE requests SET response = ? WHERE box = ? AND response = ? AND draw = ?",
+                (response, question.box, question.response, question.draw),
+            )
 
     def totals(self) -> list[Totals]:
         """What the ledger holds, one row per question, oldest first."""

@@ -15,6 +15,7 @@ from papagaio.auditing.cells import ScoringSet, TrainingSet
 from papagaio.auditing.check import check_response, check_test_answers
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox, Contract
+from papagaio.blackboxes.forms import check_form
 from papagaio.canaries import canaries_of
 from papagaio.controls import AnswerSource, Purpose
 from papagaio.images.imageset import ImageSet
@@ -52,6 +53,8 @@ def ask_plan(
     """
     test = plan.images["test"]
     answers: dict[Purpose, Scores] = {"test": ask(box, test, ledger, progress)}
+    # The ledger may hold answers to papagaio check, which takes any form.
+    check_form(box.name, answers["test"], box.contract.response, box.contract.resolution)
     if not unchecked:
         check_test_answers(box, answers["test"], test.required_labels)
         check_response(box, answers["test"])
