@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import serving
+from conftest import Papagaio, Tiny
 from serving import Service
 
 from papagaio.blackboxes.contract import Declaration
@@ -73,6 +74,15 @@ def test_a_certificate_of_another_host_is_one_line(
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
     with pytest.raises(BadAnswer, match=r"certificate is not valid for '127\.0\.0\.1'.*address"):
         sent(service.address.replace("localhost", "127.0.0.1"))
+    assert service.received == []
+
+
+def test_an_audit_of_a_service_whose_certificate_does_not_fit_ends_in_one_line(
+    service: Service, tiny: Tiny, papagaio: Papagaio
+) -> None:
+    ended = papagaio(*tiny.audit(box=f"{service.address}/invocations", scale="-1..1"))
+    assert ended.code == 2
+    assert "has a certificate that is not trusted here" in ended.complaint
     assert service.received == []
 
 
