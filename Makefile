@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 help:        ## show this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # torch, torchvision and timm are resolved together, in a fresh environment.
 $(VENV)/.ready: pyproject.toml
@@ -25,8 +25,9 @@ demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters,
 test: $(VENV)/.ready    ## run the tests
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers
-	$(BIN)/python -m pytest -q tests/servers
+SERVERS ?= kserve mlflow mlserver triton
+test-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers
+	$(BIN)/python -m pytest -q $(SERVERS:%=tests/servers/test_%.py)
 
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -44,4 +45,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test servers check fix docs clean
+.PHONY: help demo test test-servers check fix docs clean

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -175,11 +176,14 @@ class Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(service: Service) -> Iterator[Service]:
+def serving(service: Service, tls: ssl.SSLContext | None = None) -> Iterator[Service]:
     """Run a service on a free port of this machine."""
     handler = type("OwnHandler", (Handler,), {"service": service})
     with Server(("127.0.0.1", 0), handler) as server:
         service.address = f"http://127.0.0.1:{server.server_address[1]}"
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            service.address = f"https://localhost:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

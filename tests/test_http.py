@@ -27,7 +27,7 @@ from papagaio.blackboxes.pixels import PixelForm
 from papagaio.blackboxes.retries import RateLimit
 from papagaio.blackboxes.sending import Body, Client, open_client
 from papagaio.blackboxes.service import HttpBox
-from papagaio.errors import BadAnswer, BadSettings
+from papagaio.errors import BadAnswer, BadSettings, NoAnswer
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 
@@ -408,10 +408,24 @@ def test_a_service_that_is_not_there_is_named(client: Client, waits: list[float]
     assert len(pauses(waits)) == 4
 
 
-def test_of_a_traceback_the_last_line_is_shown(service: Service, opened: Open) -> None:
-    trace = 'Traceback (most recent call last):\n  File "m.py", line 3\nValueError: pixels above 1'
-    service.faults = [status(500, trace), status(500, trace)]
-    with pytest.raises(BadAnswer, match=r"answers 500 .*tries\): ValueError: pixels above 1"):
+TRACE = 'Traceback (most recent call last):\n  File "m.py", line 3\nValueError: "pixels" above 1\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TRACE,
+        TRACE.rstrip(),
+        f"the model failed: {TRACE}and stopped",
+        TRACE.replace("above", "below") + f"\nDuring this, another exception:\n\n{TRACE}",
+        json.dumps({"error": f"the model failed: {TRACE}"}),
+        json.dumps({"error": TRACE.rstrip(), "code": 13}, indent=2),
+        json.dumps({"detail": [{"error": TRACE}]})[:-4],
+    ],
+)
+def test_of_a_traceback_what_went_wrong_is_shown(service: Service, opened: Open, text: str) -> None:
+    service.faults = [status(500, text), status(500, text)]
+    with pytest.raises(NoAnswer, match=r'answers 500 .*tries\): ValueError: "pixels" above 1$'):
         checked_answers(opened("tf"), IMAGES)
 
 

@@ -176,6 +176,7 @@ def test_of_two_outputs_one_is_named(tmp_path: Path) -> None:
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of Git LFS"),
         (b"not a model", "ONNX Runtime cannot load it"),
+        (b"", "ONNX Runtime cannot load it"),
         (None, "no such file"),
     ],
 )
@@ -183,7 +184,7 @@ def test_what_is_no_onnx_file_is_refused(
     tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     file = tmp_path / "model.onnx"
-    if content:
+    if content is not None:
         file.write_bytes(content)
     with pytest.raises(BadSettings, match=f"model.onnx.*{reason}"):
         open_black_box(str(file), Declaration(scale="0..1"))
@@ -200,7 +201,7 @@ def test_a_file_without_its_external_weights_is_refused(tmp_path: Path) -> None:
     weights.write_bytes(changed)
     assert open_black_box(str(file), stated).identity != before
     weights.unlink()
-    with pytest.raises(BadSettings, match="ONNX Runtime cannot load it"):
+    with pytest.raises(BadSettings, match=r"keeps its weights in .*w.bin, which is not there"):
         open_black_box(str(file), Declaration(scale="0..1"))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import Papagaio, Tiny
 from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -18,9 +19,11 @@ from papagaio.blackboxes.recorded import file_name, open_recorded
 from papagaio.cli.main import app
 from papagaio.errors import BadAnswer, BadSettings
 from papagaio.images.imageset import digest_images
+from papagaio.ledger import Ledger
 from papagaio.result import read_result
 
 CLASSES = 3
+SETS = ("test", "transfer")
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
 NAMES = [file_name(digest) for digest in digest_images(IMAGES)]
 DECLARED = Declaration((8, 8, 1), classes=CLASSES)
@@ -141,13 +144,54 @@ def test_a_broken_table_is_refused_in_one_line(
         open_recorded(str(path), DECLARED)
 
 
-def papagaio(*words: object) -> Result:
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("missing", "it has no row for NAME and 0 others of 4 images; papagaio questions with"),
+        ("double", "NAME has several rows; keep one row per image"),
+        ("unknown", "parrot.png is not the name of an image that papagaio questions wrote"),
+        ("nan", "the row of NAME needs a score for each of 3 classes"),
+    ],
+)
+def test_a_broken_table_ends_an_audit_in_one_line(
+    tiny: Tiny, papagaio: Papagaio, fault: str, said: str
+) -> None:
+    images = np.concatenate([np.load(tiny.folder / f"{s}.npz")["images"] for s in SETS])
+    names = [file_name(digest) for digest in digest_images(images)]
+    scores, name = answers_to(images), names[5]
+    match fault:
+        case "missing":
+            names[5] = f"{'0' * 32}.png"
+        case "double":
+            names[6] = names[5]
+        case "unknown":
+            names[5] = "parrot.png"
+        case "nan":
+            scores[5, 1] = np.nan
+    np.savez(tiny.folder / "answers.npz", name=np.array(names), scores=scores)
+    ended = papagaio(*tiny.audit(box=f"recorded={tiny.folder / 'answers.npz'}"))
+    assert ended.code == 2
+    assert said.replace("NAME", name) in ended.complaint
+    # Of the test images, the first four had been answered.
+    assert tiny.out.exists() == (fault == "missing")
+    if fault == "missing":
+        with Ledger(tiny.ledger) as ledger:
+            assert [row.answers for row in ledger.totals()] == [4]
+
+
+def test_rows_of_images_that_are_not_asked_about_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "answers.npz"
+    write_npz(path)
+    assert open_recorded(str(path), DECLARED).answer(IMAGES[3:5]) == pytest.approx(SCORES[3:5])
+
+
+def command(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def test_only_what_cannot_be_asked_from_here_has_questions() -> None:
     words = ("--transfer", "letters", "--test", "digits:test", "--budget", 10)
-    done = papagaio("questions", "box.py:predict", "--input", "8x8x1", "--classes", 10, *words)
+    done = command("questions", "box.py:predict", "--input", "8x8x1", "--classes", 10, *words)
     assert "can be asked from here" in str(done.exception)
 
 
@@ -161,7 +205,7 @@ def test_questions_are_answered_elsewhere_and_audited(tmp_path: Path) -> None:
     options = ["--input", "8x8x1", "--classes", CLASSES, "--budget", 40, "--controls", "noise"]
     options += ["--transfer", tmp_path / "photos.npz", "--test", tmp_path / "mine.npz"]
     options += ["--epochs", 1, "--device", "cpu", "--threads", 1, "--out", tmp_path / "run"]
-    done = papagaio("questions", f"recorded={table}", *options, "--to", folder)
+    done = command("questions", f"recorded={table}", *options, "--to", folder)
     assert done.exit_code == 0, done.output
     assert "110 images" in done.output
     names = sorted(path.name for path in folder.glob("*.png"))
@@ -174,7 +218,7 @@ def test_questions_are_answered_elsewhere_and_audited(tmp_path: Path) -> None:
     pixels = np.stack([np.array(Image.open(folder / name))[:, :, None] for name in names])
     scores = answers_to(pixels)
     pa.csv.write_csv(pa.table({"name": names, **{f"c{k}": scores[:, k] for k in range(3)}}), table)
-    done = papagaio("audit", f"recorded={table}", *options)
+    done = command("audit", f"recorded={table}", *options)
     assert done.exit_code == 0, done.output
     result = read_result(tmp_path / "run" / "result.json")
     assert result.black_box.accuracy.value == 1

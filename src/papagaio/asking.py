@@ -155,7 +155,7 @@ def _changed(changes: list[float], box: BlackBox) -> BadAnswer:
 
 def _resumable(error: BadAnswer, box: BlackBox) -> BadAnswer:
     # By default the identity is a digest of the file that is about to be fixed.
-    return BadAnswer(
+    return type(error)(
         f"{error.args[0]}; answers already paid for are kept: fix it and run the same command "
         f"again, with the identity {box.identity} if the file changes but its answers do not",
         field=error.field,

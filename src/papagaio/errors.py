@@ -5,6 +5,9 @@
 
   * BadImages: a source of images is missing, broken, or does not fit the contract.
   * BadAnswer: the black box raised, or returned what its contract does not allow.
+
+    * NoAnswer: a service failed, or stopped answering (exit code 1: not the user's mistake).
+
   * BadSettings: an option, a name or a configuration file is wrong.
   * BadLedger: a file is not a ledger, or its contents contradict each other.
   * Busy: another process works on the same run directory or ledger.
@@ -21,6 +24,7 @@ __all__ = [
     "BadSettings",
     "Busy",
     "Diverged",
+    "NoAnswer",
     "NoSpace",
     "PapagaioError",
 ]
@@ -60,6 +64,12 @@ class BadImages(PapagaioError):
 
 class BadAnswer(PapagaioError):
     """The black box raised, or returned what its contract does not allow."""
+
+
+class NoAnswer(BadAnswer):
+    """A service failed, or stopped answering."""
+
+    exit_code = 1
 
 
 class BadSettings(PapagaioError):

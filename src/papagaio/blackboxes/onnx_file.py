@@ -42,9 +42,11 @@ def read_onnx(path: Path, output: str | None) -> ModelFile:
         output: the name of the output with the scores, or None if it has only one.
 
     Raises:
-        BadSettings: onnxruntime is not installed, the file is none that it can run, it takes
-            anything else than one array of images, or there is no such output.
+        BadSettings: onnxruntime is not installed, the file is none that it can run, its weights are
+            missing, it takes anything else than one array of images, or there is no such output.
     """
+    check_file(path)
+    beside = _external_data(path)
     session = _session(path)
     given = the_input(path, session.get_inputs(), lambda one: str(one.name))
     if given.type not in _DTYPES:
@@ -52,7 +54,7 @@ def read_onnx(path: Path, output: str | None) -> ModelFile:
     scores = the_output(path, [one.name for one in session.get_outputs()], output)
     return ModelFile(
         path,
-        digest_files(path, *_external_data(path)),
+        digest_files(path, *beside),
         tuple(size if isinstance(size, int) else None for size in given.shape),
         _DTYPES[given.type],
         partial(_run, session, given.name, scores),
@@ -60,7 +62,6 @@ def read_onnx(path: Path, output: str | None) -> ModelFile:
 
 
 def _session(path: Path) -> "InferenceSession":
-    check_file(path)
     try:
         import onnxruntime  # noqa: PLC0415  # an extra
     except ImportError as error:
@@ -79,12 +80,19 @@ def _session(path: Path) -> "InferenceSession":
 
 def _external_data(path: Path) -> list[Path]:
     """The files beside a model that hold its weights, by the places that it names."""
+    if not path.stat().st_size:
+        return []
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         names = {
             content[found.end() : found.end() + found[1][0]].decode(errors="replace")
             for found in _LOCATION.finditer(content)
         }
-    return [beside for name in sorted(names) if (beside := path.parent / name).is_file()]
+    files = [path.parent / name for name in sorted(names)]
+    for beside in files:
+        if not beside.is_file():
+            raise BadSettings(f"{path} keeps its weights in {beside}, which is not there")
+        check_file(beside)
+    return files
 
 
 def _run(

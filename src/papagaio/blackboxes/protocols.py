@@ -81,7 +81,7 @@ def _open_inference(url: str, client: Client, declared: Declaration) -> ServedMo
     try:
         metadata = parsed(client.get(url))
     except BadAnswer as error:
-        raise BadAnswer(f"metadata of {url}: {error.args[0]}", field=error.field) from error
+        raise type(error)(f"metadata of {url}: {error.args[0]}", field=error.field) from error
     if not isinstance(metadata, Mapping):
         raise BadAnswer(f"metadata of {url}: no JSON object")
     given, *others = _tensors(metadata, "inputs") or [{}]
