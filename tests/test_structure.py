@@ -31,6 +31,7 @@ ROOMS = (
     "ledger_schema",
     "ledger",
     "ledger_import",
+    "canaries",
     "asking",
     "networks",
     "training",

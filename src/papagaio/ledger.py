@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ _DIGEST = 32  # bytes of a SHA-256
 # The answers to one question. Answers first: there are no more of them than requests.
 _ANSWERED = (
     "FROM answers CROSS JOIN requests ON number = request "
-    "WHERE box = ? AND response = ? AND draw = ? AND length(digests)"
+    "WHERE box = ? AND response = ? AND draw = ?"
 )
 
 Scores = NDArray[np.float32]
@@ -50,6 +50,8 @@ class Totals:
         requests: requests answered.
         interrupted: images of requests that were sent and never answered: possibly paid for.
         first, last: when the first and the last request was sent (UTC, ISO 8601).
+        canaries: images whose answers were known and that were answered again.
+        change: the largest change of one of their scores; None without canaries.
     """
 
     question: Question
@@ -58,6 +60,8 @@ class Totals:
     interrupted: int
     first: str
     last: str
+    canaries: int = 0
+    change: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class SentRequest:
         question: what was asked.
         images: the number of its images.
         sent, answered: when (UTC, ISO 8601); None: it was interrupted.
-        digests: uint8 (N, 32), the images that are answered.
+        canaries, change: how many of its images were canaries, and how much a score changed.
+        digests: uint8 (N, 32), the other images, if it was answered.
         scores: float32 (N, K), their answers.
     """
 
@@ -76,6 +81,8 @@ class SentRequest:
     images: int
     sent: str
     answered: str | None
+    canaries: int
+    change: float | None
     digests: NDArray[np.uint8]
     scores: Scores
 
@@ -103,10 +110,20 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def note_request(self, question: Question, images: int) -> int:
-        """Record that a request with this many images is about to be sent; returns its number."""
+    def note_request(self, question: Question, images: int, canaries: int = 0) -> int:
+        """Record that a request is about to be sent; returns its number.
+
+        Args:
+            question: what is asked.
+            images: the number of its images.
+            canaries: how many of them are canaries.
+        """
         with self._transaction():
-            return self._insert_request(question, images, _now(), None)
+            return self._inserted(
+                "INSERT INTO requests (box, response, draw, images, canaries, sent) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                *(question.box, question.response, question.draw, images, canaries, _now()),
+            )
 
     def note_answers(
         self,
@@ -114,18 +131,23 @@ class Ledger:
         request: int,
         digests: NDArray[np.uint8],
         scores: Scores,
+        changes: Sequence[float] = (),
     ) -> None:
         """Record a request's answers, all or none.
 
         Args:
             question: whose answers, as in `note_request`.
             request: the request's number.
-            digests: uint8 (N, 32), the images in the order of the answers.
+            digests: uint8 (N, 32), the images in the order of the answers, without canaries.
             scores: float32 (N, K).
+            changes: the largest change of a score of each canary.
         """
         with self._transaction():
             self._insert_answers(question, request, digests, scores)
-            self._db.execute("UPDATE requests SET answered = ? WHERE number = ?", (_now(), request))
+            self._db.execute(
+                "UPDATE requests SET answered = ?, change = ? WHERE number = ?",
+                (_now(), max(changes, default=None), request),
+            )
 
     def missing(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Rows (int64) of `digests` (uint8, N x 32) that have no answer yet."""
@@ -149,51 +171,55 @@ class Ledger:
     def classes(self, question: Question) -> int | None:
         """How many scores the answers to the question have; None where there is none yet."""
         counts = self._rows(
-            f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} LIMIT 1", question
+            f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} AND length(digests) LIMIT 1",
+            question,
         )
         return next((int(count) for (count,) in counts), None)
 
     def requests(self, question: Question) -> list[SentRequest]:
         """Every request about a question: those that were answered, then the interrupted ones."""
         answered = self._rows(
-            f"SELECT number, images, sent, answered, digests, scores {_ANSWERED} "
-            "ORDER BY answers.rowid",
+            "SELECT number, images, sent, answered, canaries, change, digests, scores "
+            f"{_ANSWERED} ORDER BY answers.rowid",
             question,
         )
         interrupted = self._rows(
-            "SELECT number, images, sent, answered, x'', x'' FROM requests "
+            "SELECT number, images, sent, answered, canaries, change, x'', x'' FROM requests "
             "WHERE box = ? AND response = ? AND draw = ? AND answered IS NULL ORDER BY number",
             question,
         )
         requests = []
-        for (_, images, sent, answered_at), parts in groupby(
-            chain(answered, interrupted), lambda row: row[:4]
-        ):
-            blobs = zip(*(row[4:] for row in parts), strict=True)
+        for head, parts in groupby(chain(answered, interrupted), lambda row: row[:6]):
+            blobs = zip(*(row[6:] for row in parts), strict=True)
             digests, scores = (b"".join(column) for column in blobs)
             rows = np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST)
             values = np.frombuffer(scores, "<f4").reshape(len(rows), -1 if len(rows) else 0)
-            requests.append(SentRequest(question, images, sent, answered_at, rows, values))
+            _, images, sent, end, canaries, change = head
+            requests.append(
+                SentRequest(question, images, sent, end, canaries, change, rows, values)
+            )
         return requests
 
     def add(self, requests: Iterable[SentRequest]) -> None:
         """Record requests of another ledger, with their answers; all or none."""
         with self._transaction():
             for request in requests:
-                number = self._insert_request(
-                    request.question, request.images, request.sent, request.answered
+                asked = request.question
+                number = self._inserted(
+                    "INSERT INTO requests (box, response, draw, images, sent, answered, canaries, "
+                    "change) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    *(asked.box, asked.response, asked.draw, request.images, request.sent),
+                    *(request.answered, request.canaries, request.change),
                 )
                 if request.answered:
-                    self._insert_answers(request.question, number, request.digests, request.scores)
+                    self._insert_answers(asked, number, request.digests, request.scores)
 
     def restate(self, question: Question, response: str) -> None:
         """Keep what was asked under another response from now on, unless some is kept there."""
         other = replace(question, response=response)
         if response == question.response or self.classes(other):
             return
-        answers = [
-            *self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question),
-        ]
+        answers = [*self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question)]
         with self._transaction():
             for row, digests, scores in answers:
                 seals = b"".join(_seals(other, digests, scores))
@@ -208,10 +234,11 @@ class Ledger:
         rows = self._rows(
             """
             SELECT box, response, draw,
-                   coalesce(sum(images) FILTER (WHERE answered IS NOT NULL), 0),
+                   coalesce(sum(images - canaries) FILTER (WHERE answered IS NOT NULL), 0),
                    count(answered),
                    coalesce(sum(images) FILTER (WHERE answered IS NULL), 0),
-                   min(sent), max(sent)
+                   min(sent), max(sent),
+                   coalesce(sum(canaries) FILTER (WHERE answered IS NOT NULL), 0), max(change)
             FROM requests GROUP BY box, response, draw ORDER BY min(number)
             """
         )
@@ -237,11 +264,11 @@ class Ledger:
     def _miscounts(self) -> Iterator[str]:
         counts = self._db.execute(
             """
-            SELECT number, images, answered IS NOT NULL, coalesce(count, 0)
+            SELECT number, images - canaries AS new, answered IS NOT NULL, coalesce(count, 0)
             FROM requests LEFT JOIN (
                 SELECT request, sum(length(digests)) / 32 AS count FROM answers GROUP BY request
             ) ON request = number
-            WHERE coalesce(count, 0) != iif(answered IS NULL, 0, images)
+            WHERE coalesce(count, 0) != iif(answered IS NULL, 0, new)
             """
         )
         for number, images, answered, stored in counts:
@@ -284,14 +311,8 @@ class Ledger:
             joined += part
         return joined
 
-    def _insert_request(
-        self, question: Question, images: int, sent: str, answered: str | None
-    ) -> int:
-        number = self._db.execute(
-            "INSERT INTO requests (box, response, draw, images, sent, answered) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (question.box, question.response, question.draw, images, sent, answered),
-        ).lastrowid
+    def _inserted(self, sql: str, *values: object) -> int:
+        number = self._db.execute(sql, values).lastrowid
         assert number is not None  # noqa: S101  # an INSERT has just succeeded
         return number
 

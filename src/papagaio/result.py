@@ -210,20 +210,23 @@ class TestRecord(SetRecord):
 class Queries(_Record):
     """Images sent to the black box, each counted once.
 
-    `budget` and `spent` are what a copier would have to send. `scoring` (the test set) and
-    `controls` (noise, the owner's own data) are the audit's own. In `total`, an image with two
-    purposes counts once. `ledger` is everything that the ledger holds of this black box: the total,
-    and what other audits queried. `interrupted` images were sent in requests that never returned:
-    they may have been paid for as well.
+    `budget` and `spent` are what a copier would have to send. `scoring` (the test set), `controls`
+    (noise, the owner's own data) and `canaries` (test images that are sent again among others) are
+    the audit's own. In `total`, an image with two purposes counts once. `ledger` is everything that
+    the ledger holds of this black box: the total, and what other audits queried. `interrupted`
+    images were sent in requests that never returned: they may have been paid for as well.
     """
 
     budget: int
     spent: int
     scoring: int
     controls: int
+    canaries: int = 0
     total: int
     ledger: int
     interrupted: int
+    change: float | None = None
+    """The largest change of a score of a canary; None without canaries."""
     price: float | None
     """Of `spent`: what a copier pays."""
     price_total: float | None

@@ -1,6 +1,7 @@
 """Querying the black box as planned, and freezing in files what trainings read."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from papagaio.auditing.cells import ScoringSet, TrainingSet
 from papagaio.auditing.check import check_response, check_test_answers
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox
+from papagaio.canaries import canaries_of
 from papagaio.controls import AnswerSource, Purpose
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
@@ -23,11 +25,16 @@ __all__ = ["ask_plan", "freeze_test_set", "freeze_training_sets"]
 
 Scores = NDArray[np.float32]
 
+# More than low precision and other requests change a score.
+_TOLERANCE = 0.01
+
 
 def ask_plan(
     plan: Plan, box: BlackBox, ledger: Ledger, progress: Progress, *, unchecked: bool
 ) -> dict[Purpose, Scores]:
     """Query the black box about every image in a plan, the test set first.
+
+    Test images are the canaries among all others.
 
     Args:
         plan: what to query.
@@ -43,13 +50,15 @@ def ask_plan(
         BadAnswer: the black box raised, broke its contract, or failed the check.
         BadLedger, NoSpace: as for `asking.ask`; answers already paid for are kept.
     """
-    answers: dict[Purpose, Scores] = {}
-    for purpose in plan.queried:
-        images = plan.images[purpose]
-        answers[purpose] = ask(box, images, ledger, progress)
-        if purpose == "test" and not unchecked:
-            check_test_answers(box, answers[purpose], images.required_labels)
-            check_response(box, answers[purpose])
+    test = plan.images["test"]
+    answers: dict[Purpose, Scores] = {"test": ask(box, test, ledger, progress)}
+    if not unchecked:
+        check_test_answers(box, answers["test"], test.required_labels)
+        check_response(box, answers["test"])
+    tolerance = math.inf if unchecked else _TOLERANCE
+    canaries = canaries_of(test.pixels, answers["test"], tolerance)
+    for purpose in plan.queried[1:]:
+        answers[purpose] = ask(box, plan.images[purpose], ledger, progress, canaries=canaries)
     return answers
 
 

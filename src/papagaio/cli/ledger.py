@@ -22,12 +22,13 @@ def show(file: File) -> None:
     from papagaio.ledger import Ledger
 
     _check(file)
-    typer.echo("answers\trequests\tinterrupted\tresponse\tdraw\tfirst\tlast\tblack box")
+    typer.echo("answers\trequests\tinterrupted\tcanaries\tresponse\tdraw\tfirst\tlast\tblack box")
     with Ledger(file) as opened:
         for row in opened.totals():
             asked = row.question
-            columns = (row.answers, row.requests, row.interrupted, asked.response, asked.draw)
-            typer.echo("\t".join(map(str, (*columns, row.first, row.last, asked.box))))
+            counts = (row.answers, row.requests, row.interrupted, row.canaries)
+            columns = (*counts, asked.response, asked.draw, row.first, row.last, asked.box)
+            typer.echo("\t".join(map(str, columns)))
 
 
 @ledger.command()
