@@ -445,7 +445,7 @@ RAISES_ONCE_BROKEN = BOX.replace(
         ("scores[2] = [-1, 1, 1]; return scores", "returned a negative score for image 2"),
         (
             "return scores * 2",
-            "returned scores that are not probabilities that sum to 1",
+            "returned scores that sum to 2 and not to 1",
         ),
         ("return scores.astype('float64')", "returned float64; return float32"),
         ("raise ValueError('two\\nlines')", "raised ValueError: two lines"),

@@ -372,6 +372,19 @@ def test_a_scale_on_which_a_model_returns_nan_does_not_end_the_check(tmp_path: P
     assert "scale -1..1" not in done.output
 
 
+def test_check_finds_the_step_of_a_quantised_model(tmp_path: Path) -> None:
+    class EightBits(nn.Module):
+        def forward(self, logits: Tensor) -> Tensor:
+            return (logits.softmax(1) * 256).round().clamp(max=255) / 256
+
+    file = export(tmp_path / "model.onnx", Colours(PixelForm("0..1"), EightBits()))
+    test, found = labelled(tmp_path), tmp_path / "found.toml"
+    done = papagaio("check", file, "--test", test, "--write", found)
+    assert done.exit_code == 0, done.output
+    assert "shows\tprobabilities in steps of 1/256" in done.output
+    assert (read_toml(found)["scale"], read_toml(found)["resolution"]) == ("0..1", 1 / 256)
+
+
 def test_what_check_writes_is_taken_by_audit(tmp_path: Path) -> None:
     file = export(tmp_path / "model.onnx", Colours(PixelForm("-1..1", "bgr")))
     test, found = labelled(tmp_path), tmp_path / "found.toml"

@@ -21,6 +21,7 @@ from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["ask", "check_shape", "queries_missing", "question_for"]
 
+Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
 
 
@@ -36,6 +37,7 @@ def ask(
     progress: Progress = no_progress,
     *,
     canaries: Canaries | None = None,
+    query: Callable[[BlackBox, Pixels], Scores] = checked_answers,
 ) -> NDArray[np.float32]:
     """Return an answer for every image, sending only those that the ledger does not hold.
 
@@ -51,6 +53,7 @@ def ask(
         progress: told after every request.
         canaries: known images to send among the others, to notice a black box that no longer
             answers as it did.
+        query: sends a batch, and refuses answers that break the contract.
 
     Returns:
         float32 (N, K), in the order of the images.
@@ -77,7 +80,7 @@ def ask(
     progress(Step(task, done, len(images), "images"))
     canaries = canaries or no_canaries(images.pixels, box.contract.classes)
     requests = requests_of(missing, box.contract.batch, len(canaries.pixels))
-    for answered in _send(box, images, requests, ledger, canaries):
+    for answered in _send(box, images, requests, ledger, canaries, query):
         done += answered
         progress(Step(task, done, len(images), "images"))
     return ledger.read(question, images.digests)
@@ -106,6 +109,7 @@ def _send(
     requests: Iterator[Request],
     ledger: Ledger,
     canaries: Canaries,
+    query: Callable[[BlackBox, Pixels], Scores],
 ) -> Iterator[int]:
     """Send requests and store the answers; yield the number of new images of each."""
     question, most = question_for(box), box.contract.concurrency
@@ -118,7 +122,7 @@ def _send(
             for request in () if stopping else islice(requests, most - len(in_flight)):
                 number = ledger.note_request(question, len(request.is_known), len(request.known))
                 pixels = request.pixels(images.pixels, canaries)
-                answering = _started(partial(checked_answers, box, pixels), apart=most > 1)
+                answering = _started(partial(query, box, pixels), apart=most > 1)
                 in_flight[answering] = number, request
             if not in_flight:
                 break

@@ -26,7 +26,7 @@ _DIGEST = 32  # bytes of a SHA-256
 # The answers to one question. Answers first: there are no more of them than requests.
 _ANSWERED = (
     "FROM answers CROSS JOIN requests ON number = request "
-    "WHERE box = ? AND response = ? AND draw = ?"
+    "WHERE box = ? AND response = ? AND draw = ? AND length(digests)"
 )
 
 Scores = NDArray[np.float32]
@@ -71,17 +71,18 @@ class SentRequest:
     Attributes:
         question: what was asked.
         images: the number of its images.
+        canaries: how many of them are canaries.
         sent, answered: when (UTC, ISO 8601); None: it was interrupted.
-        canaries, change: how many of its images were canaries, and how much a score changed.
-        digests: uint8 (N, 32), the other images, if it was answered.
+        change: the largest change of a score of a canary; None without canaries.
+        digests: uint8 (N, 32), the images that are answered.
         scores: float32 (N, K), their answers.
     """
 
     question: Question
     images: int
+    canaries: int
     sent: str
     answered: str | None
-    canaries: int
     change: float | None
     digests: NDArray[np.uint8]
     scores: Scores
@@ -119,11 +120,7 @@ class Ledger:
             canaries: how many of them are canaries.
         """
         with self._transaction():
-            return self._inserted(
-                "INSERT INTO requests (box, response, draw, images, canaries, sent) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                *(question.box, question.response, question.draw, images, canaries, _now()),
-            )
+            return self._insert_request(question, images, canaries, _now())
 
     def note_answers(
         self,
@@ -144,10 +141,7 @@ class Ledger:
         """
         with self._transaction():
             self._insert_answers(question, request, digests, scores)
-            self._db.execute(
-                "UPDATE requests SET answered = ?, change = ? WHERE number = ?",
-                (_now(), max(changes, default=None), request),
-            )
+            self._note_answered(request, _now(), max(changes, default=None))
 
     def missing(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Rows (int64) of `digests` (uint8, N x 32) that have no answer yet."""
@@ -171,32 +165,31 @@ class Ledger:
     def classes(self, question: Question) -> int | None:
         """How many scores the answers to the question have; None where there is none yet."""
         counts = self._rows(
-            f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} AND length(digests) LIMIT 1",
-            question,
+            f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} LIMIT 1", question
         )
         return next((int(count) for (count,) in counts), None)
 
     def requests(self, question: Question) -> list[SentRequest]:
         """Every request about a question: those that were answered, then the interrupted ones."""
         answered = self._rows(
-            "SELECT number, images, sent, answered, canaries, change, digests, scores "
-            f"{_ANSWERED} ORDER BY answers.rowid",
+            f"SELECT number, images, canaries, sent, answered, change, digests, scores {_ANSWERED} "
+            "ORDER BY answers.rowid",
             question,
         )
         interrupted = self._rows(
-            "SELECT number, images, sent, answered, canaries, change, x'', x'' FROM requests "
+            "SELECT number, images, canaries, sent, answered, change, x'', x'' FROM requests "
             "WHERE box = ? AND response = ? AND draw = ? AND answered IS NULL ORDER BY number",
             question,
         )
         requests = []
-        for head, parts in groupby(chain(answered, interrupted), lambda row: row[:6]):
+        for (_, *known), parts in groupby(chain(answered, interrupted), lambda row: row[:6]):
+            images, canaries, sent, when, change = known
             blobs = zip(*(row[6:] for row in parts), strict=True)
             digests, scores = (b"".join(column) for column in blobs)
             rows = np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST)
             values = np.frombuffer(scores, "<f4").reshape(len(rows), -1 if len(rows) else 0)
-            _, images, sent, end, canaries, change = head
             requests.append(
-                SentRequest(question, images, sent, end, canaries, change, rows, values)
+                SentRequest(question, images, canaries, sent, when, change, rows, values)
             )
         return requests
 
@@ -205,21 +198,19 @@ class Ledger:
         with self._transaction():
             for request in requests:
                 asked = request.question
-                number = self._inserted(
-                    "INSERT INTO requests (box, response, draw, images, sent, answered, canaries, "
-                    "change) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    *(asked.box, asked.response, asked.draw, request.images, request.sent),
-                    *(request.answered, request.canaries, request.change),
-                )
+                number = self._insert_request(asked, request.images, request.canaries, request.sent)
                 if request.answered:
                     self._insert_answers(asked, number, request.digests, request.scores)
+                    self._note_answered(number, request.answered, request.change)
 
     def restate(self, question: Question, response: str) -> None:
         """Keep what was asked under another response from now on, unless some is kept there."""
         other = replace(question, response=response)
         if response == question.response or self.classes(other):
             return
-        answers = [*self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question)]
+        answers = [
+            *self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question),
+        ]
         with self._transaction():
             for row, digests, scores in answers:
                 seals = b"".join(_seals(other, digests, scores))
@@ -264,11 +255,11 @@ class Ledger:
     def _miscounts(self) -> Iterator[str]:
         counts = self._db.execute(
             """
-            SELECT number, images - canaries AS new, answered IS NOT NULL, coalesce(count, 0)
+            SELECT number, images - canaries, answered IS NOT NULL, coalesce(count, 0)
             FROM requests LEFT JOIN (
                 SELECT request, sum(length(digests)) / 32 AS count FROM answers GROUP BY request
             ) ON request = number
-            WHERE coalesce(count, 0) != iif(answered IS NULL, 0, new)
+            WHERE coalesce(count, 0) != iif(answered IS NULL, 0, images - canaries)
             """
         )
         for number, images, answered, stored in counts:
@@ -311,8 +302,12 @@ class Ledger:
             joined += part
         return joined
 
-    def _inserted(self, sql: str, *values: object) -> int:
-        number = self._db.execute(sql, values).lastrowid
+    def _insert_request(self, question: Question, images: int, canaries: int, sent: str) -> int:
+        number = self._db.execute(
+            "INSERT INTO requests (box, response, draw, images, canaries, sent) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (question.box, question.response, question.draw, images, canaries, sent),
+        ).lastrowid
         assert number is not None  # noqa: S101  # an INSERT has just succeeded
         return number
 
@@ -323,6 +318,11 @@ class Ledger:
         seals = b"".join(_seals(question, images, values))
         self._db.execute(
             "INSERT INTO answers VALUES (?, ?, ?, ?)", (request, images, values, seals)
+        )
+
+    def _note_answered(self, request: int, when: str, change: float | None) -> None:
+        self._db.execute(
+            "UPDATE requests SET answered = ?, change = ? WHERE number = ?", (when, change, request)
         )
 
     def _rows(self, sql: str, question: Question | None = None) -> Iterator[tuple[Any, ...]]:

@@ -72,27 +72,25 @@ def _new(question: Question, source: Ledger, into: Ledger) -> list[SentRequest]:
     ends = np.cumsum([len(request.digests) for request in requests])
     parts = zip(requests, np.split(is_new, ends[:-1]), strict=True)
     answered = [_only(request, rows) for request, rows in parts if rows.any()]
-    return [*answered, *_new_without_answers(requests, into.requests(question))]
+    return [*answered, *_new_interrupted(requests, into.requests(question))]
 
 
 def _only(request: SentRequest, rows: NDArray[np.bool_]) -> SentRequest:
     digests, scores = request.digests[rows], request.scores[rows]
-    images = request.canaries + len(digests)
+    images = len(digests) + request.canaries
     return replace(request, images=images, digests=digests, scores=scores)
 
 
-def _new_without_answers(
+def _new_interrupted(
     theirs: Iterable[SentRequest], ours: Iterable[SentRequest]
 ) -> Iterator[SentRequest]:
-    """Interrupted requests, and those of canaries alone, that are not in `into` yet."""
+    # Nothing else tells apart requests without answers; several may have been sent at once.
+    def key(request: SentRequest) -> tuple[int, str]:
+        return request.images, request.sent
 
-    # Nothing else tells them apart, and several may have been sent at once.
-    def key(request: SentRequest) -> tuple[object, ...]:
-        return request.images, request.sent, request.answered
-
-    known = Counter(key(request) for request in ours if not len(request.digests))
+    known = Counter(key(request) for request in ours if not request.answered)
     for request in theirs:
-        if len(request.digests):
+        if request.answered:
             continue
         if known[key(request)]:
             known[key(request)] -= 1

@@ -37,12 +37,7 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     """,
     """
-    -- 2, 2026-11: images that were sent again among others, to see whether their answers change.
-    ALTER TABLE requests ADD COLUMN canaries INTEGER NOT NULL DEFAULT 0;  -- how many of `images`
-    ALTER TABLE requests ADD COLUMN change REAL;  -- the largest change of a score; NULL: unknown
-    """,
-    """
-    -- 3, 2026-11: answers are appended. In the order of their images, as before, 500 answers change
+    -- 2, 2026-11: answers are appended. In the order of their images, as before, 500 answers change
     -- 500 pages, and each page is written twice.
     ALTER TABLE answers RENAME TO single;
     -- The answers of a request, written in one transaction with its `answered`; or some of them.
@@ -54,6 +49,11 @@ MIGRATIONS = (
     ) STRICT;
     INSERT INTO answers SELECT request, image, scores, seal FROM single ORDER BY request, image;
     DROP TABLE single;
+    """,
+    """
+    -- 3, 2026-11: images that were sent again among others, to see whether their answers change.
+    ALTER TABLE requests ADD COLUMN canaries INTEGER NOT NULL DEFAULT 0;  -- how many of `images`
+    ALTER TABLE requests ADD COLUMN change REAL;  -- the largest change of a score; NULL: unknown
     """,
 )
 

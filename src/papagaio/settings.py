@@ -1,10 +1,11 @@
 """The settings of an audit. Each is defined once, here; see `options`."""
 
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from papagaio.controls import CONTROLS, control_named
 from papagaio.options import Many, Option, OptionSet, Seed
@@ -47,6 +48,16 @@ def _is_scale(text: str | None) -> str | None:
     if text is not None and not re.fullmatch(_SCALE, text):
         raise ValueError("write 0..255, 0..1, -1..1, imagenet or MEAN,.../DEVIATION,...")
     return text
+
+
+def _number(value: object) -> object:
+    """The number that a text with a fraction means."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(Fraction(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError("write a fraction such as 1/256, or a decimal such as 0.01") from error
 
 
 class Authorisation(OptionSet):
@@ -198,6 +209,12 @@ class BlackBoxOptions(Authorisation):
     )
     """What an answer of the black box shows, if that is less than probabilities: label is one-hot
     rows, top-k has zeros beyond the k largest scores, rounded-k has k decimals."""
+
+    resolution: Annotated[
+        float | None, BeforeValidator(_number), Option(_BOX, "STEP", "what the black box declares")
+    ] = Field(None, ge=1e-6, le=0.5)
+    """The step of the scores, such as 1/256, if the black box rounds or quantises them otherwise
+    than rounded-k. Their sums may then be off by half a step per class."""
 
     batch: Annotated[int, Option(_BOX, "N")] = Field(64, ge=1)
     """The largest number of images in one request."""

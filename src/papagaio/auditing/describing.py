@@ -79,6 +79,7 @@ def black_box_record(
         class_names=names,
         input=box.contract.shape,
         response=box.contract.response,
+        resolution=box.contract.resolution,
         accuracy=accuracy,
         better_than_majority=scores.is_better_than_majority(accuracy, labels),
         most_named=max(named_classes(answers, names), key=lambda named: named.images),

@@ -15,7 +15,8 @@ from papagaio import scores
 from papagaio.asking import ask, queries_missing, question_for
 from papagaio.auditing.opening import declaration_of, labelled_source, open_black_box_of
 from papagaio.auditing.preparing import check_classes
-from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, checked_answers
+from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, any_answers
+from papagaio.blackboxes.forms import check_form
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.named import read_model
@@ -26,7 +27,7 @@ from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.responses import recognised_response
+from papagaio.responses import PLAIN, recognised_response
 from papagaio.scores import Figure
 from papagaio.settings import BlackBoxOptions, CheckOptions
 from papagaio.vocabulary import ColourOrder, Layout, Response
@@ -53,7 +54,8 @@ class Examination:
         accuracy: the share of the images on which it is right.
         majority: the share of the most frequent class among them.
         works: whether it is better than always naming that class, and names more than one.
-        response: what the answers show, judged by their values.
+        response: what the answers show, as declared, or judged by their values.
+        resolution: the step of their scores, if the response does not say it, or 0.
         never_named: the classes it names for no image.
         known: the number of the images whose answers the ledger held before.
         sent: the number of images that were sent, those that were sent again included.
@@ -70,6 +72,7 @@ class Examination:
     majority: Figure
     works: bool
     response: Response
+    resolution: float
     never_named: tuple[int, ...]
     known: int
     sent: int
@@ -131,7 +134,7 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
         images = sample(box.contract)
         with Ledger(options.ledger) as ledger:
             examination = examine(box, images, ledger, progress)
-            shows = options.shows or _less(examination.response)
+            shows = _less(examination.response)
             if options.write and examination.works and shows:
                 ledger.restate(question_for(box), shows)
         found = {
@@ -139,6 +142,7 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
             "colour_order": stated.colour_order,
             "layout": stated.layout,
             "shows": shows,
+            "resolution": examination.resolution or None,
             "input": "x".join(map(str, box.contract.shape)),
             "classes": box.contract.classes,
         }
@@ -209,7 +213,7 @@ def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress)
     Args:
         box: the black box.
         images: N labelled images, sent one request after the other unless the ledger holds their
-            answers. At most a tenth is sent twice more; the ledger counts those as canaries.
+            answers; at most a tenth is sent twice more, whose answers are compared and not kept.
         ledger: where answers are kept.
         progress: told after every request.
 
@@ -223,41 +227,47 @@ def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress)
     requests: list[tuple[int, float]] = []
     timed = _one_at_a_time(box, size, requests)
     missing = queries_missing(timed, images.digests, ledger)
-    answers, labels = ask(timed, images, ledger, progress), images.required_labels
+    answers = ask(timed, images, ledger, progress, query=any_answers)
+    labels = images.required_labels
+    response, resolution = _form(box, answers)
     accuracy = scores.accuracy(answers, labels)
-    again = _change(timed, images.pixels[:size], answers[:size], ledger)
+    first, mixed = answers[:size], np.random.default_rng(0).permutation(size)
+    again = _answers(timed, images.pixels[:size], size)
     counts, seconds = np.array(requests[:-1] or requests).T
-    mixed = np.array_split(np.random.default_rng(0).permutation(size), min(2, size))
-    others = max(_change(box, images.pixels[rows], answers[rows], ledger) for rows in mixed)
+    others = np.empty_like(first)
+    others[mixed] = _answers(box, images.pixels[mixed], max(1, size // 2))
     return Examination(
         accuracy=accuracy,
         majority=scores.rate(labels == np.bincount(labels).argmax()),
         works=scores.is_better_than_majority(accuracy, labels)
         and not scores.names_almost_one_class(answers, labels),
-        response=recognised_response(answers),
+        response=response,
+        resolution=resolution,
         never_named=tuple(
             np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
         ),
         known=len(images) - missing,
         sent=missing + 2 * size,
         sent_again=2 * size,
-        asked_again=again,
-        in_other_requests=others if size > 1 else None,
+        asked_again=float(np.abs(again - first).max()),
+        in_other_requests=float(np.abs(others - first).max()) if size > 1 else None,
         per_request=size,
         seconds=seconds,
         images_per_second=float(counts.sum() / seconds.sum()),
     )
 
 
-def _change(box: BlackBox, images: NDArray[np.uint8], known: Scores, ledger: Ledger) -> float:
-    """Send a request of images whose answers are known; return the largest change of a score."""
-    question, count = question_for(box), len(images)
-    number = ledger.note_request(question, count, canaries=count)
-    answers = checked_answers(box, np.ascontiguousarray(images))
-    change = float(np.abs(answers - known).max())
-    nothing = np.empty((0, 32), np.uint8), known[:0]
-    ledger.note_answers(question, number, *nothing, [change])
-    return change
+def _form(box: BlackBox, answers: Scores) -> tuple[Response, float]:
+    """What answers (float32, N x K) show: as declared, or judged by all of them.
+
+    Raises:
+        BadAnswer: they do not fit it.
+    """
+    form = box.contract.response, box.contract.resolution
+    if form == PLAIN:
+        form = recognised_response(answers)
+    check_form(box.name, answers, *form)
+    return form
 
 
 def _one_at_a_time(box: BlackBox, size: int, requests: list[tuple[int, float]]) -> FunctionBox:
@@ -275,7 +285,7 @@ def _one_at_a_time(box: BlackBox, size: int, requests: list[tuple[int, float]]) 
 
 def _answers(box: BlackBox, images: NDArray[np.uint8], size: int) -> Scores:
     parts = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate([checked_answers(box, np.ascontiguousarray(part)) for part in parts])
+    return np.concatenate([any_answers(box, np.ascontiguousarray(part)) for part in parts])
 
 
 def _sample(options: CheckOptions, progress: Progress, contract: Contract) -> ImageSet:

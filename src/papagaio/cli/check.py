@@ -60,11 +60,13 @@ def _way_line(way: "Way") -> str:
 
 
 def _lines(found: "Examination", options: CheckOptions) -> list[str]:
+    from papagaio.responses import shown_form  # imports NumPy
+
     median, late = (found.quantile(q) * 1000 for q in (0.5, 0.95))
     lines = [
         f"accuracy\t{found.accuracy.percent} on {found.accuracy.n:,} test images",
         f"most frequent class\t{found.majority.value:.1%} of them",
-        f"shows\t{found.response}",
+        f"shows\t{shown_form(found.response, found.resolution)}",
         f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
         f"asked again\t{_difference(found.asked_again)}",
         f"in other requests\t{_difference(found.in_other_requests)}",
