@@ -650,7 +650,9 @@ def test_an_audit_pays_for_no_image_that_a_check_has_paid_for(
     ended = papagaio(*tiny.audit(config=written, unchecked=None, **left_out))
     assert ended.code == 0, ended.stderr
     result = json.loads(Path("runs/audit/result.json").read_text())
-    assert result["queries"]["ledger"] == result["queries"]["total"] == 133
+    # A canary of the audit, and what two checks repeated.
+    assert result["queries"]["canaries"] == 1 + 2 * 20
+    assert result["queries"]["ledger"] == result["queries"]["total"] == 132 + 1 + 2 * 20
     assert result["queries"]["interrupted"] == 0
     assert result["settings"]["concurrency"] == 3
     sent_last = service.received[count:]
@@ -677,7 +679,7 @@ def test_a_check_that_a_service_ends_keeps_what_was_paid(
     assert service.images == 50 + 60 + 20
     with Ledger(tiny.ledger) as ledger:
         (totals,) = ledger.totals()
-    assert (totals.answers, totals.interrupted) == (100, 10)
+    assert (totals.answers, totals.canaries, totals.interrupted) == (100, 20, 10)
 
 
 @pytest.mark.parametrize("command", ["audit", "check"])

@@ -50,7 +50,8 @@ def content(path: Path) -> list[Rows]:
 def times(path: Path) -> Rows:
     with closing(sqlite3.connect(path)) as db:
         return db.execute(
-            "SELECT box, response, draw, images, sent, answered FROM requests ORDER BY sent, number"
+            "SELECT box, response, draw, images, sent, answered, canaries, change FROM requests "
+            "ORDER BY sent, images, box, answered"
         ).fetchall()
 
 
@@ -61,7 +62,7 @@ def imported(theirs: Path, ours: Path) -> Imported:
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Path:
-    """Ten answers in three requests, and five images of two interrupted ones."""
+    """Eleven answers in four requests, a canary alone, and five images without an answer."""
     path = tmp_path / "theirs.sqlite"
     with Ledger(path) as ledger:
         fill(ledger, range(4))
@@ -69,6 +70,11 @@ def theirs(tmp_path: Path) -> Path:
         fill(ledger, range(4, 6))
         fill(ledger, range(4), OTHER, classes=2)
         ledger.note_request(OTHER, 2)
+        # Canaries among new images, and alone.
+        number = ledger.note_request(OTHER, 2, canaries=1)
+        ledger.note_answers(OTHER, number, digests([7]), answers([7], classes=2), [0.25])
+        number = ledger.note_request(OTHER, 1, canaries=1)
+        ledger.note_answers(OTHER, number, digests([]), answers([], classes=2), [0.5])
     return path
 
 
@@ -78,7 +84,7 @@ def ours(tmp_path: Path) -> Path:
 
 
 def test_everything_comes_with_its_times(theirs: Path, ours: Path) -> None:
-    assert imported(theirs, ours) == Imported(answers=10, requests=3, known=0, interrupted=5)
+    assert imported(theirs, ours) == Imported(answers=11, requests=5, known=0, interrupted=5)
 
     assert times(ours) == times(theirs)
     with Ledger(theirs) as source, Ledger(ours) as into:
@@ -92,7 +98,7 @@ def test_again_it_changes_nothing(theirs: Path, ours: Path) -> None:
     imported(theirs, ours)
     before = content(ours)
 
-    assert imported(theirs, ours) == Imported(answers=0, requests=0, known=10, interrupted=0)
+    assert imported(theirs, ours) == Imported(answers=0, requests=0, known=11, interrupted=0)
 
     assert content(ours) == before
 
@@ -101,10 +107,10 @@ def test_an_answer_that_is_known_stays_and_is_counted(theirs: Path, ours: Path) 
     with Ledger(ours) as ledger:
         fill(ledger, [5, 2, 77])
 
-    assert imported(theirs, ours) == Imported(answers=8, requests=3, known=2, interrupted=5)
+    assert imported(theirs, ours) == Imported(answers=9, requests=5, known=2, interrupted=5)
 
     with Ledger(ours) as ledger:
-        assert [totals.answers for totals in ledger.totals()] == [7, 4]
+        assert [totals.answers for totals in ledger.totals()] == [7, 5]
         assert not list(ledger.problems())
         every = [77, *range(6)]
         np.testing.assert_array_equal(ledger.read(ASKED, digests(every)), answers(every))

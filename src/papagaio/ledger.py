@@ -26,7 +26,7 @@ _DIGEST = 32  # bytes of a SHA-256
 # The answers to one question. Answers first: there are no more of them than requests.
 _ANSWERED = (
     "FROM answers CROSS JOIN requests ON number = request "
-    "WHERE box = ? AND response = ? AND draw = ? AND length(digests)"
+    "WHERE box = ? AND response = ? AND draw = ?"
 )
 
 Scores = NDArray[np.float32]
@@ -74,7 +74,7 @@ class SentRequest:
         canaries: how many of them are canaries.
         sent, answered: when (UTC, ISO 8601); None: it was interrupted.
         change: the largest change of a score of a canary; None without canaries.
-        digests: uint8 (N, 32), the images that are answered.
+        digests: uint8 (N, 32), the images that are answered; canaries are not among them.
         scores: float32 (N, K), their answers.
     """
 
@@ -165,7 +165,8 @@ class Ledger:
     def classes(self, question: Question) -> int | None:
         """How many scores the answers to the question have; None where there is none yet."""
         counts = self._rows(
-            f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} LIMIT 1", question
+            f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} AND length(digests) LIMIT 1",
+            question,
         )
         return next((int(count) for (count,) in counts), None)
 
@@ -208,9 +209,7 @@ class Ledger:
         other = replace(question, response=response)
         if response == question.response or self.classes(other):
             return
-        answers = [
-            *self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question),
-        ]
+        answers = [*self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question)]
         with self._transaction():
             for row, digests, scores in answers:
                 seals = b"".join(_seals(other, digests, scores))

@@ -72,7 +72,7 @@ def _new(question: Question, source: Ledger, into: Ledger) -> list[SentRequest]:
     ends = np.cumsum([len(request.digests) for request in requests])
     parts = zip(requests, np.split(is_new, ends[:-1]), strict=True)
     answered = [_only(request, rows) for request, rows in parts if rows.any()]
-    return [*answered, *_new_interrupted(requests, into.requests(question))]
+    return [*answered, *_new_without_answers(requests, into.requests(question))]
 
 
 def _only(request: SentRequest, rows: NDArray[np.bool_]) -> SentRequest:
@@ -81,16 +81,18 @@ def _only(request: SentRequest, rows: NDArray[np.bool_]) -> SentRequest:
     return replace(request, images=images, digests=digests, scores=scores)
 
 
-def _new_interrupted(
+def _new_without_answers(
     theirs: Iterable[SentRequest], ours: Iterable[SentRequest]
 ) -> Iterator[SentRequest]:
-    # Nothing else tells apart requests without answers; several may have been sent at once.
-    def key(request: SentRequest) -> tuple[int, str]:
-        return request.images, request.sent
+    """Interrupted requests, and those of canaries alone."""
 
-    known = Counter(key(request) for request in ours if not request.answered)
+    # Nothing else tells them apart, and several may have been sent at once.
+    def key(request: SentRequest) -> tuple[object, ...]:
+        return request.images, request.sent, request.answered
+
+    known = Counter(key(request) for request in ours if not len(request.digests))
     for request in theirs:
-        if request.answered:
+        if len(request.digests):
             continue
         if known[key(request)]:
             known[key(request)] -= 1

@@ -213,7 +213,7 @@ def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress)
     Args:
         box: the black box.
         images: N labelled images, sent one request after the other unless the ledger holds their
-            answers; at most a tenth is sent twice more, whose answers are compared and not kept.
+            answers; at most a tenth is sent twice more, as canaries.
         ledger: where answers are kept.
         progress: told after every request.
 
@@ -231,11 +231,10 @@ def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress)
     labels = images.required_labels
     response, resolution = _form(box, answers)
     accuracy = scores.accuracy(answers, labels)
-    first, mixed = answers[:size], np.random.default_rng(0).permutation(size)
-    again = _answers(timed, images.pixels[:size], size)
+    again = _change(timed, images.pixels[:size], answers[:size], ledger)
     counts, seconds = np.array(requests[:-1] or requests).T
-    others = np.empty_like(first)
-    others[mixed] = _answers(box, images.pixels[mixed], max(1, size // 2))
+    mixed = np.array_split(np.random.default_rng(0).permutation(size), min(2, size))
+    others = max(_change(box, images.pixels[rows], answers[rows], ledger) for rows in mixed)
     return Examination(
         accuracy=accuracy,
         majority=scores.rate(labels == np.bincount(labels).argmax()),
@@ -249,8 +248,8 @@ def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress)
         known=len(images) - missing,
         sent=missing + 2 * size,
         sent_again=2 * size,
-        asked_again=float(np.abs(again - first).max()),
-        in_other_requests=float(np.abs(others - first).max()) if size > 1 else None,
+        asked_again=again,
+        in_other_requests=others if size > 1 else None,
         per_request=size,
         seconds=seconds,
         images_per_second=float(counts.sum() / seconds.sum()),
@@ -268,6 +267,17 @@ def _form(box: BlackBox, answers: Scores) -> tuple[Response, float]:
         form = recognised_response(answers)
     check_form(box.name, answers, *form)
     return form
+
+
+def _change(box: BlackBox, images: NDArray[np.uint8], known: Scores, ledger: Ledger) -> float:
+    """Send images whose answers are known, in a request; return the largest change of a score."""
+    question, count = question_for(box), len(images)
+    number = ledger.note_request(question, count, canaries=count)
+    answers = any_answers(box, np.ascontiguousarray(images))
+    change = float(np.abs(answers - known).max())
+    no_digests = np.empty((0, 32), np.uint8)
+    ledger.note_answers(question, number, no_digests, known[:0], [change])
+    return change
 
 
 def _one_at_a_time(box: BlackBox, size: int, requests: list[tuple[int, float]]) -> FunctionBox:
