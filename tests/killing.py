@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from papagaio.images.imageset import digest_images
 
 PAPAGAIO = Path(sys.executable).with_name("papagaio")
 BATCH = 8
@@ -96,6 +99,12 @@ class Case:
             images = random.integers(0, 256, (count, 8, 8, 1), np.uint8)
             np.savez(self.folder / f"{name}.npz", images=images, labels=np.arange(count) % 4)
 
+    @cached_property
+    def test(self) -> set[str]:
+        """The digests of the test images."""
+        images = np.load(self.folder / "test.npz")["images"]
+        return {digest.tobytes().hex() for digest in digest_images(images)}
+
     @property
     def images(self) -> int:
         """The number of images that the black box is asked about."""
@@ -118,10 +127,17 @@ class Run:
 
     @property
     def received(self) -> list[list[str]]:
-        """The digests of the images that the black box received, one list per request."""
+        """The digests of the images that the black box received, one list per request.
+
+        Canaries are left out: test images among others.
+        """
         log = self.case.folder / f"{self.name}.received"
-        text = log.read_text() if log.exists() else ""
-        return [line.split() for line in text.splitlines()]
+        requests = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        test = self.case.test
+        return [
+            images if test.issuperset(images) else [one for one in images if one not in test]
+            for images in requests
+        ]
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the command, with the same options each time."""
@@ -192,7 +208,12 @@ class Run:
         for file in self.out.glob("ledger.sqlite*"):
             shutil.copy(file, copy)
         with closing(sqlite3.connect(copy / "ledger.sqlite")) as db:
-            answers = dict(db.execute("SELECT lower(hex(image)), scores FROM answers"))
+            answers: dict[str, bytes] = {}
+            for digests, scores in db.execute("SELECT digests, scores FROM answers"):
+                images = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+                rows = np.frombuffer(scores, np.uint8).reshape(len(images), -1)
+                pairs = zip(images, rows, strict=True)
+                answers |= {image.tobytes().hex(): row.tobytes() for image, row in pairs}
             (interrupted,) = db.execute(
                 "SELECT coalesce(sum(images), 0) FROM requests WHERE answered IS NULL"
             ).fetchone()

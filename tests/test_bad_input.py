@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import re
 import shutil
 import sqlite3
@@ -23,6 +24,7 @@ from papagaio.errors import BadImages
 from papagaio.images.decode import decode
 from papagaio.ledger import Ledger
 from papagaio.networks.named import build_student
+from papagaio.result import read_result
 
 FACTORY = """
 import numpy as np
@@ -443,7 +445,7 @@ RAISES_ONCE_BROKEN = BOX.replace(
         ("scores[2] = [-1, 1, 1]; return scores", "returned a negative score for image 2"),
         (
             "return scores * 2",
-            "returned scores that are not probabilities that sum to 1",
+            "returned scores that sum to 2 and not to 1",
         ),
         ("return scores.astype('float64')", "returned float64; return float32"),
         ("raise ValueError('two\\nlines')", "raised ValueError: two lines"),
@@ -475,10 +477,10 @@ def test_answers_paid_before_the_black_box_failed_are_kept_and_not_asked_again(
     (tiny.folder / "broken").unlink()
     again = papagaio(*tiny.audit())
     assert again.code == 0, again.stderr
-    # The failed request once more, then the 12 transfer images.
-    assert tiny.asked()[3:] == [1, 4, 4, 4]
+    # The failed request once more, then the 12 transfer images and a canary.
+    assert tiny.asked()[3:] == [1, 4, 4, 4, 1]
     result = json.loads((tiny.out / "result.json").read_text())
-    assert result["queries"]["total"] == 21
+    assert result["queries"]["total"] == 22
     assert result["queries"]["interrupted"] == 1
 
 
@@ -493,7 +495,7 @@ def test_a_mended_file_goes_on_with_the_identity_that_the_message_names(
     tiny.box(BOX)
     again = papagaio(*tiny.audit(identity=named[1]))
     assert again.code == 0, again.stderr
-    assert sum(tiny.asked()[3:]) == 4 + 9
+    assert sum(tiny.asked()[3:]) == 4 + 9 + 1  # canary
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tiny: Tiny, papagaio: Papagaio) -> None:
@@ -765,9 +767,10 @@ def test_verify_names_an_answer_that_was_changed(tiny: Tiny, papagaio: Papagaio)
     assert papagaio("ledger", "verify", tiny.ledger).code == 0
     db = sqlite3.connect(tiny.ledger)
     with db:
-        (image,) = db.execute("SELECT image FROM answers LIMIT 1").fetchone()
-        changed = np.array([0, 0, 1], "<f4").tobytes()
-        db.execute("UPDATE answers SET scores = ? WHERE image = ?", (changed, image))
+        digests, scores = db.execute("SELECT digests, scores FROM answers LIMIT 1").fetchone()
+        image = digests[:32]
+        changed = np.array([0, 0, 1], "<f4").tobytes() + scores[12:]
+        db.execute("UPDATE answers SET scores = ? WHERE scores = ?", (changed, scores))
     db.close()
     ended = papagaio("ledger", "verify", tiny.ledger)
     refused(ended, f"{tiny.ledger}: 1 problems", "restore an earlier copy")
@@ -839,10 +842,13 @@ def test_a_ledger_that_fills_the_disk_keeps_what_was_paid(
     assert whole.code == 0, whole.stderr
     kept = int(re.findall(r"(\d+) answers, all intact", whole.stdout)[0])
     asked = sum(tiny.asked())
+    canaries = math.ceil(asked / 100)
     # What could not be written at the end was one request, or none.
-    assert 0 < asked - 50 <= kept <= asked < 2000
+    assert 0 < asked - 50 - canaries <= kept <= asked < 2000
 
     mount(small_disk, "remount,size=8m")
     again = papagaio(*command)
     assert again.code == 0, again.stderr
-    assert sum(tiny.asked()) - asked == 2009 - kept
+    queries = read_result(tiny.out / "result.json").queries
+    assert queries.total == 2009 + queries.canaries
+    assert sum(tiny.asked()) == queries.total + queries.interrupted

@@ -628,29 +628,58 @@ def test_a_secret_in_a_query_is_refused_unless_it_is_a_variable(
     assert SECRET not in box.identity + box.name + str(refused.value)
 
 
-def test_check_and_audit_work_on_an_address(
+def test_an_audit_pays_for_no_image_that_a_check_has_paid_for(
+    service: Service, tiny: Tiny, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.folder)
+    images = np.random.default_rng(5).integers(0, 256, (120, 8, 8, 1), np.uint8)
+    np.savez(tiny.folder / "test.npz", images=images, labels=truth(images).argmax(1))
+    written = tiny.folder / "box.toml"
+    check = (
+        *("check", service.address + PATHS["tf"], "--input=8x8x1", "--classes=3", "--scale=-1..1"),
+        *("--test=test.npz", "--concurrency=3", f"--write={written}", "--limit=120"),
+        "--header=X-Team: birds",
+    )
+    # Of 120 queries, 20 repeat others; a second check repeats as many, and sends no others.
+    for total, sent, known in ((120, 120, 0), (140, 20, 100)):
+        checked = papagaio(*check)
+        assert checked.code == 0, checked.stderr
+        assert "accuracy\t100.0%" in checked.stdout
+        assert f"sent\t{sent} images, 20 of them again\nknown before\t{known}" in checked.stdout
+        assert service.images == total
+    count = len(service.received)
+    left_out = dict.fromkeys(("box", "input", "classes", "out"))
+    ended = papagaio(*tiny.audit(config=written, unchecked=None, **left_out))
+    assert ended.code == 0, ended.stderr
+    result = json.loads(Path("runs/audit/result.json").read_text())
+    assert result["queries"]["ledger"] == result["queries"]["total"] == 133
+    assert result["queries"]["interrupted"] == 0
+    assert result["settings"]["concurrency"] == 3
+    sent_last = service.received[count:]
+    assert sum(one.images for one in sent_last) == 132 - 100 + 1  # canary
+    assert {one.headers["X-Team"] for one in sent_last} == {"birds"}
+
+
+def test_a_check_that_a_service_ends_keeps_what_was_paid(
     service: Service, tiny: Tiny, papagaio: Papagaio
 ) -> None:
     images = np.random.default_rng(5).integers(0, 256, (120, 8, 8, 1), np.uint8)
     np.savez(tiny.folder / "test.npz", images=images, labels=truth(images).argmax(1))
-    written = tiny.folder / "box.toml"
-    checked = papagaio(
+    check = (
         *("check", service.address + PATHS["tf"], "--input=8x8x1", "--classes=3", "--scale=-1..1"),
-        *(f"--test={tiny.folder / 'test.npz'}", "--concurrency=3", f"--write={written}"),
-        "--header=X-Team: birds",
+        *(f"--test={tiny.folder / 'test.npz'}", "--limit=120", f"--ledger={tiny.ledger}"),
     )
-    assert checked.code == 0, checked.stderr
-    assert "accuracy\t100.0%" in checked.stdout
-    count = len(service.received)
-    left_out = dict.fromkeys(("box", "input", "classes"))
-    ended = papagaio(*tiny.audit(config=written, unchecked=None, **left_out))
+    service.faults = [*[None] * 4, status(400, "no")]
+    ended = papagaio(*check)
+    assert (ended.code, "answers already paid for are kept" in ended.complaint) == (2, True)
+    assert service.images == 50
+    ended = papagaio(*check)
     assert ended.code == 0, ended.stderr
-    result = json.loads((tiny.out / "result.json").read_text())
-    assert result["queries"]["ledger"] == 132
-    assert result["settings"]["concurrency"] == 3
-    sent = service.received[count:]
-    assert sum(one.images for one in sent) == 132
-    assert {one.headers["X-Team"] for one in sent} == {"birds"}
+    assert "known before\t40 answers" in ended.stdout
+    assert service.images == 50 + 60 + 20
+    with Ledger(tiny.ledger) as ledger:
+        (totals,) = ledger.totals()
+    assert (totals.answers, totals.interrupted) == (100, 10)
 
 
 @pytest.mark.parametrize("command", ["audit", "check"])

@@ -1,3 +1,4 @@
+import hashlib
 import re
 import sqlite3
 import subprocess
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from papagaio.errors import BadLedger, Busy, NoSpace
-from papagaio.ledger import MIGRATIONS, Ledger, Question, Totals
+from papagaio.ledger import Ledger, Question, Totals
+from papagaio.ledger_schema import MIGRATIONS
 
 ASKED = Question("box-1", "probabilities")
 OTHERS = [
@@ -25,16 +27,35 @@ OTHERS = [
     Question("box-1", "probabilities", draw=1),
 ]
 TAMPERINGS = {
-    "a score": ("UPDATE answers SET scores = zeroblob(12) WHERE image = ?", "seal"),
+    "the scores": ("UPDATE answers SET scores = zeroblob(60) WHERE request = 1", "seal"),
     "an image": (
-        "UPDATE answers SET image = zeroblob(32) WHERE image = ?",
-        "answer to image 0000000000000000: its seal",
+        "UPDATE answers SET digests = zeroblob(160) WHERE request = 1",
+        "image 0000000000000000: its seal|image 0000000000000000 is answered twice",
     ),
-    "a seal": ("UPDATE answers SET seal = zeroblob(32) WHERE image = ?", "seal"),
-    "whose answer it is": ("UPDATE answers SET box = 'x' WHERE image = ?", "seal"),
+    "the seals": ("UPDATE answers SET seals = zeroblob(160) WHERE request = 1", "seal"),
+    "whose answers they are": ("UPDATE requests SET box = 'x' WHERE number = 1", "seal"),
+    "the answers taken out": (
+        "DELETE FROM answers WHERE request = 1",
+        r"request 1 \(answered\): 5 images were sent, 0 are answered",
+    ),
     "an answer taken out": (
-        "DELETE FROM answers WHERE image = ?",
+        """
+        UPDATE answers SET digests = substr(digests, 33), seals = substr(seals, 33),
+                           scores = substr(scores, 13) WHERE request = 1
+        """,
         r"request 1 \(answered\): 5 images were sent, 4 are answered",
+    ),
+    "a score taken out": (
+        "UPDATE answers SET scores = substr(scores, 5) WHERE request = 1",
+        "request 1: a part of its answers is missing",
+    ),
+    "a seal taken out": (
+        "UPDATE answers SET seals = substr(seals, 33) WHERE request = 1",
+        "request 1: a part of its answers is missing",
+    ),
+    "answers to the same images again": (
+        "INSERT INTO answers SELECT 2, digests, scores, seals FROM answers WHERE request = 1",
+        r"is answered twice for box-1|request 2 \(answered\): 5 images .* 10 are answered",
     ),
     "a request's count": (
         "UPDATE requests SET images = 3 WHERE number = 1",
@@ -57,6 +78,16 @@ def digests(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def scores(count: int, classes: int = 3, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).random((count, classes), np.float32)
+
+
+KEY = (ASKED.box, ASKED.response, ASKED.draw)
+
+
+def seal(image: bytes, values: bytes) -> bytes:
+    """The seal of an answer, as the first schema defined it."""
+    parts = (ASKED.box.encode(), ASKED.response.encode(), b"0", image, values)
+    sized = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    return hashlib.sha256(b"papagaio-answer-1" + sized).digest()
 
 
 def fill(
@@ -141,6 +172,33 @@ def test_answers_keep_their_number_of_classes_and_their_bits(ledger: Ledger) -> 
     assert ledger.read(ASKED, digests(1)).tobytes() == odd.tobytes()
 
 
+def test_answers_to_one_response_can_be_kept_as_anothers(ledger: Ledger) -> None:
+    images = digests(6)
+    fill(ledger, images[:4], scores(4))
+    ledger.note_request(ASKED, 3)
+    fill(ledger, images[:2], scores(2, seed=1), OTHERS[0])
+
+    ledger.restate(ASKED, "label")
+
+    label = OTHERS[1]
+    assert ledger.missing(ASKED, images).tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(ledger.read(label, images[:4]), scores(4))
+    held = {totals.question: (totals.answers, totals.interrupted) for totals in ledger.totals()}
+    assert held == {label: (4, 3), OTHERS[0]: (2, 0)}
+    assert not list(ledger.problems())
+
+
+def test_they_stay_where_they_are_if_the_other_response_has_answers(ledger: Ledger) -> None:
+    images = digests(6)
+    fill(ledger, images[:4], scores(4))
+    fill(ledger, images[2:], scores(4), OTHERS[1])
+
+    ledger.restate(ASKED, "label")
+
+    assert ledger.missing(ASKED, images).tolist() == [4, 5]
+    assert ledger.missing(OTHERS[1], images).tolist() == [0, 1]
+
+
 def test_missing_images_are_named_by_row(ledger: Ledger) -> None:
     images = digests(6)
     fill(ledger, images[[1, 4]], scores(2))
@@ -161,30 +219,30 @@ def test_reading_what_was_never_answered_is_an_error(ledger: Ledger) -> None:
         ledger.read(ASKED, images)
 
 
-def test_an_image_answered_before_is_refused_and_nothing_of_its_batch_stays(
+def test_an_answer_that_was_paid_for_again_is_kept_and_the_first_one_is_read(
     ledger: Ledger,
 ) -> None:
     images = digests(3)
-    fill(ledger, images[:1], scores(1))
-    request = ledger.note_request(ASKED, 3)
+    fill(ledger, images[1:2], scores(1))
 
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        ledger.note_answers(ASKED, request, images[::-1], scores(3, seed=1))
+    fill(ledger, images[::-1], scores(3, seed=1))
 
-    assert ledger.missing(ASKED, images).tolist() == [1, 2]
-    np.testing.assert_array_equal(ledger.read(ASKED, images[:1]), scores(1))
-    (totals,) = ledger.totals()
-    assert (totals.answers, totals.requests, totals.interrupted) == (1, 1, 3)
+    expected = scores(3, seed=1)[::-1].copy()
+    expected[1] = scores(1)
+    np.testing.assert_array_equal(ledger.read(ASKED, images), expected)
+    (problem,) = ledger.problems()
+    assert problem == f"image {images[1].tobytes().hex()[:16]} is answered twice for box-1"
+
+
+def test_a_request_without_a_new_answer_is_answered(ledger: Ledger) -> None:
+    fill(ledger, digests(0), scores(0))
+    assert ledger.classes(ASKED) is None
+
+    fill(ledger, digests(2), scores(2))
+
+    assert ledger.classes(ASKED) == 3
+    np.testing.assert_array_equal(ledger.read(ASKED, digests(2)), scores(2))
     assert not list(ledger.problems())
-
-
-def test_the_same_image_twice_in_a_batch_is_refused(ledger: Ledger) -> None:
-    request = ledger.note_request(ASKED, 2)
-
-    with pytest.raises(sqlite3.IntegrityError):
-        ledger.note_answers(ASKED, request, digests(1).repeat(2, axis=0), scores(2))
-
-    assert ledger.missing(ASKED, digests(1)).tolist() == [0]
 
 
 def test_an_answer_needs_a_request(ledger: Ledger) -> None:
@@ -226,7 +284,7 @@ def test_a_tampering_is_named(path: Path, statement: str, words: str) -> None:
     with Ledger(path) as ledger:
         fill(ledger, images, scores(5))
         fill(ledger, digests(5, seed=1), scores(5, seed=1))
-    edit(path, statement, *[images[2].tobytes()] * statement.count("?"))
+    edit(path, statement)
 
     with Ledger(path) as ledger:
         problems = list(ledger.problems())
@@ -239,10 +297,9 @@ def test_a_single_flipped_bit_of_a_score_is_named_with_its_image(path: Path) -> 
     images, values = digests(5), scores(5)
     with Ledger(path) as ledger:
         fill(ledger, images, values)
-    whole = values[3].tobytes()
-    flipped = bytearray(whole)
-    flipped[5] ^= 1
-    edit(path, "UPDATE answers SET scores = ? WHERE scores = ?", bytes(flipped), whole)
+    flipped = bytearray(values.tobytes())
+    flipped[3 * 12 + 5] ^= 1
+    edit(path, "UPDATE answers SET scores = ?", bytes(flipped))
 
     with Ledger(path) as ledger:
         (problem,) = ledger.problems()
@@ -302,6 +359,36 @@ def test_an_answer_outlasts_a_power_cut(ledger: Ledger) -> None:
 
     full = 2
     assert pragmas == {"synchronous": full, "journal_mode": "wal", "foreign_keys": 1}
+
+
+def test_answers_of_the_first_schema_are_read_and_their_seals_hold(path: Path) -> None:
+    images, values = digests(7), scores(7)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(MIGRATIONS[0])
+        db.execute("PRAGMA user_version = 1")
+        for number, (start, stop) in enumerate([(0, 4), (4, 7)], 1):
+            request = (number, *KEY, stop - start, "2026-11-01T00:00:00.000+00:00", "2026-11-02")
+            db.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)", request)
+            for image, row in zip(images[start:stop], values[start:stop], strict=True):
+                answer = (image.tobytes(), row.tobytes())
+                columns = (*KEY, *answer, number, seal(*answer))
+                db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", columns)
+        db.commit()
+
+    with Ledger(path) as ledger:
+        np.testing.assert_array_equal(ledger.read(ASKED, images[::-1]), values[::-1])
+        assert not list(ledger.problems())
+        fill(ledger, digests(5, seed=1), scores(5, seed=1))
+        assert [(t.answers, t.requests) for t in ledger.totals()] == [(12, 3)]
+        assert not list(ledger.problems())
+        for stored_digests, stored_scores, seals in ledger._db.execute(
+            "SELECT digests, scores, seals FROM answers WHERE request = 3"
+        ):
+            expected = [
+                seal(stored_digests[32 * n : 32 * n + 32], stored_scores[12 * n : 12 * n + 12])
+                for n in range(5)
+            ]
+            assert seals == b"".join(expected)
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))

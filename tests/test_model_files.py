@@ -335,6 +335,11 @@ def labelled(tmp_path: Path) -> Path:
     return tmp_path / "test.npz"
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("scale", ["0..255", "0..1", "-1..1"])
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
@@ -368,6 +373,19 @@ def test_a_scale_on_which_a_model_returns_nan_does_not_end_the_check(tmp_path: P
     assert "scale -1..1" not in done.output
 
 
+def test_check_finds_the_step_of_a_quantised_model(tmp_path: Path) -> None:
+    class EightBits(nn.Module):
+        def forward(self, logits: Tensor) -> Tensor:
+            return (logits.softmax(1) * 256).round().clamp(max=255) / 256
+
+    file = export(tmp_path / "model.onnx", Colours(PixelForm("0..1"), EightBits()))
+    test, found = labelled(tmp_path), tmp_path / "found.toml"
+    done = papagaio("check", file, "--test", test, "--write", found)
+    assert done.exit_code == 0, done.output
+    assert "shows\tprobabilities in steps of 1/256" in done.output
+    assert (read_toml(found)["scale"], read_toml(found)["resolution"]) == ("0..1", 1 / 256)
+
+
 def test_what_check_writes_is_taken_by_audit(tmp_path: Path) -> None:
     file = export(tmp_path / "model.onnx", Colours(PixelForm("-1..1", "bgr")))
     test, found = labelled(tmp_path), tmp_path / "found.toml"
@@ -376,7 +394,9 @@ def test_what_check_writes_is_taken_by_audit(tmp_path: Path) -> None:
     done = papagaio("audit", "--config", found, *words)
     assert done.exit_code == 0, done.output
     assert 'scale = "-1..1"' in done.output
-    assert "# queries to send about transfer images: 30" in done.output
+    # All test images are known, and the transfer images are among them.
+    assert "# queries to send about test images: 0" in done.output
+    assert "# queries to send about transfer images: 0" in done.output
 
 
 def test_check_refuses_a_model_that_is_used_in_the_wrong_way(tmp_path: Path) -> None:
@@ -441,3 +461,33 @@ def test_check_sends_no_more_than_its_limit_and_sees_unsteady_answers(
     same = "the same answers"
     assert (lines["asked again"] == same) == (fault != "unsteady")
     assert (lines["in other requests"] == same) == (fault == "")
+
+
+ONE_HOT = """
+import numpy as np
+
+
+def predict(images):
+    with open({log!r}, "a") as log:
+        log.write(f"{{len(images)}}\\n")
+    return np.eye(4, dtype="float32")[images.reshape(len(images), -1)[:, :4].argmax(1)]
+"""
+
+
+def test_answers_are_kept_under_the_response_that_is_written(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    (tmp_path / "box.py").write_text(ONE_HOT.format(log=str(log)))
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), np.uint8)
+    labels = pixels.reshape(200, -1)[:, :4].argmax(1)
+    np.savez(tmp_path / "test.npz", images=pixels, labels=labels)
+    words = ("--input", "8x8x3", "--classes", 4, "--limit", 100, "--write", "found.toml")
+    done = papagaio("check", f"{tmp_path / 'box.py'}:predict", "--test", "test.npz", *words)
+    assert done.exit_code == 0, done.output
+    assert read_toml(tmp_path / "found.toml")["shows"] == "label"
+    options = ("--transfer", "test.npz", "--test", "test.npz", "--budget", 30, "--dry-run")
+    done = papagaio("audit", "--config", "found.toml", *options)
+    assert f"# queries to send about test images: {200 - 83}" in done.output
+    with Ledger(tmp_path / "runs" / "audit" / "ledger.sqlite") as ledger:
+        (totals,) = ledger.totals()
+        assert (totals.question.response, totals.answers) == ("label", 83)
+        assert not list(ledger.problems())

@@ -12,12 +12,14 @@ from scipy.special import expit, softmax
 from papagaio.blackboxes.contract import Declaration, checked_answers
 from papagaio.blackboxes.named import open_black_box, read_model
 from papagaio.errors import BadSettings
+from papagaio.responses import complete, derive
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, 2, 2, 3), np.uint8)
 MATRIX = np.random.default_rng(4).normal(0, 0.5, (4, 12)).astype(np.float32)
 BIAS = np.array([0.3, 0, -0.3, 0.1], np.float32)
 LOGITS = (IMAGES / 255).reshape(5, 12) @ MATRIX.T + BIAS
 UNIT = Declaration(scale="0..1")
+EIGHT_BITS = 1 / 256
 
 _VERSIONS = {"RESHAPE": 1, "CAST": 1, "FULLY_CONNECTED": 4, "SOFTMAX": 2, "LOGISTIC": 2}
 
@@ -155,9 +157,22 @@ def test_a_quantised_tflite_file_is_given_and_answers_with_real_numbers(
     model = read_model(file)
     assert model is not None
     assert model.dtype == "float32"
-    answers = checked_answers(open_black_box(file, UNIT), IMAGES)
+    box = open_black_box(file, UNIT)
+    answers = checked_answers(box, IMAGES)
     assert answers == pytest.approx(softmax(LOGITS, axis=1), abs=0.02)
-    assert answers.sum(1) == pytest.approx(np.ones(5), abs=1e-6)
+    # The step of probabilities is in the file; that of logits is none of the scores that follow.
+    assert box.contract.resolution == (EIGHT_BITS if last else 0)
+    assert ("1/256" in box.identity) == bool(last)
+
+
+def test_the_step_of_a_tflite_file_cannot_be_contradicted(tmp_path: Path) -> None:
+    file = Model("int8").write(tmp_path)
+    same = open_black_box(file, replace(UNIT, resolution=EIGHT_BITS))
+    assert same.contract.resolution == EIGHT_BITS
+    with pytest.raises(BadSettings, match=r"^resolution: .*model.tflite has steps of 1/256; leave"):
+        open_black_box(file, replace(UNIT, resolution=0.01))
+    with pytest.raises(BadSettings, match=r"^resolution 1/256: .*computed from logits"):
+        open_black_box(Model("int8", "").write(tmp_path), replace(UNIT, resolution=EIGHT_BITS))
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
@@ -170,24 +185,27 @@ def test_what_a_quantised_tflite_file_cannot_hold_is_clipped(tmp_path: Path, kin
     assert not np.array_equal(model.run(least), model.run(most))
 
 
-def test_the_steps_of_eight_bits_are_kept_but_for_the_sum(tmp_path: Path) -> None:
+def test_the_steps_of_eight_bits_are_kept(tmp_path: Path) -> None:
     answers = open_black_box(Model("int8").write(tmp_path), UNIT).answer(IMAGES)
-    levels = np.round(softmax(LOGITS, axis=1) * 256)
-    own = levels / levels.sum(1, keepdims=True)
+    assert np.array_equal(answers * 256, np.round(answers * 256))
     # The model's own rounding inside moves an entry by a few levels.
-    assert np.abs(answers - own).max() < 4 / 256
+    assert np.abs(answers - softmax(LOGITS, axis=1)).max() < 4 / 256
 
 
 def test_a_certain_answer_in_eight_bits_is_certain(tmp_path: Path) -> None:
     steep = Model("int8", matrix=np.zeros((2, 12), np.float32), bias=np.array([7, -7], np.float32))
     answers = checked_answers(open_black_box(steep.write(tmp_path), UNIT), IMAGES)
-    assert answers.tolist() == [[1, 0]] * 5
+    assert answers.tolist() == [[255 / 256, 0]] * 5
+    derived = derive(answers, "probabilities", "probabilities", EIGHT_BITS)
+    assert complete(derived) == pytest.approx(np.array([[1, 0]] * 5), abs=EIGHT_BITS / 2)
 
 
 def test_many_even_classes_that_are_all_rounded_to_zero_are_even(tmp_path: Path) -> None:
     even = Model("int8", matrix=np.zeros((600, 12), np.float32), bias=np.zeros(600, np.float32))
     answers = checked_answers(open_black_box(even.write(tmp_path), UNIT), IMAGES)
-    assert answers == pytest.approx(np.full((5, 600), 1 / 600), abs=1e-7)
+    assert not answers.any()
+    derived = derive(answers, "probabilities", "probabilities", EIGHT_BITS)
+    assert complete(derived) == pytest.approx(np.full((5, 600), 1 / 600), abs=1e-7)
 
 
 def test_the_rows_of_a_quantised_sigmoid_are_left_as_they_are(tmp_path: Path) -> None:

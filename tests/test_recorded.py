@@ -222,4 +222,4 @@ def test_questions_are_answered_elsewhere_and_audited(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     result = read_result(tmp_path / "run" / "result.json")
     assert result.black_box.accuracy.value == 1
-    assert result.queries.total == 110
+    assert result.queries.total == 110 + result.queries.canaries

@@ -367,6 +367,10 @@ CAUTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"queries": {"interrupted": 64}}, "a request never returned: 64."),
     (
+        {"queries": {"canaries": 50, "change": 0.03}},
+        "scores of 50 test images that were sent again changed by up to 0.030.",
+    ),
+    (
         {
             "cells": [
                 *(cell(fidelity=0.1, seed=s) for s in (0, 1)),

@@ -17,6 +17,9 @@ from papagaio.responses import (
     complete,
     derive,
     recognised_response,
+    recognised_step,
+    shown_step,
+    step_of,
 )
 
 # A row shows whether the column's response can be derived from it.
@@ -225,10 +228,10 @@ def test_a_row_that_rounding_made_all_zeros_becomes_uniform() -> None:
     np.testing.assert_allclose(complete(answers), full)
 
 
-def test_rows_that_rounding_took_off_one_are_divided_by_their_sum() -> None:
+def test_rows_that_rounding_took_off_one_are_moved_back() -> None:
     answers = derive(rows([0.26, 0.26, 0.48]), "probabilities", "rounded-1")
 
-    np.testing.assert_allclose(complete(answers), rows([0.3, 0.3, 0.5]) / np.float32(1.1))
+    np.testing.assert_allclose(complete(answers), rows([0.8, 0.8, 1.4]) / 3, atol=1e-6)
 
 
 def test_more_than_one_shown_leaves_nothing_to_the_hidden_classes() -> None:
@@ -272,14 +275,149 @@ def test_a_probability_of_zero_counts_as_the_smallest(smallest: float) -> None:
     assert np.isfinite(centred_log(zero)).all()
 
 
+STEPS = (0.1, 0.01, 1 / 255, 1 / 256, 1e-3, 1e-4, 1e-5, 1e-6)
+CHOICES: list[tuple[Response, float]] = [
+    *((response, 0.0) for response, _ in ROUNDINGS),
+    *(("probabilities", step) for step in STEPS),
+    ("rounded-3", 1 / 256),
+    ("top-3", 1 / 256),
+    ("top-1", 0.01),
+]
+
+
+def in_steps(full: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+    """Scores as a quantised model gives them: whole numbers times a float32 step."""
+    return np.round(full / np.float32(step)) * np.float32(step)
+
+
+def random_answers(seed: int, count: int, classes: int, scale: float) -> NDArray[np.float32]:
+    logits = np.random.default_rng(seed).normal(0, scale, (count, classes))
+    return softmax(logits.astype(np.float32), axis=1)
+
+
 @pytest.mark.parametrize("response", RESPONSES)
-def test_rounded_and_one_hot_answers_are_recognised(response: Response) -> None:
+def test_what_answers_show_is_recognised(response: Response) -> None:
     full = np.random.default_rng(0).dirichlet(np.ones(6), 50).astype(np.float32)
-    recognised = recognised_response(derive(full, "probabilities", response).scores)
-    assert recognised == ("probabilities" if response.startswith("top") else response)
+    shown = derive(full, "probabilities", response).scores
+    assert recognised_response(shown) == (response, 0)
 
 
-def test_a_very_sure_black_box_is_not_taken_for_one_that_rounds() -> None:
+def test_the_highest_few_in_steps_are_recognised_as_both() -> None:
+    full = in_steps(random_answers(0, 50, 10, 1), 1 / 256)
+    highest = derive(full, "probabilities", "top-3").scores
+    assert recognised_response(highest) == ("top-3", 1 / 256)
+
+
+def test_a_very_sure_black_box_is_not_taken_for_one_that_rounds_or_hides() -> None:
     sure = np.full((50, 4), 1e-9, np.float32)
     sure[:, 1] = 1
-    assert recognised_response(sure) == "probabilities"
+    assert recognised_response(sure) == ("probabilities", 0)
+    # Zeros because exp underflows, in rows that sum to 1.
+    underflown = random_answers(0, 500, 10, 3000)
+    assert ((underflown > 0).sum(1) <= 3).all()
+    assert recognised_response(underflown) == ("probabilities", 0)
+
+
+def test_many_classes_that_eight_bits_round_to_zero_are_not_taken_for_hidden_ones() -> None:
+    full = np.full((50, 1000), 0.6 / 999, np.float32)
+    full[np.arange(50), np.arange(50)] = np.linspace(0.38, 0.42, 50)
+    rounded = in_steps(full, 1 / 256)
+    assert (rounded > 0).sum(1).tolist() == [1] * 50
+    assert recognised_response(rounded) == ("probabilities", 1 / 256)
+
+
+def test_one_row_in_steps_may_be_chance_and_several_may_not() -> None:
+    row = rows([0.25, 0.5, 0.25])
+    assert recognised_step(row) == 0
+    assert recognised_step(np.repeat(row, 2, 0)) == 0.01
+    exact = rows([0.123456, 0.876544])
+    assert recognised_step(np.repeat(exact, 8, 0)) == 0
+    assert recognised_step(np.repeat(exact, 9, 0)) == 1e-6
+
+
+@pytest.mark.parametrize("step", STEPS)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(20, 80),
+    classes=st.integers(2, 20),
+    scale=st.floats(0.1, 4),
+)
+def test_a_step_is_recognised_in_what_was_rounded_to_it(
+    step: float, seed: int, count: int, classes: int, scale: float
+) -> None:
+    answers = in_steps(random_answers(seed, count, classes, scale), step)
+    found = recognised_step(answers)
+    # By chance, few scores in a fine step all lie on a coarser one as well.
+    assert found == step or round(found / step, 6) % 1 == 0
+    if count * classes > 200 and scale < 2 and step < 0.1:
+        assert found == step
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 80),
+    classes=st.integers(2, 20),
+    scale=st.floats(0.1, 100),
+)
+def test_no_step_is_recognised_in_the_softmax_of_random_logits(
+    seed: int, count: int, classes: int, scale: float
+) -> None:
+    answers = random_answers(seed, count, classes, scale)
+    assert recognised_step(answers) == 0
+    assert recognised_response(answers)[0] in ("probabilities", "label")
+
+
+@pytest.mark.parametrize(("wanted", "resolution"), CHOICES)
+@given(full=probabilities)
+def test_completed_scores_are_within_half_a_step_of_what_was_shown(
+    wanted: Response, resolution: float, full: NDArray[np.float32]
+) -> None:
+    stored = in_steps(full, resolution) if resolution else full
+    answers = derive(stored, "probabilities", wanted, resolution)
+
+    completed = complete(answers)
+
+    assert answers.resolution == step_of(wanted, resolution)
+    assert (completed > 0).all()
+    np.testing.assert_allclose(completed.sum(1, dtype=np.float64), 1, atol=1e-6)
+    off = np.abs(completed - answers.scores)[answers.known]
+    # Rounding in a finer step moves scores as well; what keeps zeros above 0 takes a little more.
+    steps = (step_of(wanted, 0), resolution)
+    half = answers.resolution / 2 + (min(steps) / 2 if wanted.startswith("rounded") else 0)
+    assert (off <= half * 1.02 + 1e-6).all()
+    # Where everything is shown, the order of the classes stays.
+    if answers.known.all():
+        best = np.take_along_axis(completed, answers.labels[:, None], 1)[:, 0]
+        assert (best >= completed.max(1) - 1e-6).all()
+
+
+def test_a_step_of_what_is_stored_counts_where_it_is_the_coarser_one() -> None:
+    full = in_steps(random_answers(0, 5, 6, 1), 1 / 256)
+    steps = [derive(full, "probabilities", one, 1 / 256).resolution for one in RESPONSES]
+    eight = 1 / 256
+    assert steps == pytest.approx([eight, eight, 0.01, 0.1, eight, eight, eight, 0])
+
+
+def test_eight_bits_by_hand() -> None:
+    # A sum of 257 / 256: the zero gets a quarter of a step, and then all give what they may.
+    answers = derive(
+        rows([200, 57, 0]) / np.float32(256), "probabilities", "probabilities", 1 / 256
+    )
+    moved = rows([199.5, 56.5, 0.001]) / 256
+    np.testing.assert_allclose(complete(answers), moved, atol=1e-5)
+    # A sum of 1: only the quarter of a step has to be given back.
+    answers = derive(
+        rows([200, 56, 0]) / np.float32(256), "probabilities", "probabilities", 1 / 256
+    )
+    moved = rows([199.9, 55.9, 0.2]) / 256
+    np.testing.assert_allclose(complete(answers), moved, atol=1e-6)
+
+
+def test_a_step_is_written_as_people_write_it() -> None:
+    assert [shown_step(step) for step in (1 / 256, 1 / 255, 0.01, 1e-6, 0.3)] == [
+        "1/256",
+        "1/255",
+        "1/100",
+        "1/1000000",
+        "3/10",
+    ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.blackboxes.contract import BlackBox, checked_answers
+from papagaio.canaries import Canaries, Request, no_canaries, requests_of
 from papagaio.errors import BadAnswer, BadImages, BadLedger
 from papagaio.images.imageset import ImageSet, as_keys
 from papagaio.ledger import Ledger, Question
@@ -20,6 +21,7 @@ from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["ask", "check_shape", "queries_missing", "question_for"]
 
+Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
 
 
@@ -29,20 +31,29 @@ def question_for(box: BlackBox) -> Question:
 
 
 def ask(
-    box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress = no_progress
+    box: BlackBox,
+    images: ImageSet,
+    ledger: Ledger,
+    progress: Progress = no_progress,
+    *,
+    canaries: Canaries | None = None,
+    query: Callable[[BlackBox, Pixels], Scores] = checked_answers,
 ) -> NDArray[np.float32]:
     """Return an answer for every image, sending only those that the ledger does not hold.
 
     As many requests are in flight as the contract allows. Each is noted before it is sent, and its
     answers as soon as they come, so nothing that was paid for is lost, whenever the process ends.
-    It never sends more than `len(images)` images. After an error or a first Ctrl-C no request is
-    sent any more, and the answers to those in flight are still stored.
+    It never sends more than `len(images)` images and the canaries among them. After an error or a
+    first Ctrl-C no request is sent any more, and the answers to those in flight are still stored.
 
     Args:
         box: the black box.
         images: what it is asked about; the budget is their number.
         ledger: where answers are kept.
         progress: told after every request.
+        canaries: known images to send among the others, to notice a black box that no longer
+            answers as it did.
+        query: sends a batch, and refuses answers that break the contract.
 
     Returns:
         float32 (N, K), in the order of the images.
@@ -50,7 +61,8 @@ def ask(
     Raises:
         BadImages: the images do not have the shape that the contract names.
         BadLedger: the ledger's answers have another number of classes.
-        BadAnswer: the black box raised or broke its contract; earlier answers are kept.
+        BadAnswer: the black box raised, broke its contract, or answers canaries in another way;
+            earlier answers are kept.
         NoSpace: the disk is full; earlier answers are kept.
     """
     check_shape(box, images)
@@ -66,7 +78,9 @@ def ask(
     done = len(images) - len(missing)
     task = f"asking about {images.name}"
     progress(Step(task, done, len(images), "images"))
-    for answered in _send(box, images, missing, ledger):
+    canaries = canaries or no_canaries(images.pixels, box.contract.classes)
+    requests = requests_of(missing, box.contract.batch, len(canaries.pixels))
+    for answered in _send(box, images, requests, ledger, canaries, query):
         done += answered
         progress(Step(task, done, len(images), "images"))
     return ledger.read(question, images.digests)
@@ -90,35 +104,53 @@ def queries_missing(box: BlackBox, digests: NDArray[np.uint8], ledger: Ledger) -
 
 
 def _send(
-    box: BlackBox, images: ImageSet, rows: NDArray[np.int64], ledger: Ledger
+    box: BlackBox,
+    images: ImageSet,
+    requests: Iterator[Request],
+    ledger: Ledger,
+    canaries: Canaries,
+    query: Callable[[BlackBox, Pixels], Scores],
 ) -> Iterator[int]:
-    """Send images in requests and store the answers; yield the number of images of each request."""
-    question, batch, most = question_for(box), box.contract.batch, box.contract.concurrency
-    waiting = iter([rows[start : start + batch] for start in range(0, len(rows), batch)])
-    in_flight: dict[Future[Scores], tuple[int, NDArray[np.int64]]] = {}
-    failed: Exception | None = None
+    """Send requests and store the answers; yield the number of new images of each."""
+    question, most = question_for(box), box.contract.concurrency
+    in_flight: dict[Future[Scores], tuple[int, Request]] = {}
+    failed: BadAnswer | None = None
+    changes: list[float] = []
     with _first_interrupt() as interrupted:
         while True:
             stopping = failed is not None or interrupted()
-            for request_rows in () if stopping else islice(waiting, most - len(in_flight)):
-                number = ledger.note_request(question, len(request_rows))
-                pixels = np.ascontiguousarray(images.pixels[request_rows])
-                request = _started(partial(checked_answers, box, pixels), apart=most > 1)
-                in_flight[request] = number, request_rows
+            for request in () if stopping else islice(requests, most - len(in_flight)):
+                number = ledger.note_request(question, len(request.is_known), len(request.known))
+                pixels = request.pixels(images.pixels, canaries)
+                answering = _started(partial(query, box, pixels), apart=most > 1)
+                in_flight[answering] = number, request
             if not in_flight:
                 break
             answered, _ = wait(in_flight, return_when=FIRST_COMPLETED)
-            for future in answered:
-                number, request_rows = in_flight.pop(future)
+            for answering in answered:
+                number, request = in_flight.pop(answering)
                 try:
-                    scores = future.result()
+                    scores = answering.result()
                 except BadAnswer as error:
                     failed = _resumable(error, box)
                     continue
-                ledger.note_answers(question, number, images.digests[request_rows], scores)
-                yield len(request_rows)
+                digests, moved = images.digests[request.new], request.changes(scores, canaries)
+                ledger.note_answers(question, number, digests, scores[~request.is_known], moved)
+                yield len(request.new)
+                changes += moved
+                if min(changes[-2:], default=0) > canaries.tolerance and len(changes) > 1:
+                    failed = failed or _changed(changes, box)
     if failed:
         raise failed
+
+
+def _changed(changes: list[float], box: BlackBox) -> BadAnswer:
+    return BadAnswer(
+        f"{box.name} answers the same images in another way than before: their scores change by "
+        f"{changes[-2]:.3f} and {changes[-1]:.3f}. Its model changed, its answers come in another "
+        f"order, or it adds noise. What was paid for is kept under {box.identity}: give it another "
+        "identity once it is fixed; if it adds noise on purpose, set unchecked"
+    )
 
 
 def _resumable(error: BadAnswer, box: BlackBox) -> BadAnswer:

@@ -1,17 +1,14 @@
-"""The ledger: every answer paid for, in SQLite.
-
-`MIGRATIONS` documents the schema. WAL works on one host only, so a ledger belongs on a local disk,
-and one process at a time writes it.
-"""
+"""The ledger: every answer paid for, in SQLite. One process at a time writes it."""
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,37 +16,20 @@ from numpy.typing import NDArray
 from papagaio import files
 from papagaio.errors import BadLedger, NoSpace
 from papagaio.images.imageset import as_keys
+from papagaio.ledger_schema import connect, is_full
 
-__all__ = ["MIGRATIONS", "Ledger", "Question", "Totals"]
-
-# Appended to, never edited: a ledger of any age is migrated when it is opened.
-MIGRATIONS = (
-    """
-    -- 1, 2026-11: one row per request, written before the request is sent.
-    CREATE TABLE requests (
-        number    INTEGER PRIMARY KEY,
-        box       TEXT NOT NULL,     -- identity of the black box
-        response  TEXT NOT NULL,     -- response form asked for
-        draw      INTEGER NOT NULL,  -- 0; asking an image again on purpose takes the next one
-        images    INTEGER NOT NULL,  -- the number of its images
-        sent      TEXT NOT NULL,     -- UTC, ISO 8601
-        answered  TEXT               -- UTC; NULL: interrupted, so possibly paid for
-    ) STRICT;
-    -- One row per answer, written in one transaction with its request's `answered`.
-    CREATE TABLE answers (
-        box       TEXT NOT NULL,
-        response  TEXT NOT NULL,
-        draw      INTEGER NOT NULL,
-        image     BLOB NOT NULL,     -- SHA-256 of the image
-        scores    BLOB NOT NULL,     -- float32, little-endian, one per class
-        request   INTEGER NOT NULL REFERENCES requests,
-        seal      BLOB NOT NULL,     -- SHA-256 over the columns before `request`
-        PRIMARY KEY (box, response, draw, image)
-    ) STRICT, WITHOUT ROWID;
-    """,
-)
+__all__ = ["Ledger", "Question", "SentRequest", "Totals"]
 
 _SEAL_TAG = b"papagaio-answer-1"
+_DIGEST = 32  # bytes of a SHA-256
+
+# The answers to one question. Answers first: there are no more of them than requests.
+_ANSWERED = (
+    "FROM answers CROSS JOIN requests ON number = request "
+    "WHERE box = ? AND response = ? AND draw = ? AND length(digests)"
+)
+
+Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,6 +50,8 @@ class Totals:
         requests: requests answered.
         interrupted: images of requests that were sent and never answered: possibly paid for.
         first, last: when the first and the last request was sent (UTC, ISO 8601).
+        canaries: images whose answers were known and that were answered again.
+        change: the largest change of one of their scores; None without canaries.
     """
 
     question: Question
@@ -78,6 +60,32 @@ class Totals:
     interrupted: int
     first: str
     last: str
+    canaries: int = 0
+    change: float | None = None
+
+
+@dataclass(frozen=True)
+class SentRequest:
+    """A request as a ledger holds it.
+
+    Attributes:
+        question: what was asked.
+        images: the number of its images.
+        canaries: how many of them are canaries.
+        sent, answered: when (UTC, ISO 8601); None: it was interrupted.
+        change: the largest change of a score of a canary; None without canaries.
+        digests: uint8 (N, 32), the images that are answered.
+        scores: float32 (N, K), their answers.
+    """
+
+    question: Question
+    images: int
+    canaries: int
+    sent: str
+    answered: str | None
+    change: float | None
+    digests: NDArray[np.uint8]
+    scores: Scores
 
 
 class Ledger:
@@ -93,7 +101,7 @@ class Ledger:
         self.path = path
         with ExitStack() as opened:
             opened.enter_context(files.lock(path.with_name(f"{path.name}.lock")))
-            self._db = _connect(path)
+            self._db = connect(path)
             opened.callback(self._db.close)
             self._opened = opened.pop_all()
 
@@ -103,80 +111,125 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def note_request(self, question: Question, images: int) -> int:
-        """Record that a request with this many images is about to be sent; returns its number."""
+    def note_request(self, question: Question, images: int, canaries: int = 0) -> int:
+        """Record that a request is about to be sent; returns its number.
+
+        Args:
+            question: what is asked.
+            images: the number of its images.
+            canaries: how many of them are canaries.
+        """
         with self._transaction():
-            cursor = self._db.execute(
-                "INSERT INTO requests (box, response, draw, images, sent) VALUES (?, ?, ?, ?, ?)",
-                (question.box, question.response, question.draw, images, _now()),
-            )
-        number = cursor.lastrowid
-        assert number is not None  # noqa: S101  # an INSERT has just succeeded
-        return number
+            return self._insert_request(question, images, canaries, _now())
 
     def note_answers(
         self,
         question: Question,
         request: int,
         digests: NDArray[np.uint8],
-        scores: NDArray[np.float32],
+        scores: Scores,
+        changes: Sequence[float] = (),
     ) -> None:
         """Record a request's answers, all or none.
 
         Args:
             question: whose answers, as in `note_request`.
             request: the request's number.
-            digests: uint8 (N, 32), the images in the order of the answers.
+            digests: uint8 (N, 32), the images in the order of the answers, without canaries.
             scores: float32 (N, K).
+            changes: the largest change of a score of each canary.
         """
-        key = (question.box, question.response, question.draw)
-        images = [digest.tobytes() for digest in digests]
-        values = [row.tobytes() for row in scores.astype("<f4")]
         with self._transaction():
-            self._db.executemany(
-                "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (*key, image, value, request, _seal(*key, image, value))
-                    for image, value in zip(images, values, strict=True)
-                ],
-            )
-            self._db.execute("UPDATE requests SET answered = ? WHERE number = ?", (_now(), request))
+            self._insert_answers(question, request, digests, scores)
+            self._note_answered(request, _now(), max(changes, default=None))
 
     def missing(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Rows (int64) of `digests` (uint8, N x 32) that have no answer yet."""
-        _, places = self._find(question, digests)
-        return np.flatnonzero(places < 0).astype(np.int64)
+        return np.flatnonzero(_places(self._keys(question), digests) < 0).astype(np.int64)
 
-    def read(self, question: Question, digests: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def read(self, question: Question, digests: NDArray[np.uint8]) -> Scores:
         """The answers to the images of `digests` (uint8, N x 32), as float32 (N, K), in order.
 
         Raises:
             BadLedger: one of them was never answered.
         """
-        scores, places = self._find(question, digests)
+        keys = self._keys(question)
+        places = _places(keys, digests)
         if (places < 0).any():
             count = int((places < 0).sum())
             raise BadLedger(f"{self.path}: {count} of {len(digests)} images have no answer yet")
-        return scores[places]
+        scores = np.frombuffer(self._joined(question, "scores"), "<f4")
+        # Without an answer the number of classes is not known.
+        return scores.reshape(len(keys), -1 if len(keys) else 0)[places].astype(np.float32)
 
     def classes(self, question: Question) -> int | None:
         """How many scores the answers to the question have; None where there is none yet."""
-        rows = self._rows(
-            "SELECT length(scores) / 4 FROM answers WHERE box = ? AND response = ? AND draw = ? "
-            "LIMIT 1",
+        counts = self._rows(
+            f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} LIMIT 1", question
+        )
+        return next((int(count) for (count,) in counts), None)
+
+    def requests(self, question: Question) -> list[SentRequest]:
+        """Every request about a question: those that were answered, then the interrupted ones."""
+        answered = self._rows(
+            f"SELECT number, images, canaries, sent, answered, change, digests, scores {_ANSWERED} "
+            "ORDER BY answers.rowid",
             question,
         )
-        return int(rows[0][0]) if rows else None
+        interrupted = self._rows(
+            "SELECT number, images, canaries, sent, answered, change, x'', x'' FROM requests "
+            "WHERE box = ? AND response = ? AND draw = ? AND answered IS NULL ORDER BY number",
+            question,
+        )
+        requests = []
+        for (_, *known), parts in groupby(chain(answered, interrupted), lambda row: row[:6]):
+            images, canaries, sent, when, change = known
+            blobs = zip(*(row[6:] for row in parts), strict=True)
+            digests, scores = (b"".join(column) for column in blobs)
+            rows = np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST)
+            values = np.frombuffer(scores, "<f4").reshape(len(rows), -1 if len(rows) else 0)
+            requests.append(
+                SentRequest(question, images, canaries, sent, when, change, rows, values)
+            )
+        return requests
+
+    def add(self, requests: Iterable[SentRequest]) -> None:
+        """Record requests of another ledger, with their answers; all or none."""
+        with self._transaction():
+            for request in requests:
+                asked = request.question
+                number = self._insert_request(asked, request.images, request.canaries, request.sent)
+                if request.answered:
+                    self._insert_answers(asked, number, request.digests, request.scores)
+                    self._note_answered(number, request.answered, request.change)
+
+    def restate(self, question: Question, response: str) -> None:
+        """Keep what was asked under another response from now on, unless some is kept there."""
+        other = replace(question, response=response)
+        if response == question.response or self.classes(other):
+            return
+        answers = [
+            *self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question),
+        ]
+        with self._transaction():
+            for row, digests, scores in answers:
+                seals = b"".join(_seals(other, digests, scores))
+                self._db.execute("UPDATE answers SET seals = ? WHERE rowid = ?", (seals, row))
+            self._db.execute(
+                "UPDATE requests SET response = ? WHERE box = ? AND response = ? AND draw = ?",
+                (response, question.box, question.response, question.draw),
+            )
 
     def totals(self) -> list[Totals]:
         """What the ledger holds, one row per question, oldest first."""
         rows = self._rows(
             """
             SELECT box, response, draw,
-                   coalesce(sum(images) FILTER (WHERE answered IS NOT NULL), 0),
+                   coalesce(sum(images - canaries) FILTER (WHERE answered IS NOT NULL), 0),
                    count(answered),
                    coalesce(sum(images) FILTER (WHERE answered IS NULL), 0),
-                   min(sent), max(sent)
+                   min(sent), max(sent),
+                   coalesce(sum(canaries) FILTER (WHERE answered IS NOT NULL), 0), max(change)
             FROM requests GROUP BY box, response, draw ORDER BY min(number)
             """
         )
@@ -188,7 +241,8 @@ class Ledger:
             yield from self._damages()
             yield from self._broken_answers()
             yield from self._miscounts()
-        except sqlite3.DatabaseError as error:
+            yield from self._repetitions()
+        except (sqlite3.DatabaseError, BadLedger) as error:
             yield f"it cannot be read completely ({error})"
 
     def _damages(self) -> Iterator[str]:
@@ -201,9 +255,11 @@ class Ledger:
     def _miscounts(self) -> Iterator[str]:
         counts = self._db.execute(
             """
-            SELECT number, images, answered IS NOT NULL, count(image)
-            FROM requests LEFT JOIN answers ON request = number
-            GROUP BY number HAVING count(image) != iif(answered IS NULL, 0, images)
+            SELECT number, images - canaries, answered IS NOT NULL, coalesce(count, 0)
+            FROM requests LEFT JOIN (
+                SELECT request, sum(length(digests)) / 32 AS count FROM answers GROUP BY request
+            ) ON request = number
+            WHERE coalesce(count, 0) != iif(answered IS NULL, 0, images - canaries)
             """
         )
         for number, images, answered, stored in counts:
@@ -211,34 +267,68 @@ class Ledger:
             yield f"request {number} ({state}): {images} images were sent, {stored} are answered"
 
     def _broken_answers(self) -> Iterator[str]:
-        rows = self._db.execute("SELECT box, response, draw, image, scores, seal FROM answers")
-        for box, response, draw, image, scores, seal in rows:
-            if _seal(box, response, draw, image, scores) != seal:
-                yield f"answer to image {image.hex()[:16]}: its seal does not match; it was changed"
-            elif not np.isfinite(np.frombuffer(scores, "<f4")).all():
-                yield f"answer to image {image.hex()[:16]}: a score is not finite"
-
-    def _find(
-        self, question: Question, digests: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """All answers to the question, and each digest's row among them, or -1."""
-        rows = self._rows(
-            "SELECT image, scores FROM answers WHERE box = ? AND response = ? AND draw = ? "
-            "ORDER BY image",
-            question,
+        rows = self._db.execute(
+            "SELECT number, box, response, draw, digests, scores, seals "
+            "FROM answers CROSS JOIN requests ON number = request WHERE length(digests)"
         )
-        if not rows:
-            return np.empty((0, 0), np.float32), np.full(len(digests), -1, np.int64)
-        images = np.frombuffer(b"".join(image for image, _ in rows), "S32")
-        scores = np.frombuffer(b"".join(s for _, s in rows), "<f4").reshape(len(rows), -1)
-        keys = as_keys(digests)
-        at = np.minimum(np.searchsorted(images, keys), len(rows) - 1)
-        return scores.astype(np.float32), np.where(images[at] == keys, at, -1).astype(np.int64)
+        for number, *key, digests, scores, seals in rows:
+            count = len(digests) // _DIGEST
+            if len(seals) != len(digests) or len(digests) % _DIGEST or len(scores) % (4 * count):
+                yield f"request {number}: a part of its answers is missing"
+                continue
+            finite = np.isfinite(np.frombuffer(scores, "<f4").reshape(count, -1)).all(1)
+            for row, seal in enumerate(_seals(Question(*key), digests, scores)):
+                at = slice(row * _DIGEST, (row + 1) * _DIGEST)
+                image = digests[at].hex()[:16]
+                if seal != seals[at]:
+                    yield f"answer to image {image}: its seal does not match; it was changed"
+                elif not finite[row]:
+                    yield f"answer to image {image}: a score is not finite"
 
-    def _rows(self, sql: str, question: Question | None = None) -> list[tuple[Any, ...]]:
+    def _repetitions(self) -> Iterator[str]:
+        for totals in self.totals():
+            keys = np.sort(self._keys(totals.question))
+            for key in keys[1:][keys[1:] == keys[:-1]].tolist():
+                image = key.ljust(_DIGEST, b"\0").hex()[:16]  # NumPy leaves out zeros at the end
+                yield f"image {image} is answered twice for {totals.question.box}"
+
+    def _keys(self, question: Question) -> NDArray[np.bytes_]:
+        """The images that are answered, in the order of their answers."""
+        return np.frombuffer(self._joined(question, "digests"), "S32")
+
+    def _joined(self, question: Question, column: Literal["digests", "scores"]) -> bytearray:
+        joined = bytearray()
+        for (part,) in self._rows(f"SELECT {column} {_ANSWERED} ORDER BY answers.rowid", question):
+            joined += part
+        return joined
+
+    def _insert_request(self, question: Question, images: int, canaries: int, sent: str) -> int:
+        number = self._db.execute(
+            "INSERT INTO requests (box, response, draw, images, canaries, sent) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (question.box, question.response, question.draw, images, canaries, sent),
+        ).lastrowid
+        assert number is not None  # noqa: S101  # an INSERT has just succeeded
+        return number
+
+    def _insert_answers(
+        self, question: Question, request: int, digests: NDArray[np.uint8], scores: Scores
+    ) -> None:
+        images, values = digests.tobytes(), scores.astype("<f4").tobytes()
+        seals = b"".join(_seals(question, images, values))
+        self._db.execute(
+            "INSERT INTO answers VALUES (?, ?, ?, ?)", (request, images, values, seals)
+        )
+
+    def _note_answered(self, request: int, when: str, change: float | None) -> None:
+        self._db.execute(
+            "UPDATE requests SET answered = ?, change = ? WHERE number = ?", (when, change, request)
+        )
+
+    def _rows(self, sql: str, question: Question | None = None) -> Iterator[tuple[Any, ...]]:
         values = () if question is None else (question.box, question.response, question.draw)
         try:
-            return self._db.execute(sql, values).fetchall()
+            yield from self._db.execute(sql, values)
         except sqlite3.DatabaseError as error:
             raise BadLedger(
                 f"{self.path}: damaged ({error}); see papagaio ledger verify"
@@ -251,7 +341,7 @@ class Ledger:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
         except sqlite3.DatabaseError as error:
-            if _is_full(error):
+            if is_full(error):
                 raise NoSpace(
                     f"{self.path}: no space left on the disk; answers paid so far are kept, "
                     "free some space and run the same command again"
@@ -259,50 +349,46 @@ class Ledger:
             raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with ExitStack() as opened:
-            db = sqlite3.connect(path, timeout=60, isolation_level=None)
-            opened.callback(db.close)
-            version = _version(db, path)
-            db.execute("PRAGMA journal_mode = WAL")
-            # An answer is paid for: it must outlast a power cut, not only a crash.
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-                db.executescript(f"BEGIN; {statements} PRAGMA user_version = {number}; COMMIT;")
-            opened.pop_all()
-    except sqlite3.DatabaseError as error:
-        if _is_full(error):
-            raise NoSpace(f"{path}: no space left on the disk; free some first") from error
-        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
-    return db
+def _places(keys: NDArray[np.bytes_], digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The place of each digest (uint8, N x 32) among the keys, or -1."""
+    places = np.full(len(digests), -1, np.int64)
+    wanted = as_keys(digests)
+    order, by_key = np.argsort(keys, kind="stable"), np.argsort(wanted)
+    if not len(keys):
+        return places
+    # Neighbours are looked up one after the other: in any other order, a million wait for memory.
+    in_order, looked_up = keys[order], wanted[by_key]
+    at = np.minimum(np.searchsorted(in_order, looked_up), len(keys) - 1)
+    found = in_order[at] == looked_up
+    places[by_key[found]] = order[at[found]]
+    return places
 
 
-def _is_full(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+def _seals(question: Question, digests: bytes, scores: bytes) -> Iterator[bytes]:
+    """The seal of each answer: SHA-256 of box, response, draw, image, scores, each with its size.
+
+    Args:
+        question: whose answers.
+        digests: 32 bytes of each image, one after the other.
+        scores: of each image, the same number of bytes.
+    """
+    count = len(digests) // _DIGEST
+    size = len(scores) // max(count, 1)
+    key = (question.box.encode(), question.response.encode(), str(question.draw).encode())
+    before = _SEAL_TAG + b"".join(map(_sized, key)) + _size(_DIGEST)
+    between = _size(size)
+    for row in range(count):
+        image = digests[row * _DIGEST : (row + 1) * _DIGEST]
+        answer = scores[row * size : (row + 1) * size]
+        yield hashlib.sha256(before + image + between + answer).digest()
 
 
-def _version(db: sqlite3.Connection, path: Path) -> int:
-    """The schema's number, 0 for an empty file; found before anything is written into it."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise BadLedger(
-            f"{path}: written by a newer Papagaio (schema {version}; this one "
-            f"reads up to {len(MIGRATIONS)}); upgrade papagaio"
-        )
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
-    if tables if version == 0 else not tables >= {"requests", "answers"}:
-        raise BadLedger(f"{path}: another program's database, not a ledger; name another file")
-    return int(version)
+def _sized(part: bytes) -> bytes:
+    return _size(len(part)) + part
 
 
-def _seal(box: str, response: str, draw: int, image: bytes, scores: bytes) -> bytes:
-    digest = hashlib.sha256(_SEAL_TAG)
-    for part in (box.encode(), response.encode(), str(draw).encode(), image, scores):
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.digest()
+def _size(size: int) -> bytes:
+    return size.to_bytes(8, "little")
 
 
 def _now() -> str:

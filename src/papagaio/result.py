@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from papagaio import files
 from papagaio.errors import BadSettings
+from papagaio.responses import shown_form
 from papagaio.scores import Figure
 from papagaio.vocabulary import Augmentation
 
@@ -162,6 +163,8 @@ class BlackBoxRecord(_Record):
     input: tuple[int, int, int]
     """Height, width, channels."""
     response: str
+    resolution: float = 0.0
+    """The step of its scores, where the response does not say it; 0 if they have none."""
     accuracy: Figure
     better_than_majority: bool
     """Whether its accuracy is above the share of the most frequent class, interval included."""
@@ -174,6 +177,11 @@ class BlackBoxRecord(_Record):
     def works(self) -> bool:
         """Whether it passes the check on the test set."""
         return self.better_than_majority and not self.almost_one_class
+
+    @property
+    def shows(self) -> str:
+        """What an answer shows, in words."""
+        return shown_form(self.response, self.resolution)
 
 
 class SetRecord(_Record):
@@ -210,20 +218,23 @@ class TestRecord(SetRecord):
 class Queries(_Record):
     """Images sent to the black box, each counted once.
 
-    `budget` and `spent` are what a copier would have to send. `scoring` (the test set) and
-    `controls` (noise, the owner's own data) are the audit's own. In `total`, an image with two
-    purposes counts once. `ledger` is everything that the ledger holds of this black box: the total,
-    and what other audits queried. `interrupted` images were sent in requests that never returned:
-    they may have been paid for as well.
+    `budget` and `spent` are what a copier would have to send. `scoring` (the test set), `controls`
+    (noise, the owner's own data) and `canaries` (test images that are sent again among others) are
+    the audit's own. In `total`, an image with two purposes counts once. `ledger` is everything that
+    the ledger holds of this black box: the total, and what other audits queried. `interrupted`
+    images were sent in requests that never returned: they may have been paid for as well.
     """
 
     budget: int
     spent: int
     scoring: int
     controls: int
+    canaries: int = 0
     total: int
     ledger: int
     interrupted: int
+    change: float | None = None
+    """The largest change of a score of a canary; None without canaries."""
     price: float | None
     """Of `spent`: what a copier pays."""
     price_total: float | None

@@ -1,10 +1,11 @@
 """The settings of an audit. Each is defined once, here; see `options`."""
 
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from papagaio.controls import CONTROLS, control_named
 from papagaio.options import Many, Option, OptionSet, Seed
@@ -32,6 +33,8 @@ __all__ = [
 _BOX, _IMAGES, _BUDGET = "Black box", "Images", "Budget"
 _COPIES, _MACHINE, _OUTPUT = "Copies", "Machine", "Output"
 
+_RUN, _LEDGER = Path("runs/audit"), "ledger.sqlite"
+
 # MEAN/DEVIATION, one number each or one per channel.
 _NUMBERS = r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?,-?\d+(\.\d+)?)?"
 _SCALE = rf"0\.\.255|0\.\.1|-1\.\.1|imagenet|{_NUMBERS}/{_NUMBERS}"
@@ -45,6 +48,16 @@ def _is_scale(text: str | None) -> str | None:
     if text is not None and not re.fullmatch(_SCALE, text):
         raise ValueError("write 0..255, 0..1, -1..1, imagenet or MEAN,.../DEVIATION,...")
     return text
+
+
+def _number(value: object) -> object:
+    """The number that a text with a fraction means."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(Fraction(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError("write a fraction such as 1/256, or a decimal such as 0.01") from error
 
 
 class Authorisation(OptionSet):
@@ -133,7 +146,7 @@ class AuditOptions(Authorisation):
     ledger: Annotated[Path | None, Option(_OUTPUT, "FILE", "OUT/ledger.sqlite")] = None
     """Where answers are kept. Audits that share a ledger pay for no image twice."""
 
-    out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/audit")
+    out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = _RUN
     """The run directory. The same command resumes an interrupted run."""
 
     @field_validator("budgets")
@@ -152,7 +165,7 @@ class AuditOptions(Authorisation):
     @property
     def ledger_path(self) -> Path:
         """Where answers are kept."""
-        return self.ledger or self.out / "ledger.sqlite"
+        return self.ledger or self.out / _LEDGER
 
     def price_of(self, queries: int) -> float | None:
         """The price of a number of queries, if a price is given."""
@@ -196,6 +209,12 @@ class BlackBoxOptions(Authorisation):
     )
     """What an answer of the black box shows, if that is less than probabilities: label is one-hot
     rows, top-k has zeros beyond the k largest scores, rounded-k has k decimals."""
+
+    resolution: Annotated[
+        float | None, BeforeValidator(_number), Option(_BOX, "STEP", "what the black box declares")
+    ] = Field(None, ge=1e-6, le=0.5)
+    """The step of the scores, such as 1/256, if the black box rounds or quantises them otherwise
+    than rounded-k. Their sums may then be off by half a step per class."""
 
     batch: Annotated[int, Option(_BOX, "N")] = Field(64, ge=1)
     """The largest number of images in one request."""
@@ -291,7 +310,7 @@ class CheckOptions(BlackBoxOptions, TestOptions):
 
     limit: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=20)
     """The most queries to send; a model's file is run on them once more for each way that is
-    tried. Some repeat others. An audit sends them again."""
+    tried. Some repeat others."""
 
     budget: Annotated[int | None, Option(_BUDGET, "N")] = Field(None, ge=1)
     """Tell how long it takes to query this many images, and what that costs."""
@@ -300,6 +319,10 @@ class CheckOptions(BlackBoxOptions, TestOptions):
         None, ge=0, allow_inf_nan=False
     )
     """The price of 1,000 queries, with --budget."""
+
+    ledger: Annotated[Path, Option(_OUTPUT, "FILE")] = _RUN / _LEDGER
+    """Where answers are kept: by default where an audit looks for them, which then does not pay for
+    them again."""
 
     write: Annotated[Path | None, Option(_OUTPUT, "FILE")] = None
     """Write the black box's options, with what was found, to a TOML file for audit --config."""

@@ -51,12 +51,14 @@ class TrainingSet:
         answers: float32 (N, K), as the black box gave them; one-hot rows for true labels.
         shown: the response form of the answers.
         digest: the digest of the images and answers that a training learns, the first in the files.
+        resolution: the step of the answers' scores, or 0 if they have none.
     """
 
     images: Path
     answers: Path
     shown: Response
     digest: str
+    resolution: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
     training, data = cell.training, cell.data
     images = np.load(data.images, mmap_mode="r")[: training.budget]
     full = np.asarray(np.load(data.answers, mmap_mode="r")[: training.budget])
-    answers = derive(full, data.shown, training.attack.response)
+    answers = derive(full, data.shown, training.attack.response, data.resolution)
     build = partial(
         build_student, training.student, training.initial, images, full.shape[1], seed=training.seed
     )
@@ -215,7 +217,7 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
     )
     labels = np.load(context.test.labels)
     measured = scores.score_student(probabilities, np.load(answered.answers), labels)
-    if answered.shown != "probabilities":
+    if answered.shown != "probabilities" or answered.resolution:
         del measured["kl"]  # only to a full distribution is it a divergence
     # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
     named = recipes_for(images.shape[1:]).get(recipe.name, recipe)

@@ -7,9 +7,10 @@ answers, but nothing measured on its copies then means anything.
 import numpy as np
 from numpy.typing import NDArray
 
+from papagaio.blackboxes.advice import declaration_for
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadAnswer
-from papagaio.responses import recognised_response
+from papagaio.responses import PLAIN, recognised_response, shown_form
 from papagaio.scores import is_better_than_majority, names_almost_one_class, rate
 
 __all__ = ["check_response", "check_test_answers"]
@@ -68,13 +69,15 @@ def check_response(box: BlackBox, answers: NDArray[np.float32]) -> None:
         answers: float32 (N, K), to the test images.
 
     Raises:
-        BadAnswer: it declares probabilities, and its answers are rounded or one-hot rows.
+        BadAnswer: it declares plain probabilities, and its answers are one-hot rows, only the
+            highest few, rounded, or in steps.
     """
-    response = recognised_response(answers)
-    if box.contract.response == "probabilities" and response != "probabilities":
+    contract, found = box.contract, recognised_response(answers)
+    if (contract.response, contract.resolution) == PLAIN and found != PLAIN:
+        declare, field = declaration_for(*found)
         raise BadAnswer(
             f"{box.name} declares probabilities, and all its answers to the test images fit "
-            f"{response}: declare that it shows {response}; nothing was spent on the transfer set. "
-            "To audit it as it is, set unchecked",
-            field="shows",
+            f"{shown_form(*found)}: {declare}; nothing was spent on the transfer set. To audit it "
+            "as it is, set unchecked",
+            field=field,
         )

@@ -79,6 +79,7 @@ def black_box_record(
         class_names=names,
         input=box.contract.shape,
         response=box.contract.response,
+        resolution=box.contract.resolution,
         accuracy=accuracy,
         better_than_majority=scores.is_better_than_majority(accuracy, labels),
         most_named=max(named_classes(answers, names), key=lambda named: named.images),
@@ -121,15 +122,18 @@ def queries_record(options: AuditOptions, plan: Plan, ledger: Totals) -> Queries
     """How many images were sent, and for what."""
     digests = {p: np.unique(plan.images[p].digests, axis=0) for p in plan.queried}
     sizes = {purpose: len(rows) for purpose, rows in digests.items()}
-    total = len(np.unique(np.concatenate([*digests.values()]), axis=0))
+    distinct = len(np.unique(np.concatenate([*digests.values()]), axis=0))
+    total = distinct + ledger.canaries
     return Queries(
         budget=options.budget,
         spent=sizes["transfer"],
         scoring=sizes["test"],
         controls=sizes.get("noise", 0) + sizes.get("own", 0),
+        canaries=ledger.canaries,
         total=total,
-        ledger=ledger.answers,
+        ledger=ledger.answers + ledger.canaries,
         interrupted=ledger.interrupted,
+        change=ledger.change,
         price=options.price_of(sizes["transfer"]),
         price_total=options.price_of(total),
     )

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio import scores
+from papagaio.asking import ask, queries_missing, question_for
 from papagaio.auditing.opening import declaration_of, labelled_source, open_black_box_of
 from papagaio.auditing.preparing import check_classes
-from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, checked_answers
+from papagaio.blackboxes.contract import BlackBox, Contract, Declaration, any_answers
+from papagaio.blackboxes.forms import check_form
+from papagaio.blackboxes.function import FunctionBox
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.named import read_model
 from papagaio.blackboxes.pixels import SCALES
@@ -22,8 +25,9 @@ from papagaio.errors import BadAnswer, BadSettings, PapagaioError
 from papagaio.images.choosing import choose
 from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet
+from papagaio.ledger import Ledger
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.responses import recognised_response
+from papagaio.responses import PLAIN, recognised_response
 from papagaio.scores import Figure
 from papagaio.settings import BlackBoxOptions, CheckOptions
 from papagaio.vocabulary import ColourOrder, Layout, Response
@@ -50,13 +54,17 @@ class Examination:
         accuracy: the share of the images on which it is right.
         majority: the share of the most frequent class among them.
         works: whether it is better than always naming that class, and names more than one.
-        response: what the answers show, judged by their values.
+        response: what the answers show, as declared, or judged by their values.
+        resolution: the step of their scores, if the response does not say it, or 0.
         never_named: the classes it names for no image.
+        known: the number of the images whose answers the ledger held before.
+        sent: the number of images that were sent, those that were sent again included.
+        sent_again: how many of them were sent again, to see whether answers repeat.
         asked_again: the largest change of a score when the same requests are sent again.
         in_other_requests: the same, with the images in another order and in smaller requests; None
             if each request has a single image.
         per_request: the number of images in each request.
-        seconds: float64, of each request.
+        seconds: float64, of each request that was not sent again, if there was one.
         images_per_second: over all these requests.
     """
 
@@ -64,7 +72,11 @@ class Examination:
     majority: Figure
     works: bool
     response: Response
+    resolution: float
     never_named: tuple[int, ...]
+    known: int
+    sent: int
+    sent_again: int
     asked_again: float
     in_other_requests: float | None
     per_request: int
@@ -94,6 +106,8 @@ class Checked:
 def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
     """Open a black box, find out how a model's file takes images, and examine it.
 
+    Answers go into the ledger, under the identity and the response of the options that are written.
+
     Args:
         options: the black box, the test set, and how many queries may be sent. What is stated about
             the black box is not tried otherwise.
@@ -106,6 +120,9 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
         BadSettings: the black box cannot be opened.
         BadImages: the test set is missing or broken, or does not fit.
         BadAnswer: the black box raised, or broke its contract.
+        BadLedger: the ledger's answers have another number of classes.
+        Busy: another process works on the ledger.
+        NoSpace: the disk is full.
     """
     stated, ways = declaration_of(options), []
     sample = cache(partial(_sample, options, progress))
@@ -115,12 +132,17 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
         stated = ways[0].declared
     with closing(black_box_of(model, stated) if model else open_black_box_of(options)) as box:
         images = sample(box.contract)
-        examination = examine(box, images, progress)
+        with Ledger(options.ledger) as ledger:
+            examination = examine(box, images, ledger, progress)
+            shows = _less(examination.response)
+            if options.write and examination.works and shows:
+                ledger.restate(question_for(box), shows)
         found = {
             "scale": stated.scale,
             "colour_order": stated.colour_order,
             "layout": stated.layout,
-            "shows": options.shows or _less(examination.response),
+            "shows": shows,
+            "resolution": examination.resolution or None,
             "input": "x".join(map(str, box.contract.shape)),
             "classes": box.contract.classes,
         }
@@ -185,32 +207,33 @@ def _declarations(model: ModelFile, stated: Declaration) -> Iterator[Declaration
         yield replace(stated, scale=scale, colour_order=order, layout=layout)
 
 
-def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
+def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress) -> Examination:
     """Query a black box about labelled images, and about some of them again.
 
     Args:
         box: the black box.
-        images: N labelled images, sent one request after the other; a tenth is sent twice more.
+        images: N labelled images, sent one request after the other unless the ledger holds their
+            answers; at most a tenth is sent twice more, whose answers are compared and not kept.
+        ledger: where answers are kept.
         progress: told after every request.
 
     Returns:
         what the answers (float32, N x K) and the times of the requests show.
 
     Raises:
-        BadAnswer: the black box raised, or broke its contract.
+        BadAnswer, BadLedger, NoSpace: as for `asking.ask`; answers already paid for are kept.
     """
     size = max(1, min(box.contract.batch, len(images) // 10))
-    seconds, parts = [], []
-    for start in range(0, len(images), size):
-        rows = np.ascontiguousarray(images.pixels[start : start + size])
-        began = time.perf_counter()
-        parts.append(checked_answers(box, rows))
-        seconds.append(time.perf_counter() - began)
-        progress(Step("asking", start + len(rows), len(images), "images"))
-    answers, labels = np.concatenate(parts), images.required_labels
+    requests: list[tuple[int, float]] = []
+    timed = _one_at_a_time(box, size, requests)
+    missing = queries_missing(timed, images.digests, ledger)
+    answers = ask(timed, images, ledger, progress, query=any_answers)
+    labels = images.required_labels
+    response, resolution = _form(box, answers)
     accuracy = scores.accuracy(answers, labels)
     first, mixed = answers[:size], np.random.default_rng(0).permutation(size)
-    again = _answers(box, images.pixels[:size], size)
+    again = _answers(timed, images.pixels[:size], size)
+    counts, seconds = np.array(requests[:-1] or requests).T
     others = np.empty_like(first)
     others[mixed] = _answers(box, images.pixels[mixed], max(1, size // 2))
     return Examination(
@@ -218,21 +241,51 @@ def examine(box: BlackBox, images: ImageSet, progress: Progress) -> Examination:
         majority=scores.rate(labels == np.bincount(labels).argmax()),
         works=scores.is_better_than_majority(accuracy, labels)
         and not scores.names_almost_one_class(answers, labels),
-        response=recognised_response(answers),
+        response=response,
+        resolution=resolution,
         never_named=tuple(
             np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
         ),
+        known=len(images) - missing,
+        sent=missing + 2 * size,
+        sent_again=2 * size,
         asked_again=float(np.abs(again - first).max()),
         in_other_requests=float(np.abs(others - first).max()) if size > 1 else None,
         per_request=size,
-        seconds=np.array(seconds),
-        images_per_second=len(images) / sum(seconds),
+        seconds=seconds,
+        images_per_second=float(counts.sum() / seconds.sum()),
     )
+
+
+def _form(box: BlackBox, answers: Scores) -> tuple[Response, float]:
+    """What answers (float32, N x K) show: as declared, or judged by all of them.
+
+    Raises:
+        BadAnswer: they do not fit it.
+    """
+    form = box.contract.response, box.contract.resolution
+    if form == PLAIN:
+        form = recognised_response(answers)
+    check_form(box.name, answers, *form)
+    return form
+
+
+def _one_at_a_time(box: BlackBox, size: int, requests: list[tuple[int, float]]) -> FunctionBox:
+    """A black box whose requests are smaller, do not overlap, and are listed with their seconds."""
+
+    def answer(images: NDArray[np.uint8]) -> Scores:
+        began = time.perf_counter()
+        answers = box.answer(images)
+        requests.append((len(images), time.perf_counter() - began))
+        return answers
+
+    contract = replace(box.contract, batch=size, concurrency=1)
+    return FunctionBox(box.name, box.identity, contract, answer)
 
 
 def _answers(box: BlackBox, images: NDArray[np.uint8], size: int) -> Scores:
     parts = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate([checked_answers(box, np.ascontiguousarray(part)) for part in parts])
+    return np.concatenate([any_answers(box, np.ascontiguousarray(part)) for part in parts])
 
 
 def _sample(options: CheckOptions, progress: Progress, contract: Contract) -> ImageSet:

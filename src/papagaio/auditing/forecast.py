@@ -11,6 +11,7 @@ from papagaio.asking import queries_missing, question_for
 from papagaio.auditing.plan import AuditImages
 from papagaio.auditing.preparing import prepare
 from papagaio.blackboxes.contract import BlackBox
+from papagaio.canaries import requests_of
 from papagaio.controls import Purpose
 from papagaio.ledger import Ledger, Totals
 from papagaio.options import to_toml
@@ -28,6 +29,7 @@ class Forecast:
         options: the resolved options.
         queries: images that are not answered yet, by purpose.
         total: their total, with an image that has two purposes counted once.
+        canaries: test images that are sent again among the others.
         trainings: the number of trainings.
         others: what the ledger holds under other identities.
     """
@@ -35,13 +37,15 @@ class Forecast:
     options: AuditOptions
     queries: Mapping[Purpose, int]
     total: int
+    canaries: int
     trainings: int
     others: tuple[Totals, ...]
 
     def __str__(self) -> str:
         lines = [f"queries to send about {p} images: {n}" for p, n in self.queries.items()]
-        lines.append(f"queries to send in all: {self.total}")
-        price = self.options.price_of(self.total)
+        lines.append(f"test images to send again, as canaries: {self.canaries}")
+        lines.append(f"queries to send in all: {self.total + self.canaries}")
+        price = self.options.price_of(self.total + self.canaries)
         lines += [] if price is None else [f"price of these queries: {price:,.2f}"]
         lines.append(f"trainings: {self.trainings}")
         lines += [
@@ -70,5 +74,8 @@ def forecast(
         missing = {p: queries_missing(box, rows, ledger) for p, rows in digests.items()}
         total = queries_missing(box, np.concatenate([*digests.values()]), ledger)
         totals = ledger.totals()
+    asked = [np.arange(missing[purpose]) for purpose in plan.queried[1:]]
+    requests = [one for rows in asked for one in requests_of(rows, box.contract.batch, len(rows))]
+    canaries = sum(len(request.known) for request in requests)
     others = tuple(one for one in totals if one.question.box != question_for(box).box)
-    return Forecast(prepared.options, missing, total, len(plan.trainings), others)
+    return Forecast(prepared.options, missing, total, canaries, len(plan.trainings), others)

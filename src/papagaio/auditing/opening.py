@@ -39,6 +39,7 @@ def declaration_of(options: BlackBoxOptions) -> Declaration:
         timeout=options.timeout,
         per_second=options.per_second,
         authorised_by=options.authorised_by,
+        resolution=options.resolution,
     )
 
 

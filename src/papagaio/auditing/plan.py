@@ -161,7 +161,7 @@ def attack_configs(options: AuditOptions, contract: Contract) -> list[AttackConf
     return [
         AttackConfig(response, _recipe(name, options, contract.shape))
         for response in responses
-        for name in options.recipes or (default_recipe(response),)
+        for name in options.recipes or (default_recipe(response, contract.resolution),)
     ]
 
 

@@ -1,7 +1,9 @@
 """Querying the black box as planned, and freezing in files what trainings read."""
 
 import hashlib
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +14,28 @@ from papagaio.asking import ask
 from papagaio.auditing.cells import ScoringSet, TrainingSet
 from papagaio.auditing.check import check_response, check_test_answers
 from papagaio.auditing.plan import Plan
-from papagaio.blackboxes.contract import BlackBox
+from papagaio.blackboxes.contract import BlackBox, Contract
+from papagaio.blackboxes.forms import check_form
+from papagaio.canaries import canaries_of
 from papagaio.controls import AnswerSource, Purpose
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 from papagaio.progress import Progress
-from papagaio.vocabulary import Response
 
 __all__ = ["ask_plan", "freeze_test_set", "freeze_training_sets"]
 
 Scores = NDArray[np.float32]
+
+# More than low precision and other requests change a score.
+_TOLERANCE = 0.01
 
 
 def ask_plan(
     plan: Plan, box: BlackBox, ledger: Ledger, progress: Progress, *, unchecked: bool
 ) -> dict[Purpose, Scores]:
     """Query the black box about every image in a plan, the test set first.
+
+    Test images are the canaries among all others.
 
     Args:
         plan: what to query.
@@ -43,18 +51,22 @@ def ask_plan(
         BadAnswer: the black box raised, broke its contract, or failed the check.
         BadLedger, NoSpace: as for `asking.ask`; answers already paid for are kept.
     """
-    answers: dict[Purpose, Scores] = {}
-    for purpose in plan.queried:
-        images = plan.images[purpose]
-        answers[purpose] = ask(box, images, ledger, progress)
-        if purpose == "test" and not unchecked:
-            check_test_answers(box, answers[purpose], images.required_labels)
-            check_response(box, answers[purpose])
+    test = plan.images["test"]
+    answers: dict[Purpose, Scores] = {"test": ask(box, test, ledger, progress)}
+    # The ledger may hold answers to papagaio check, which takes any form.
+    check_form(box.name, answers["test"], box.contract.response, box.contract.resolution)
+    if not unchecked:
+        check_test_answers(box, answers["test"], test.required_labels)
+        check_response(box, answers["test"])
+    tolerance = math.inf if unchecked else _TOLERANCE
+    canaries = canaries_of(test.pixels, answers["test"], tolerance)
+    for purpose in plan.queried[1:]:
+        answers[purpose] = ask(box, plan.images[purpose], ledger, progress, canaries=canaries)
     return answers
 
 
 def freeze_training_sets(
-    plan: Plan, answers: Mapping[Purpose, Scores], shown: Response, folder: Path
+    plan: Plan, answers: Mapping[Purpose, Scores], contract: Contract, folder: Path
 ) -> list[TrainingSet]:
     """Write what the plan's trainings learn, and return the training set of each.
 
@@ -64,7 +76,7 @@ def freeze_training_sets(
     Args:
         plan: the plan whose training sets are written.
         answers: float32 (N, K) for each purpose asked about.
-        shown: the response form of the answers.
+        contract: of the black box that gave them.
         folder: where the files are written.
 
     Raises:
@@ -81,15 +93,19 @@ def freeze_training_sets(
     keys = [(training.images, training.answers, training.budget) for training in plan.trainings]
     sets = {}
     for purpose, source, size in dict.fromkeys(keys):
-        form: Response = "label" if source == "labels" else shown
+        form = (
+            replace(contract, response="label", resolution=0.0) if source == "labels" else contract
+        )
         digests, rows = plan.images[purpose].digests[:size], learned[purpose, source][:size]
         paths = _images_file(folder, purpose), _answers_file(folder, purpose, source)
         digest = _digest(digests, form, rows)
-        sets[purpose, source, size] = TrainingSet(*paths, form, digest)
+        sets[purpose, source, size] = TrainingSet(*paths, form.response, digest, form.resolution)
     return [sets[key] for key in keys]
 
 
-def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: Path) -> ScoringSet:
+def freeze_test_set(
+    images: ImageSet, answers: Scores, contract: Contract, folder: Path
+) -> ScoringSet:
     """Write the test set, the black box's answers to it and its labels.
 
     Raises:
@@ -101,8 +117,9 @@ def freeze_test_set(images: ImageSet, answers: Scores, shown: Response, folder: 
     files.write_array(paths[1], answers)
     files.write_array(labels_file, labels)
     # Other labels are another test set, and what was scored on it is scored again.
-    digest = _digest(images.digests, shown, answers, labels)
-    return ScoringSet(TrainingSet(*paths, shown, digest), labels_file)
+    digest = _digest(images.digests, contract, answers, labels)
+    answered = TrainingSet(*paths, contract.response, digest, contract.resolution)
+    return ScoringSet(answered, labels_file)
 
 
 def _learned(
@@ -126,9 +143,10 @@ def _answers_file(folder: Path, purpose: Purpose, source: AnswerSource) -> Path:
     return folder / f"{purpose}-{source}-answers.npy"
 
 
-def _digest(images: NDArray[np.uint8], shown: Response, *arrays: NDArray[np.generic]) -> str:
-    """One digest of images (by their digests), of a response form, and of answers and labels."""
-    digest = hashlib.sha256(shown.encode())
+def _digest(images: NDArray[np.uint8], form: Contract, *arrays: NDArray[np.generic]) -> str:
+    """One digest of images (by their digests), of what answers show, and of answers and labels."""
+    step = f" {form.resolution!r}" if form.resolution else ""
+    digest = hashlib.sha256(f"{form.response}{step}".encode())
     for array in (images, *arrays):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

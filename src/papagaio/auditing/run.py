@@ -70,13 +70,12 @@ def _ask(
 ) -> tuple[Result, CellContext, list[Cell]]:
     """Ask everything; return the result without trainings, and the trainings with their data."""
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
-    response = box.contract.response
     with Ledger(options.ledger_path) as ledger:
         answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
-    sets = freeze_training_sets(plan, answers, response, out / "inputs")
-    test = freeze_test_set(plan.images["test"], answers["test"], response, out / "inputs")
+    sets = freeze_training_sets(plan, answers, box.contract, out / "inputs")
+    test = freeze_test_set(plan.images["test"], answers["test"], box.contract, out / "inputs")
     context = CellContext(out / "cells", test, prepared.machine, options.checkpoint_seconds)
     cells = [
         Cell(training, data, prepared.initial_digest)

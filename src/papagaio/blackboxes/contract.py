@@ -1,22 +1,19 @@
 """What every black box is held to: `Contract`, `BlackBox`, and the check of its answers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from papagaio.blackboxes.forms import check_form, check_numbers
 from papagaio.errors import BadAnswer, BadSettings
+from papagaio.responses import shown_step
 from papagaio.vocabulary import ColourOrder, Layout, Response, Returned
 
-__all__ = ["BlackBox", "Contract", "Declaration", "checked_answers"]
+__all__ = ["BlackBox", "Contract", "Declaration", "any_answers", "checked_answers"]
 
-# Float32 probabilities of a softmax over a thousand classes sum to one within this.
-_SUM_TOLERANCE = 1e-3
-_ROUNDING_TOLERANCE = 1e-5
-
-_ALWAYS_USED = ("shape", "classes", "response", "batch", "identity", "authorised_by")
+_ALWAYS_USED = ("shape", "classes", "response", "resolution", "batch", "identity", "authorised_by")
 
 Shape = tuple[int, int, int]
 Scores = NDArray[np.float32]
@@ -33,6 +30,7 @@ class Contract:
         concurrency: how many requests may be in flight at the same time.
         response: how much an answer shows.
         class_names: the names of the classes in order, or None.
+        resolution: the step of the scores, where the response does not say it; 0 if they have none.
     """
 
     height: int
@@ -43,6 +41,7 @@ class Contract:
     response: Response = "probabilities"
     class_names: tuple[str, ...] | None = None
     concurrency: int = 1
+    resolution: float = 0.0
 
     @property
     def shape(self) -> Shape:
@@ -69,6 +68,7 @@ class Declaration:
         timeout: seconds that a service may take for one request.
         per_second: the most requests that a service is sent per second.
         authorised_by: who allows that a service on another machine is asked.
+        resolution: the step of the scores.
     """
 
     shape: Shape | None = None
@@ -86,6 +86,7 @@ class Declaration:
     timeout: float = 60.0
     per_second: float | None = None
     authorised_by: str | None = None
+    resolution: float | None = None
 
     def refuse_unused(self, name: str, *used: str) -> None:
         """Refuse what is stated and has no effect.
@@ -107,7 +108,8 @@ class Declaration:
         """The contract of a black box that declares nothing itself, such as a Python function.
 
         Raises:
-            BadSettings: the shape or the number of classes is not stated.
+            BadSettings: the shape or the number of classes is not stated, or a step of scores that
+                have none of their own.
         """
         for field, value, example in (
             ("input", self.shape, "224x224x3"),
@@ -119,21 +121,38 @@ class Declaration:
                     field=field,
                 )
         assert self.shape is not None and self.classes is not None  # noqa: S101, PT018  # above
-        response = self.response or "probabilities"
+        self._refuse_steps_of_others()
         return Contract(
-            *self.shape, self.classes, self.batch, response, concurrency=self.concurrency
+            *self.shape,
+            self.classes,
+            self.batch,
+            self.response or "probabilities",
+            concurrency=self.concurrency,
+            resolution=self.resolution or 0.0,
         )
+
+    def _refuse_steps_of_others(self) -> None:
+        """Refuse a resolution of scores that have no step, or whose form says it."""
+        is_computed = self.returned not in (None, "probabilities")
+        if self.resolution and (is_computed or str(self.response).startswith(("label", "rounded"))):
+            raise BadSettings(
+                "labels and scores computed from logits have no step, and rounded-k states it; "
+                "leave it out",
+                field="resolution",
+                value=shown_step(self.resolution),
+            )
 
     def agreed(self, name: str, own: Contract) -> Contract:
         """The contract that a black box declares itself, with the requests that the owner wants.
 
         Raises:
-            BadSettings: the owner states another shape, number of classes or response.
+            BadSettings: the owner states another shape, number of classes, response or resolution.
         """
         for field, stated, declared in (
             ("input", self.shape, own.shape),
             ("classes", self.classes, own.classes),
             ("shows", self.response, own.response),
+            ("resolution", self.resolution, own.resolution),
         ):
             if stated not in (None, declared):
                 raise BadSettings(f"{name} declares {declared}; leave it out", field=field)
@@ -188,7 +207,25 @@ def checked_answers(box: BlackBox, images: NDArray[np.uint8]) -> Scores:
 
     Raises:
         BadAnswer: the black box raised, or answered with another shape or type, with NaN or
-            negative scores, or with rows that its response form does not allow.
+            negative scores, or with rows that its response form and resolution do not allow.
+    """
+    scores = any_answers(box, images)
+    check_form(box.name, scores, box.contract.response, box.contract.resolution)
+    return scores
+
+
+def any_answers(box: BlackBox, images: NDArray[np.uint8]) -> Scores:
+    """Ask a batch, and take answers in any response form.
+
+    Args:
+        box: the black box.
+        images: uint8 (N, H, W, C).
+
+    Returns:
+        float32 (N, K), finite and not negative.
+
+    Raises:
+        BadAnswer: the black box raised, or answered with something else.
     """
     try:
         scores = box.answer(images)
@@ -196,65 +233,6 @@ def checked_answers(box: BlackBox, images: NDArray[np.uint8]) -> Scores:
         raise
     except (Exception, SystemExit) as error:  # whatever the owner's code raises
         raise BadAnswer(f"{box.name} raised {type(error).__name__}: {error}") from error
-    problem = _problem(scores, len(images), box.contract)
-    if problem:
-        raise BadAnswer(f"{box.name} {problem}")
-    return scores
-
-
-def _problem(scores: object, images: int, contract: Contract) -> str | None:
-    expected = (images, contract.classes)
-    if not isinstance(scores, np.ndarray):
-        return f"returned {type(scores).__name__}; return a NumPy array of float32, {expected}"
-    if scores.shape != expected:
-        return (
-            f"returned shape {scores.shape}, but {images} images of {contract.classes} classes "
-            f"need {expected}; fix it, or declare another number of classes"
-        )
-    if scores.dtype != np.float32:
-        return f"returned {scores.dtype}; return float32, for example scores.astype('float32')"
-    broken, what = _FORMS[contract.response.partition("-")[0]]
-    rows = (
-        (~np.isfinite(scores).all(1), "NaN or infinity", "a finite score for every class"),
-        ((scores < 0).any(1), "a negative score", "probabilities: the softmax of logits"),
-        (broken(scores, contract.response), f"scores that are not {what}", what),
-    )
-    for wrong, returned, instead in rows:
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            return (
-                f"returned {returned} for image {row} of a batch ({scores[row]}); return {instead}"
-            )
-    return None
-
-
-def _not_probabilities(scores: Scores, _: Response) -> NDArray[np.bool_]:
-    return np.asarray(np.abs(scores.sum(1, dtype=np.float64) - 1) > _SUM_TOLERANCE)
-
-
-def _not_rounded(scores: Scores, response: Response) -> NDArray[np.bool_]:
-    decimals = int(response.partition("-")[2])
-    off_grid = np.abs(scores - np.round(scores, decimals)).max(1) > _ROUNDING_TOLERANCE
-    # Each of K scores is off by at most half a step.
-    reach = scores.shape[1] * 0.5 * 10.0**-decimals + _SUM_TOLERANCE
-    return np.asarray(off_grid | (np.abs(scores.sum(1, dtype=np.float64) - 1) > reach))
-
-
-def _not_top(scores: Scores, response: Response) -> NDArray[np.bool_]:
-    most = int(response.partition("-")[2])
-    shown = (scores > 0).sum(1)
-    return np.asarray(
-        (shown > most) | (shown == 0) | (scores.sum(1, dtype=np.float64) > 1 + _SUM_TOLERANCE)
-    )
-
-
-def _not_one_hot(scores: Scores, _: Response) -> NDArray[np.bool_]:
-    return np.asarray((scores.max(1) != 1) | ((scores != 0).sum(1) != 1))
-
-
-_FORMS: dict[str, tuple[Callable[[Scores, Response], NDArray[np.bool_]], str]] = {
-    "probabilities": (_not_probabilities, "probabilities that sum to 1"),
-    "rounded": (_not_rounded, "probabilities rounded as declared"),
-    "top": (_not_top, "the largest probabilities, and zeros elsewhere, as declared"),
-    "label": (_not_one_hot, "one-hot rows: 1 for the named class, 0 elsewhere"),
-}
+    contract = box.contract
+    check_numbers(box.name, scores, (len(images), contract.classes), contract.response)
+    return np.asarray(scores)

@@ -16,6 +16,7 @@ from papagaio.blackboxes.inputs import Axes, ImageInput
 from papagaio.blackboxes.outputs import recognised, scores_of
 from papagaio.blackboxes.pixels import PixelForm
 from papagaio.errors import BadSettings
+from papagaio.responses import shown_step
 from papagaio.vocabulary import Returned
 
 __all__ = ["ModelFile", "black_box_of", "check_file", "digest_files", "the_input", "the_output"]
@@ -23,6 +24,7 @@ __all__ = ["ModelFile", "black_box_of", "check_file", "digest_files", "the_input
 T = TypeVar("T")
 
 _PROBES = 4
+_SAME = 1e-6
 # Not concurrency: not every library runs a model from several threads.
 _USED = ("scale", "colour_order", "layout", "output", "returned")
 
@@ -39,6 +41,7 @@ class ModelFile:
         run: from an input to an output: (N, K) of floats, or (N,) of integers.
         form: how it takes images, where the file says that too.
         class_names: the names of the classes, if it has them.
+        resolution: the step of its output, where the file states it; 0 if it does not.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class ModelFile:
     run: Callable[[NDArray[np.generic]], NDArray[np.generic]]
     form: PixelForm | None = None
     class_names: tuple[str, ...] | None = None
+    resolution: float = 0.0
 
     @property
     def input(self) -> ImageInput:
@@ -74,17 +78,20 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
     probes = np.random.default_rng(0).integers(0, 256, (_PROBES, *shape), np.uint8)
     probes[0] = 128
     output = _probed(model, run, probes)
-    returned = declared.returned or recognised(output)
+    returned = declared.returned or recognised(output, model.resolution)
     if (output.ndim == 1) != (returned == "labels"):
         found = "labels" if output.ndim == 1 else "scores"
         raise BadSettings(f"{model.path} returns {found}", field="returns", value=returned)
     named = len(model.class_names) if model.class_names else None
     classes = output.shape[1] if output.ndim == 2 else declared.classes or named
+    own = _own_step(model, returned, declared)
     declared = replace(
         declared,
         shape=declared.shape or shape,
         classes=declared.classes or classes,
         response=declared.response or ("label" if returned == "labels" else None),
+        returned=returned,
+        resolution=own or declared.resolution,
     )
     contract = replace(declared.contract(str(model.path)), class_names=model.class_names)
     if contract.shape != shape:
@@ -92,7 +99,7 @@ def black_box_of(model: ModelFile, declared: Declaration) -> FunctionBox:
         raise BadSettings(f"{model.path} takes images of {found}; leave it out", field="input")
     if classes and contract.classes != classes:
         raise BadSettings(f"{model.path} has {classes} classes; leave it out", field="classes")
-    used = (model.digest, declared.output, str(form), returned)
+    used = (model.digest, declared.output, str(form), returned, shown_step(own) if own else None)
     return FunctionBox(
         name=model.path.absolute().name,
         identity=declared.identity or " ".join(filter(None, used)),
@@ -167,6 +174,18 @@ def _form(model: ModelFile, declared: Declaration) -> PixelForm:
     return model.form
 
 
+def _own_step(model: ModelFile, returned: Returned, declared: Declaration) -> float:
+    """The step of the scores that the file states: that of its output, if these are the scores."""
+    are_scores = returned == "probabilities" and declared.response in (None, "probabilities")
+    own = model.resolution if are_scores else 0.0
+    # A file holds its step as float32.
+    if own and declared.resolution and abs(declared.resolution / own - 1) > _SAME:
+        raise BadSettings(
+            f"{model.path} has steps of {shown_step(own)}; leave it out", field="resolution"
+        )
+    return own
+
+
 def _probed(
     model: ModelFile,
     run: Callable[[NDArray[np.uint8]], NDArray[np.generic]],
@@ -184,9 +203,11 @@ def _probed(
         return output
     if output.dtype.kind in "iu" and output.shape == (len(images),):
         return output
+    inside = output.dtype.kind in "iu" and output.ndim == 2
     raise BadSettings(
         f"{model.path} returns {output.dtype} of shape {output.shape} for {len(images)} images; "
         "it has to return float scores (N, K) or integer labels (N,)"
+        + (": let the model itself dequantise its scores" if inside else "")
     )
 
 

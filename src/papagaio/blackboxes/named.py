@@ -3,8 +3,8 @@
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from papagaio.blackboxes.apart import open_function
 from papagaio.blackboxes.contract import BlackBox, Declaration
-from papagaio.blackboxes.function import open_function
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.torch_module import open_torch_module
 from papagaio.errors import BadSettings

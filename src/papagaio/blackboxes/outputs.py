@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
+from papagaio.responses import recognised_step
 from papagaio.vocabulary import Returned
 
 __all__ = ["recognised", "scores_of"]
@@ -14,17 +15,22 @@ Output = NDArray[np.generic]
 _SUM_TOLERANCE = 5e-3
 
 
-def recognised(output: Output) -> Returned:
+def recognised(output: Output, resolution: float = 0.0) -> Returned:
     """What an output is, by its values: any rows that are no distribution are taken for logits.
 
     Args:
         output: (N, K) of floats, or (N,) of integers.
+        resolution: its step, where it is known; otherwise that of probabilities is recognised.
     """
     if output.dtype.kind in "iu" and output.ndim == 1:
         return "labels"
     rows = output.astype(np.float64)
-    if (rows >= 0).all() and (np.abs(rows.sum(1) - 1) <= _SUM_TOLERANCE).all():
-        return "probabilities"
+    if (rows >= 0).all() and (rows <= 1 + _SUM_TOLERANCE).all():
+        step = resolution or recognised_step(output.astype(np.float32))
+        # Each of K scores is off by at most half a step.
+        reach = max(_SUM_TOLERANCE, rows.shape[1] * step / 2)
+        if (np.abs(rows.sum(1) - 1) <= reach).all():
+            return "probabilities"
     if (rows <= 0).all() and (np.abs(logsumexp(rows, axis=1)) <= _SUM_TOLERANCE).all():
         return "log-probabilities"
     return "logits"

@@ -101,7 +101,7 @@ def open_recorded(rest: str, declared: Declaration) -> RecordedBox:
     if has_labels:
         if declared.response not in (None, "label"):
             raise BadSettings(f"{path} has labels", field="shows", value=declared.response)
-        contract = replace(contract, response="label")
+        contract = replace(declared, response="label", returned="labels").contract(rest)
     identity = declared.identity or f"recorded-sha256:{digest_files(path)} {returned}"
     return RecordedBox(f"recorded={rest}", identity, contract, rows, scores, returned)
 

@@ -140,7 +140,7 @@ def contract_of(
         BadSettings: the shape or the number of classes is not known.
     """
     response = declared.response or ("label" if returned == "labels" else None)
-    contract = replace(declared, response=response).contract(name)
+    contract = replace(declared, response=response, returned=returned).contract(name)
     return replace(
         contract,
         batch=min(contract.batch, most or contract.batch),

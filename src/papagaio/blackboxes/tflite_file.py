@@ -27,8 +27,6 @@ __all__ = ["read_tflite"]
 _Details = dict[str, Any]
 
 _QUANTISED = (np.int8, np.uint8)
-# What a softmax in eight bits returns: its probabilities are multiples of this, from 0.
-_SOFTMAX_STEP = 1 / 256
 
 
 def read_tflite(path: Path, output: str | None) -> ModelFile:
@@ -36,8 +34,6 @@ def read_tflite(path: Path, output: str | None) -> ModelFile:
 
     A quantised model is given real numbers, on the scale on which it was trained, and returns real
     numbers: its input is quantised, and its output dequantised, with the steps in the file.
-    Dequantised probabilities of a softmax are divided by their sum, because eight bits leave it up
-    to half a step an entry away from 1.
 
     Args:
         path: the file.
@@ -58,6 +54,7 @@ def read_tflite(path: Path, output: str | None) -> ModelFile:
         _axes(given),
         _dtype(path, given),
         partial(_run, interpreter, given, scores),
+        resolution=float(scores["quantization"][0]) if _is_quantised(scores) else 0.0,
     )
 
 
@@ -121,20 +118,4 @@ def _quantised(images: NDArray[np.generic], given: _Details) -> NDArray[np.gener
 
 def _dequantised(output: NDArray[np.generic], scores: _Details) -> NDArray[np.float32]:
     step, zero = scores["quantization"]
-    rows = np.asarray((output.astype(np.float32) - zero) * step, np.float32)
-    if rows.ndim == 2 and step == _SOFTMAX_STEP and zero == np.iinfo(scores["dtype"]).min:
-        return _normalised(rows)
-    return rows
-
-
-def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows (N, K) that are a distribution except for their rounding, divided by their sums.
-
-    A sigmoid has the same steps as a softmax: its rows have other sums, and stay as they are.
-    """
-    # Half a step for each class, and one more: 1 itself is rounded down to 255 of 256.
-    reach = (rows.shape[1] / 2 + 1) * _SOFTMAX_STEP
-    is_distribution = np.abs(rows.sum(1, keepdims=True) - 1) <= reach
-    # Where all of many classes are rounded to 0, none of them is likelier than another.
-    parts = np.where(rows.any(1, keepdims=True), rows, np.float32(1))
-    return np.where(is_distribution, parts / parts.sum(1, keepdims=True), rows)
+    return np.asarray((output.astype(np.float32) - zero) * step, np.float32)

@@ -22,6 +22,7 @@ def _check(options: CheckOptions) -> None:
 
     Sends some of the test images, tries on which scale and in which order of colours a model's file
     takes them, and says how often it is right, whether it repeats its answers, and how fast it is.
+    The audit does not pay for these answers again.
     """
     from papagaio import files
     from papagaio.auditing.examining import check as run
@@ -38,7 +39,9 @@ def _check(options: CheckOptions) -> None:
         raise BadAnswer(
             f"{options.black_box} is not better than always naming the most frequent class, or "
             "names almost only one. Check the order of the classes, the scale of pixels and the "
-            "order of colours" + ("; what you leave out is tried" if checked.ways else "")
+            "order of colours"
+            + ("; what you leave out is tried" if checked.ways else "")
+            + ". Its answers are kept: give a corrected black box another identity"
         )
     if options.write:
         files.write(options.write, to_toml(checked.options))
@@ -57,14 +60,19 @@ def _way_line(way: "Way") -> str:
 
 
 def _lines(found: "Examination", options: CheckOptions) -> list[str]:
+    from papagaio.responses import shown_form  # imports NumPy
+
     median, late = (found.quantile(q) * 1000 for q in (0.5, 0.95))
     lines = [
         f"accuracy\t{found.accuracy.percent} on {found.accuracy.n:,} test images",
         f"most frequent class\t{found.majority.value:.1%} of them",
-        f"shows\t{found.response}",
+        f"shows\t{shown_form(found.response, found.resolution)}",
         f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
         f"asked again\t{_difference(found.asked_again)}",
         f"in other requests\t{_difference(found.in_other_requests)}",
+        f"sent\t{found.sent:,} images, {found.sent_again} of them again",
+        f"known before\t{found.known:,} answers",
+        f"kept in\t{options.ledger}",
         f"images per second\t{found.images_per_second:,.0f}",
         (
             f"milliseconds per request\t{median:.0f} (median), {late:.0f} (95 %), "

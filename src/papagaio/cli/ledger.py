@@ -9,7 +9,9 @@ from papagaio.errors import BadLedger
 
 __all__ = ["ledger"]
 
-ledger = typer.Typer(no_args_is_help=True, help="Inspect a ledger of answers.")
+ledger = typer.Typer(
+    no_args_is_help=True, help="Inspect ledgers of answers, and bring them together."
+)
 
 File = Annotated[Path, typer.Argument(help="A ledger, such as RUN/ledger.sqlite.")]
 
@@ -20,12 +22,13 @@ def show(file: File) -> None:
     from papagaio.ledger import Ledger
 
     _check(file)
-    typer.echo("answers\trequests\tinterrupted\tresponse\tdraw\tfirst\tlast\tblack box")
+    typer.echo("answers\trequests\tinterrupted\tcanaries\tresponse\tdraw\tfirst\tlast\tblack box")
     with Ledger(file) as opened:
         for row in opened.totals():
             asked = row.question
-            columns = (row.answers, row.requests, row.interrupted, asked.response, asked.draw)
-            typer.echo("\t".join(map(str, (*columns, row.first, row.last, asked.box))))
+            counts = (row.answers, row.requests, row.interrupted, row.canaries)
+            columns = (*counts, asked.response, asked.draw, row.first, row.last, asked.box)
+            typer.echo("\t".join(map(str, columns)))
 
 
 @ledger.command()
@@ -42,6 +45,27 @@ def verify(file: File) -> None:
     if problems:
         raise BadLedger(f"{file}: {len(problems)} problems; restore an earlier copy")
     typer.echo(f"{file}: {answers} answers, all intact")
+
+
+@ledger.command("import")
+def import_(
+    file: File,
+    into: Annotated[
+        Path, typer.Option(metavar="LEDGER", help="The ledger that receives them; made if missing.")
+    ],
+) -> None:
+    """Bring the answers of another machine's ledger into one of this machine, each once."""
+    from papagaio.ledger import Ledger
+    from papagaio.ledger_import import import_ledger
+
+    _check(file)
+    if into.exists() and into.samefile(file):
+        raise BadLedger(f"{file}: name another ledger to import it into", field="into", value=into)
+    with Ledger(file) as source, Ledger(into) as target:
+        brought = import_ledger(source, target)
+    typer.echo(f"answers brought\t{brought.answers}, in {brought.requests} requests")
+    typer.echo(f"known before\t{brought.known}")
+    typer.echo(f"images of interrupted requests brought\t{brought.interrupted}")
 
 
 def _check(file: Path) -> None:

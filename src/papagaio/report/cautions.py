@@ -12,6 +12,8 @@ from papagaio.result import CellRecord, Result
 __all__ = ["cautions"]
 
 _FEW_IMAGES = 100
+# Low precision changes scores less.
+_NOISE = 0.01
 # Two classes named on more than this share of the transfer set, or this share of the classes never
 # named, leave most of a black box's decisions unasked.
 _TWO_CLASSES = 0.8
@@ -56,6 +58,12 @@ def _run(result: Result) -> Iterator[str]:
         yield (
             f"Images sent again because a request never returned: {count(lost)}. If the black box"
             " charged for that request, they were paid for twice."
+        )
+    if (change := result.queries.change) and change > _NOISE:
+        yield (
+            "The black box does not answer the same image always in the same way: scores of"
+            f" {plural(result.queries.canaries, 'test image')} that were sent again changed by up"
+            f" to {change:.3f}. It adds noise, or its model changed."
         )
 
 

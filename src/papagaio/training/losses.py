@@ -56,10 +56,11 @@ def targets_of(
 def _bounds(answers: Answers) -> NDArray[np.float32]:
     """The targets of `censored-l2`; shown classes have no share of the remainder."""
     scores, hidden = answers.scores.astype(np.float64), ~answers.known
-    remainder = np.maximum(1 - scores.sum(1, keepdims=True), _LEAST_REMAINDER)
-    smallest_shown = np.where(hidden, np.inf, scores).min(1, keepdims=True)
+    half = answers.resolution / 2
+    remainder = np.maximum(1 - scores.sum(1, keepdims=True), max(_LEAST_REMAINDER, half))
+    smallest_shown = np.where(hidden, np.inf, np.maximum(scores, half)).min(1, keepdims=True)
     # A shown 0 is a bound too: less than half a step.
-    unseen = np.where(hidden, np.minimum(smallest_shown, remainder), answers.resolution / 2)
+    unseen = np.where(hidden, np.minimum(smallest_shown, remainder), half)
     highest = np.log(np.maximum(np.where(scores > 0, scores, unseen), _LEAST_PROBABILITY))
     lowest = np.where(scores > 0, highest, -np.inf)
     share = np.where(hidden, remainder / np.maximum(hidden.sum(1, keepdims=True), 1), 0)

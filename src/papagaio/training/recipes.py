@@ -97,8 +97,13 @@ def recipe_named(name: str, shape: tuple[int, int, int]) -> Recipe:
     return recipes[name]
 
 
-def default_recipe(response: Response) -> str:
-    """Return the name of the recipe that makes the best copy from a response."""
-    if response == "probabilities":
+def default_recipe(response: Response, resolution: float = 0.0) -> str:
+    """Return the name of the recipe that makes the best copy from a response.
+
+    Args:
+        response: what an answer shows.
+        resolution: the step of its scores, or 0 if they have none.
+    """
+    if response == "probabilities" and not resolution:
         return "recovered-logits"
     return "labels" if response == "label" else "censored-logits"

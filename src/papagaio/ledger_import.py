@@ -1,0 +1,120 @@
+"""Bringing the answers of another machine's ledger into this one."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio.errors import BadLedger
+from papagaio.ledger import Ledger, Question, SentRequest
+
+__all__ = ["Imported", "import_ledger"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import brought.
+
+    Attributes:
+        answers: answers that were not known here.
+        requests: the requests that they came in.
+        known: answers that were known here, with the same scores.
+        interrupted: images of interrupted requests that were not known here.
+    """
+
+    answers: int
+    requests: int
+    known: int
+    interrupted: int
+
+
+def import_ledger(source: Ledger, into: Ledger) -> Imported:
+    """Bring every answer of a ledger into another one, once, in one transaction.
+
+    Requests keep their times. A request of which some answers are known here comes with the others
+    alone. Interrupted requests come along. The same ledger imported again changes nothing.
+
+    Args:
+        source: where answers are read from. Nothing in it changes.
+        into: where they are brought.
+
+    Returns:
+        what was brought.
+
+    Raises:
+        BadLedger: `source` contradicts itself, or holds other answers to images that are answered
+            here. Nothing is brought then.
+        NoSpace: the disk is full. Nothing is brought then.
+    """
+    problem = next(source.problems(), None)
+    if problem:
+        raise BadLedger(
+            f"{source.path}: {problem}; see papagaio ledger verify, and import an earlier copy"
+        )
+    questions = [totals.question for totals in source.totals()]
+    held = sum(totals.answers for totals in source.totals())
+    new = [request for question in questions for request in _new(question, source, into)]
+    into.add(new)
+    answers = sum(len(request.digests) for request in new)
+    interrupted = [request.images for request in new if not request.answered]
+    return Imported(answers, len(new) - len(interrupted), held - answers, sum(interrupted))
+
+
+def _new(question: Question, source: Ledger, into: Ledger) -> list[SentRequest]:
+    """The requests about a question that are not in `into`, without the answers that are there."""
+    requests = source.requests(question)
+    digests = np.concatenate([request.digests for request in requests])
+    is_new = np.zeros(len(digests), np.bool_)
+    is_new[into.missing(question, digests)] = True
+    _refuse_other_answers(question, digests[~is_new], source, into)
+    ends = np.cumsum([len(request.digests) for request in requests])
+    parts = zip(requests, np.split(is_new, ends[:-1]), strict=True)
+    answered = [_only(request, rows) for request, rows in parts if rows.any()]
+    return [*answered, *_new_interrupted(requests, into.requests(question))]
+
+
+def _only(request: SentRequest, rows: NDArray[np.bool_]) -> SentRequest:
+    digests, scores = request.digests[rows], request.scores[rows]
+    images = len(digests) + request.canaries
+    return replace(request, images=images, digests=digests, scores=scores)
+
+
+def _new_interrupted(
+    theirs: Iterable[SentRequest], ours: Iterable[SentRequest]
+) -> Iterator[SentRequest]:
+    # Nothing else tells apart requests without answers; several may have been sent at once.
+    def key(request: SentRequest) -> tuple[int, str]:
+        return request.images, request.sent
+
+    known = Counter(key(request) for request in ours if not request.answered)
+    for request in theirs:
+        if request.answered:
+            continue
+        if known[key(request)]:
+            known[key(request)] -= 1
+        else:
+            yield request
+
+
+def _refuse_other_answers(
+    question: Question, known: NDArray[np.uint8], source: Ledger, into: Ledger
+) -> None:
+    """Refuse a ledger that contradicts this one about the images that both hold."""
+    advice = "give one of the two models another identity; nothing was imported"
+    theirs, ours = source.classes(question), into.classes(question)
+    if None not in (theirs, ours) and theirs != ours:
+        raise BadLedger(
+            f"{source.path}: {question.box} has {theirs} classes there, and {ours} in {into.path}: "
+            + advice
+        )
+    if not len(known):
+        return
+    differ = (source.read(question, known) != into.read(question, known)).any(1)
+    if differ.any():
+        image = known[differ.argmax()].tobytes().hex()[:16]
+        raise BadLedger(
+            f"{source.path}: image {image} of {question.box} has other scores in {into.path}: "
+            + advice
+        )
