@@ -106,7 +106,9 @@ def test_the_same_command_goes_on_after_a_bad_answer(
     assert service.images == 9 + 4
     again = papagaio(*command)
     assert again.code == 0, again.stderr
-    assert service.images == 9 + 4 + 12
+    # The transfer images, and a known one among them.
+    assert service.images == 9 + 4 + 12 + 1
+    assert answers_in(tiny) == 9 + 12
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])

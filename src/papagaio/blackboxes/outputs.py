@@ -46,10 +46,12 @@ def scores_of(output: Output, returned: Returned, classes: int) -> NDArray[np.fl
 
     Returns:
         probabilities as they are, and those of logits and log-probabilities; one-hot rows of
-        labels. NaN stays NaN: the check of answers refuses it.
+        labels. NaN stays NaN, and what cannot be computed becomes it: the check of answers refuses
+        it.
     """
     if returned == "labels":
         return np.eye(classes, dtype=np.float32)[output.astype(np.int64)]
-    if returned == "probabilities":
-        return output.astype(np.float32)
-    return np.asarray(softmax(output.astype(np.float64), axis=1), np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if returned == "probabilities":
+            return output.astype(np.float32)
+        return np.asarray(softmax(output.astype(np.float64), axis=1), np.float32)

@@ -74,12 +74,13 @@ def one_row_each(
     if array.ndim != (1 if labels else 2):
         wanted = "one label" if labels else "a row of scores"
         raise BadAnswer(f"an array of shape {array.shape} instead of {wanted} for each image")
+    if not array.size:
+        raise BadAnswer("rows without scores")
     if labels_of is None:
         return array
-    whole = array.astype(np.int64)
-    if (whole != array).any() or (whole < 0).any() or (whole >= labels_of).any():
+    if not np.isin(array, np.arange(labels_of)).all():
         raise BadAnswer(f"labels that are not 0 to {labels_of - 1}")
-    return whole
+    return array.astype(np.int64)
 
 
 def _holds_null(values: object) -> bool:

@@ -62,15 +62,21 @@ class HttpBox:
         try:
             array = numbers(self.exchange.rows(parsed(content)))
             rows = one_row_each(array, len(images), labels_of=labels_of)
+        except RecursionError as error:
+            raise self._refusal(BadAnswer("lists nested too deeply"), content) from error
         except BadAnswer as error:
-            # Both hold what the service sent.
-            wrong, said = (self.client.shown(url, x) for x in (error.args[0].encode(), content))
-            raise BadAnswer(f"{url} returns {wrong}: {said}", field=error.field) from error
+            raise self._refusal(error, content) from error
         return scores_of(rows, returned, classes)
 
     def close(self) -> None:
         """Close its connections."""
         self.client.close()
+
+    def _refusal(self, error: BadAnswer, content: bytes) -> BadAnswer:
+        # Both hold what the service sent.
+        url = self.exchange.url
+        wrong, said = (self.client.shown(url, x) for x in (error.args[0].encode(), content))
+        return BadAnswer(f"{url} returns {wrong}: {said}", field=error.field)
 
 
 def open_http(url: str, declared: Declaration) -> HttpBox:
