@@ -38,6 +38,7 @@ ROOMS = (
     "report",
     "auditing",
     "teaching",
+    "serving",
     "demo",
     "cli",
 )
