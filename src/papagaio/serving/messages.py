@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from papagaio.blackboxes.contract import Contract, Shape
 from papagaio.blackboxes.replies import numbers
@@ -19,6 +19,12 @@ __all__ = ["BadRequest", "Inference", "JsonAnswer", "Pictures", "labelled", "sco
 
 Images = NDArray[np.uint8]
 Scores = NDArray[np.float32]
+
+Pixel = Annotated[int, Field(ge=0, le=255)]
+Pixels = Annotated[
+    list[Any],
+    WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}}),
+]
 
 
 class BadRequest(Exception):
@@ -40,9 +46,9 @@ class Tensor(BaseModel):
 
     name: str
     datatype: Literal["UINT8", "FP32"]
-    shape: Annotated[list[int], Field(min_length=4, max_length=4)]
-    # Anything, because the numbers are checked all at once.
-    data: list[Any]
+    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=4, max_length=4)]
+    # The numbers are checked all at once.
+    data: Pixels
 
     def images(self, shape: Shape) -> Images:
         """The images (uint8, N x H x W x C).
@@ -51,7 +57,7 @@ class Tensor(BaseModel):
             BadRequest: they have another shape or are no bytes.
         """
         stated = "x".join(map(str, self.shape))
-        if tuple(self.shape[1:]) != shape or self.shape[0] < 1:
+        if tuple(self.shape[1:]) != shape:
             raise BadRequest(f"a tensor of shape {stated}; {_wanted(shape)}")
         pixels = _bytes(self.data)
         if pixels.size != np.prod([self.shape[0], *shape], dtype=object):
@@ -69,7 +75,7 @@ class Inference(BaseModel):
 class Pictures(BaseModel):
     """A request in plain JSON: each image is a PNG file in base64, or nested lists of bytes."""
 
-    images: Annotated[list[str | list[list[list[float]]]], Field(min_length=1)]
+    images: Annotated[list[str | list[list[list[Pixel]]]], Field(min_length=1)]
 
     def pixels(self, shape: Shape) -> Images:
         """The images (uint8, N x H x W x C).
