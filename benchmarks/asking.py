@@ -10,18 +10,14 @@ import argparse
 import os
 import platform
 import re
-import shutil
-import signal
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from contextlib import contextmanager
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +35,12 @@ from papagaio.ledger import Ledger
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from killing_http import Asking, kill
 from practising import Practice, practising
 
 CLASSES = 10
 PER_REQUEST, SECONDS = 64, 8
-SMALL, SMALL_PER_REQUEST, CONCURRENCY = (8, 8, 1), 4, 8
+SMALL, SMALL_PER_REQUEST = (8, 8, 1), 4
 
 # Costs nothing: a table of answers, by the first two bytes of an image.
 TABLE = f"""
@@ -122,8 +119,8 @@ def speed(place: Path, rounds: int) -> None:
                     pairs.append((by_wrk, len(images) / (time.monotonic() - start)))
             box.close()
             ratios = [asked / loaded for loaded, asked in pairs]
-            columns = *zip(*pairs, strict=True), ratios
-            print(concurrency, *(spread(values) for values in columns), sep="\t", flush=True)
+            columns = [*zip(*pairs, strict=True), ratios]
+            print(concurrency, *(spread([*values]) for values in columns), sep="\t", flush=True)
 
 
 def wrk(place: Path, box: HttpBox, pixels: NDArray[np.uint8]) -> float:
@@ -185,124 +182,29 @@ def faults(place: Path, requests: int) -> None:
 # kills
 
 
-@dataclass
-class Kills:
-    """What was counted over all kills, in images where nothing else is said.
-
-    Attributes:
-        kills: how many.
-        stopped: how often a process ended by itself before its kill, as faults make it.
-        lost: answers that were in the ledger after a kill and later were missing or different.
-        twice: answered by the service, and lost with the process that was killed.
-        most_twice: the largest number of them at one kill.
-        beyond: answered in one session beyond what was missing before it.
-    """
-
-    kills: int = 0
-    stopped: int = 0
-    lost: int = 0
-    twice: int = 0
-    most_twice: int = 0
-    beyond: int = 0
-    kept: dict[bytes, bytes] = field(default_factory=dict)
-
-    def note(self, budget: int, delivered: float, kept: dict[bytes, bytes]) -> None:
-        """Account for a session, from what the service has delivered in all."""
-        sent = int(delivered) - len(self.kept) - self.twice
-        self.beyond += max(0, sent - (budget - len(self.kept)))
-        twice = sent - (len(kept) - len(self.kept))
-        self.most_twice = max(self.most_twice, twice)
-        self.twice += twice
-        self.lost += sum(kept.get(image) != scores for image, scores in self.kept.items())
-        self.kept = kept
-
-
 def kills(place: Path, wanted: int) -> None:
     """Kill a process that asks, resume it, and compare its ledger with the service's account."""
     images = images_of(SMALL, 200 * wanted)
-    random = np.random.default_rng(wanted)
-    ledger, found, start = place / "kills", Kills(), time.monotonic()
+    ledger, start = place / "kills", time.monotonic()
+    asking = Asking(images, ledger, batch=SMALL_PER_REQUEST, concurrency=8)
     with served(place, SMALL, "--faults", 0.2, "--latency", 0.01) as service:
-        while found.kills < wanted:
-            if session(service.address, images, ledger, random.uniform(0.02, 0.6)):
-                found.kills += 1
-            else:
-                found.stopped += 1
-            found.note(len(images), delivered_by(service), kept_in(ledger))
-            if len(found.kept) == len(images):
-                raise RuntimeError("asked about everything before the last kill")
-        while not session(service.address, images, ledger, None):
-            found.stopped += 1
-        found.note(len(images), delivered_by(service), kept_in(ledger))
+        account = kill(asking, service, wanted)
     with Ledger(ledger) as whole:
         answers = whole.read(whole.totals()[0].question, images.digests)
         interrupted = whole.totals()[0].interrupted
         problems = list(whole.problems())
-    print(f"{len(images):,} images, {SMALL_PER_REQUEST} in a request, {CONCURRENCY} in flight")
-    print("kills\tstopped\tlost\tdiffer\tpaid twice\tmost at a kill\tbeyond the budget\t", end="")
-    print("counted as interrupted\tproblems\tseconds")
+    print(f"{len(images):,} images, {asking.batch} in a request, {asking.concurrency} in flight")
     print(
-        found.kills,
-        found.stopped,
-        found.lost,
-        (answers != truth(place, images)).any(1).sum(),
-        found.twice,
-        found.most_twice,
-        found.beyond,
-        interrupted,
-        len(problems),
-        round(time.monotonic() - start),
+        *(one.name for one in fields(account)),
+        "differ",
+        "interrupted",
+        "problems",
+        "seconds",
         sep="\t",
-        flush=True,
     )
-
-
-def session(address: str, images: ImageSet, ledger: Path, delay: float | None) -> bool:
-    """Ask in a process of its own, and kill it after a number of seconds.
-
-    Returns:
-        whether it was killed; without a delay, whether it asked about everything.
-    """
-    process = get_context("fork").Process(target=asking, args=(address, images, ledger))
-    process.start()
-    process.join(delay)
-    process.kill()
-    process.join()
-    return process.exitcode == (0 if delay is None else -signal.SIGKILL)
-
-
-def asking(address: str, images: ImageSet, ledger: Path) -> None:
-    """What the process that is killed does."""
-    declared = Declaration(batch=SMALL_PER_REQUEST, concurrency=CONCURRENCY)
-    box = open_black_box(address, declared)
-    with Ledger(ledger) as opened:
-        try:
-            ask(box, images, opened)
-        except BadAnswer:
-            sys.exit(1)
-
-
-def delivered_by(service: Practice) -> float:
-    """Images whose answers were sent, once it has worked off what a killed process left."""
-    before, counted = {}, service.usage()
-    while before != counted:
-        time.sleep(0.15)
-        before, counted = counted, service.usage()
-    return counted["images"] - counted["cut_off"]
-
-
-def kept_in(ledger: Path) -> dict[bytes, bytes]:
-    """The scores in a ledger by image; from a copy, since opening it would repair it."""
-    copy = ledger.with_name("copy")
-    shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir()
-    for file in ledger.parent.glob(f"{ledger.name}*"):
-        shutil.copy(file, copy)
-    with closing(sqlite3.connect(copy / ledger.name)) as db:
-        try:
-            return dict(db.execute("SELECT image, scores FROM answers"))
-        except sqlite3.OperationalError:  # killed before there was a table
-            return {}
+    differ = (answers != truth(place, images)).any(1).sum()
+    rest = differ, interrupted, len(problems), round(time.monotonic() - start)
+    print(*astuple(account), *rest, sep="\t", flush=True)
 
 
 if __name__ == "__main__":

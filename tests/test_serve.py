@@ -19,6 +19,7 @@ import pytest
 import schemathesis
 from conftest import Papagaio
 from hypothesis import HealthCheck, settings
+from killing_http import Asking, kill
 from numpy.typing import NDArray
 from practising import Practice, exchanged, practising, usage_of
 from schemathesis.checks import not_a_server_error
@@ -154,6 +155,21 @@ def test_with_all_faults_the_answers_are_the_same_and_the_rest_of_the_bill_is_ex
     assert counted["cut_off"] > 0
     # Some requests were refused before they reached the black box.
     assert counted["requests"] > counted["images"] / BATCH
+
+
+def test_killed_while_asking_through_faults_it_loses_no_answer(
+    processes: dict[str, Practice], box: BlackBox, tmp_path: Path
+) -> None:
+    images = ImageSet.of("others", images_of(200, seed=2))
+    asking = Asking(images, tmp_path / "killed.sqlite", batch=2, concurrency=4)
+    account = kill(asking, processes["faulty"], kills=3)
+    assert (account.kills, account.lost, account.beyond) == (3, 0, 0)
+    assert account.most_twice <= asking.batch * asking.concurrency
+    with Ledger(asking.ledger) as ledger:
+        (totals,) = ledger.totals()
+        answers = ledger.read(totals.question, images.digests)
+    np.testing.assert_array_equal(answers, box.answer(images.pixels))
+    assert account.twice <= totals.interrupted
 
 
 def test_it_says_what_to_try_and_ctrl_c_ends_it_quietly(processes: dict[str, Practice]) -> None:
