@@ -18,12 +18,12 @@ from practising import Practice
 
 from papagaio.asking import ask
 from papagaio.blackboxes.contract import Declaration
-from papagaio.blackboxes.named import open_black_box
+from papagaio.blackboxes.service import open_http
 from papagaio.errors import BadAnswer
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 
-_LONGEST_DELAY = 0.6
+_LONGEST_DELAY = 0.4
 # Longer than the service takes for what a killed process has sent.
 _QUIET = 0.2
 
@@ -71,17 +71,23 @@ class Asking:
     def run(self, address: str) -> None:
         """Ask; exit with 1 where a service makes it stop."""
         declared = Declaration(batch=self.batch, concurrency=self.concurrency)
-        box = open_black_box(address, declared)
+        box = open_http(address, declared)
         with Ledger(self.ledger) as ledger:
             try:
                 ask(box, self.images, ledger)
             except BadAnswer:
                 sys.exit(1)
 
-    def session(self, address: str, delay: float | None) -> int:
-        """Ask in a process of its own, kill it after some seconds, and return its exit code."""
-        process = get_context("fork").Process(target=self.run, args=(address,))
+    def session(self, service: Practice, delay: float | None) -> int:
+        """Ask in a process of its own, and return its exit code.
+
+        It is killed some seconds after its first request has arrived.
+        """
+        process = get_context("fork").Process(target=self.run, args=(service.address,))
+        before = service.usage()["requests"]
         process.start()
+        while process.is_alive() and service.usage()["requests"] == before:
+            time.sleep(0.005)
         process.join(delay)
         process.kill()
         process.join()
@@ -109,10 +115,10 @@ def kill(asking: Asking, service: Practice, kills: int) -> Account:
         RuntimeError: everything was answered before the last kill.
     """
     account, kept, delivered = Account(), Answers(), delivered_by(service)
-    delays = np.random.default_rng(kills).uniform(0.02, _LONGEST_DELAY, 99 * kills)
+    delays = np.random.default_rng(kills).uniform(0, _LONGEST_DELAY, 99 * kills)
     for delay in delays:
         done = account.kills == kills
-        code = asking.session(service.address, None if done else float(delay))
+        code = asking.session(service, None if done else float(delay))
         account.kills += code == -signal.SIGKILL
         account.stopped += code == 1
         before, kept, earlier = kept, asking.kept(), delivered

@@ -84,7 +84,7 @@ def processes(folder: Path) -> Iterator[dict[str, Practice]]:
     declared = f"{folder}/box.py:predict", "--input", "4x5x3", "--classes", CLASSES
     with (
         practising(*declared, "--price-per-1000", 2.5) as plain,
-        practising(*declared, "--faults", 0.3) as faulty,
+        practising(*declared, "--faults", 0.2) as faulty,
     ):
         yield {"plain": plain, "faulty": faulty}
 
@@ -160,7 +160,7 @@ def test_with_all_faults_the_answers_are_the_same_and_the_rest_of_the_bill_is_ex
 def test_killed_while_asking_through_faults_it_loses_no_answer(
     processes: dict[str, Practice], box: BlackBox, tmp_path: Path
 ) -> None:
-    images = ImageSet.of("others", images_of(200, seed=2))
+    images = ImageSet.of("others", images_of(160, seed=2))
     asking = Asking(images, tmp_path / "killed.sqlite", batch=2, concurrency=4)
     account = kill(asking, processes["faulty"], kills=3)
     assert (account.kills, account.lost, account.beyond) == (3, 0, 0)
