@@ -147,14 +147,14 @@ def test_with_all_faults_the_answers_are_the_same_and_the_rest_of_the_bill_is_ex
     processes: dict[str, Practice], box: BlackBox, asked: Asked
 ) -> None:
     service = processes["faulty"]
-    answers, kept = asked(service.address, IMAGES, concurrency=4)
+    answers, kept = asked(service.address, IMAGES, concurrency=4, batch=10)
     np.testing.assert_array_equal(answers, box.answer(IMAGES))
     counted = service.usage()
     assert kept == len(IMAGES)
     assert counted["images"] - counted["cut_off"] == kept
     assert counted["cut_off"] > 0
     # Some requests were refused before they reached the black box.
-    assert counted["requests"] > counted["images"] / BATCH
+    assert counted["requests"] > counted["images"] / 10
 
 
 def test_killed_while_asking_through_faults_it_loses_no_answer(
@@ -182,6 +182,26 @@ def test_it_says_what_to_try_and_ctrl_c_ends_it_quietly(processes: dict[str, Pra
     service.process.send_signal(signal.SIGINT)
     _, rest = service.process.communicate(timeout=30)
     assert (service.process.returncode, rest) == (0, "")
+
+
+def test_an_audit_and_a_check_need_nothing_but_the_address_and_images(
+    box: BlackBox, papagaio: Papagaio, tmp_path: Path
+) -> None:
+    labels = box.answer(IMAGES[:60]).argmax(1)
+    np.savez(tmp_path / "test.npz", images=IMAGES[:60], labels=labels)
+    np.savez(tmp_path / "transfer.npz", images=IMAGES[60:100])
+    named = f"--test={tmp_path}/test.npz"
+    # These only make it fast.
+    fast = "--controls=none", "--epochs=1", "--precision=float32", "--threads=1", "--device=cpu"
+    with serving(box) as address:
+        checked = papagaio("check", address, named)
+        asked_before = usage_of(address)["images"]
+        words = f"--transfer={tmp_path}/transfer.npz", "--budget=30", f"--out={tmp_path}/run"
+        audited = papagaio("audit", address, named, *words, *fast)
+        counted = usage_of(address)
+    assert (checked.code, audited.code) == (0, 0), audited.stderr
+    assert "accuracy\t100" in checked.stdout
+    assert counted["images"] - asked_before == 60 + 30
 
 
 @pytest.mark.parametrize("response", RESPONSES)
