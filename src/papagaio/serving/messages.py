@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,9 @@ __all__ = ["BadRequest", "Inference", "JsonAnswer", "Pictures", "labelled", "sco
 Images = NDArray[np.uint8]
 Scores = NDArray[np.float32]
 
-Pixel = Annotated[int, Field(ge=0, le=255)]
+Channels = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=1, max_length=3)]
+Row = Annotated[list[Channels], Field(min_length=1)]
+Rows = Annotated[list[Row], Field(min_length=1)]
 Pixels = Annotated[
     list[Any],
     WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}}),
@@ -60,7 +63,7 @@ class Tensor(BaseModel):
         if tuple(self.shape[1:]) != shape:
             raise BadRequest(f"a tensor of shape {stated}; {_wanted(shape)}")
         pixels = _bytes(self.data)
-        if pixels.size != np.prod([self.shape[0], *shape], dtype=object):
+        if pixels.size != math.prod(self.shape):
             raise BadRequest(f"{pixels.size} numbers in a tensor of shape {stated}")
         return pixels.reshape(-1, *shape)
 
@@ -75,7 +78,7 @@ class Inference(BaseModel):
 class Pictures(BaseModel):
     """A request in plain JSON: each image is a PNG file in base64, or nested lists of bytes."""
 
-    images: Annotated[list[str | list[list[list[Pixel]]]], Field(min_length=1)]
+    images: Annotated[list[str | Rows], Field(min_length=1)]
 
     def pixels(self, shape: Shape) -> Images:
         """The images (uint8, N x H x W x C).
