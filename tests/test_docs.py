@@ -17,6 +17,7 @@ from papagaio.blackboxes.contract import Declaration
 from papagaio.cli.main import app
 from papagaio.errors import BadSettings
 from papagaio.options import OptionSet, validated
+from papagaio.serving.settings import ServeOptions
 from papagaio.settings import BlackBoxOptions, CheckOptions, Settings
 from papagaio.teaching.settings import TeachSettings
 from papagaio_thesis.settings import ReproduceSettings
@@ -87,6 +88,7 @@ SETTINGS: dict[str, type[OptionSet]] = {
     "audit": Settings,
     "check": CheckOptions,
     "questions": Settings,
+    "serve": ServeOptions,
     "teach": TeachSettings,
     "thesis": ReproduceSettings,
 }

@@ -41,6 +41,7 @@ ROOMS = (
     "report",
     "auditing",
     "teaching",
+    "serving",
     "demo",
     "cli",
 )

@@ -29,6 +29,7 @@ _EXTRAS = {
     "tflite": ("ai-edge-litert",),
     "transformers": ("transformers",),
     "http": ("httpx2", "jmespath"),
+    "serve": ("fastapi", "uvicorn"),
 }
 
 

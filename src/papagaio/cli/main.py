@@ -20,6 +20,7 @@ from papagaio.cli.ledger import ledger
 from papagaio.cli.options import flag, reflowed
 from papagaio.cli.questions import questions
 from papagaio.cli.report import report
+from papagaio.cli.serve import serve
 from papagaio.cli.teach import teach
 from papagaio.errors import PapagaioError
 from papagaio.version import __version__
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 130 interrupted (run again to resume).",
 )
-for _command in (demo, teach, check, audit, questions, report, doctor):
+for _command in (demo, teach, check, audit, questions, report, serve, doctor):
     app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)
 app.add_typer(ledger, name="ledger")
 # Commands of packages that build on this one.

@@ -1,0 +1,1 @@
+"""`papagaio serve`: a practice service over a black box."""
