@@ -16,7 +16,7 @@ def _serve(options: ServeOptions) -> None:
     2 --faults 0.1
 
     It speaks the Open Inference Protocol (/v2/models/model) and a plain form of JSON (/classify),
-    counts what it answers (/usage), and can be only reached from this machine. Ctrl-C ends it.
+    counts what it answers (/usage), and can only be reached from this machine. Ctrl-C ends it.
     """
     try:
         from papagaio.serving.run import open_service
