@@ -198,26 +198,8 @@ class Run:
             raise RuntimeError(f"the moment to kill it never came: {self.output()}")
 
     def answers(self) -> tuple[dict[str, bytes], int]:
-        """Return every answer in the ledger by image, and the number of interrupted images.
-
-        It reads a copy, because opening the file itself would repair what the kill left.
-        """
-        copy = self.case.folder / f"{self.name}.copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        for file in self.out.glob("ledger.sqlite*"):
-            shutil.copy(file, copy)
-        with closing(sqlite3.connect(copy / "ledger.sqlite")) as db:
-            answers: dict[str, bytes] = {}
-            for digests, scores in db.execute("SELECT digests, scores FROM answers"):
-                images = np.frombuffer(digests, np.uint8).reshape(-1, 32)
-                rows = np.frombuffer(scores, np.uint8).reshape(len(images), -1)
-                pairs = zip(images, rows, strict=True)
-                answers |= {image.tobytes().hex(): row.tobytes() for image, row in pairs}
-            (interrupted,) = db.execute(
-                "SELECT coalesce(sum(images), 0) FROM requests WHERE answered IS NULL"
-            ).fetchone()
-        return answers, interrupted
+        """Return what its ledger holds; see `stored_in`."""
+        return stored_in(self.out / "ledger.sqlite", self.case.folder / f"{self.name}.copy")
 
     def epochs(self) -> int:
         """Return the number of epochs in the checkpoint, the least over all trainings."""
@@ -260,6 +242,31 @@ class Run:
 
     def _files(self, seed: int, name: str) -> list[Path]:
         return sorted(self.out.glob(f"cells/copy_*_{seed}_????????/{name}"))
+
+
+def stored_in(ledger: Path, copy: Path) -> tuple[dict[str, bytes], int]:
+    """Return every answer in a ledger by image, and the number of interrupted images.
+
+    It reads a copy, in a folder that is made, because opening the file itself would repair what a
+    kill left.
+    """
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for file in ledger.parent.glob(f"{ledger.name}*"):
+        shutil.copy(file, copy)
+    answers: dict[str, bytes] = {}
+    with closing(sqlite3.connect(copy / ledger.name)) as db:
+        if not db.execute("PRAGMA user_version").fetchone()[0]:
+            return answers, 0
+        for digests, scores in db.execute("SELECT digests, scores FROM answers"):
+            images = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+            rows = np.frombuffer(scores, np.uint8).reshape(len(images), -1)
+            pairs = zip(images, rows, strict=True)
+            answers |= {image.tobytes().hex(): row.tobytes() for image, row in pairs}
+        (interrupted,) = db.execute(
+            "SELECT coalesce(sum(images), 0) FROM requests WHERE answered IS NULL"
+        ).fetchone()
+    return answers, interrupted
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,15 @@
 `test_serve.py` asserts on these counts; `benchmarks/asking.py` prints them for many kills.
 """
 
-import shutil
 import signal
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from killing import stored_in
 from practising import Practice
 
 from papagaio.asking import ask
@@ -26,8 +24,6 @@ from papagaio.ledger import Ledger
 _LONGEST_DELAY = 0.4
 # Longer than the service takes for what a killed process has sent.
 _QUIET = 0.2
-
-Answers = dict[bytes, bytes]
 
 
 @dataclass
@@ -50,7 +46,9 @@ class Account:
     most_twice: int = 0
     beyond: int = 0
 
-    def note(self, missing: int, sent: int, before: Answers, after: Answers) -> None:
+    def note(
+        self, missing: int, sent: int, before: dict[str, bytes], after: dict[str, bytes]
+    ) -> None:
         """Account for a session: what was missing and kept before it, sent in it, kept after."""
         self.beyond += max(0, sent - missing)
         twice = sent - (len(after) - len(before))
@@ -94,18 +92,9 @@ class Asking:
         assert process.exitcode is not None
         return process.exitcode
 
-    def kept(self) -> Answers:
-        """The scores in the ledger by image; from a copy, since opening it would repair it."""
-        copy = self.ledger.with_name("copy")
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        for file in self.ledger.parent.glob(f"{self.ledger.name}*"):
-            shutil.copy(file, copy)
-        with closing(sqlite3.connect(copy / self.ledger.name)) as db:
-            try:
-                return dict(db.execute("SELECT image, scores FROM answers"))
-            except sqlite3.OperationalError:  # killed before there was a table
-                return {}
+    def kept(self) -> dict[str, bytes]:
+        """The scores in the ledger by image."""
+        return stored_in(self.ledger, self.ledger.with_name("copy"))[0]
 
 
 def kill(asking: Asking, service: Practice, kills: int) -> Account:
@@ -114,7 +103,7 @@ def kill(asking: Asking, service: Practice, kills: int) -> Account:
     Raises:
         RuntimeError: everything was answered before the last kill.
     """
-    account, kept, delivered = Account(), Answers(), delivered_by(service)
+    account, kept, delivered = Account(), dict[str, bytes](), delivered_by(service)
     delays = np.random.default_rng(kills).uniform(0, _LONGEST_DELAY, 99 * kills)
     for delay in delays:
         done = account.kills == kills

@@ -33,11 +33,16 @@ class ShownBox:
     @property
     def contract(self) -> Contract:
         """The black box's, with the response."""
-        return replace(self.box.contract, response=self.response)
+        own = self.box.contract
+        has_step = self.response.partition("-")[0] in ("probabilities", "top")
+        resolution = own.resolution if has_step else 0.0
+        return replace(own, response=self.response, resolution=resolution)
 
     def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the response shows about images (uint8, N x H x W x C), as float32 (N, K)."""
-        return derive(self.box.answer(images), self.box.contract.response, self.response).scores
+        own = self.box.contract
+        answers = self.box.answer(images)
+        return derive(answers, own.response, self.response, own.resolution).scores
 
     def close(self) -> None:
         """Close the black box."""
