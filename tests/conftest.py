@@ -145,8 +145,12 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 @pytest.fixture
-def papagaio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Papagaio:
+def papagaio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Papagaio:
     """The command, run in this process, which saves the seconds of importing torch."""
+    # What it keeps by default is in the folder where it is started.
+    monkeypatch.chdir(tmp_path)
 
     def run(*words: object) -> Ended:
         capsys.readouterr()

@@ -629,9 +629,8 @@ def test_a_secret_in_a_query_is_refused_unless_it_is_a_variable(
 
 
 def test_an_audit_pays_for_no_image_that_a_check_has_paid_for(
-    service: Service, tiny: Tiny, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+    service: Service, tiny: Tiny, papagaio: Papagaio
 ) -> None:
-    monkeypatch.chdir(tiny.folder)
     images = np.random.default_rng(5).integers(0, 256, (120, 8, 8, 1), np.uint8)
     np.savez(tiny.folder / "test.npz", images=images, labels=truth(images).argmax(1))
     written = tiny.folder / "box.toml"
