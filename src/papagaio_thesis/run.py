@@ -1,6 +1,6 @@
 """`papagaio reproduce thesis` from its settings to its files; the same settings resume a run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
@@ -18,12 +18,15 @@ from papagaio.version import __version__
 from papagaio_thesis.checks import check_requirements
 from papagaio_thesis.digits import study_digits
 from papagaio_thesis.experiments import BODIES
-from papagaio_thesis.inputs import load_parts, prepare_inputs
+from papagaio_thesis.initial import initial_weights, starts_from_keras
+from papagaio_thesis.inputs import PARTS, load_parts, prepare_inputs
 from papagaio_thesis.magnified import magnify
 from papagaio_thesis.merging import merged, read_earlier
 from papagaio_thesis.options import StudyOptions, read_options
 from papagaio_thesis.page import write_pages
 from papagaio_thesis.plan import Planner
+from papagaio_thesis.reading import ReadingRecord
+from papagaio_thesis.readings import ReadingContext, study_readings
 from papagaio_thesis.records import (
     DigitRecord,
     DivergedRecord,
@@ -56,7 +59,8 @@ def reproduce(settings: ReproduceSettings, progress: Progress = no_progress) -> 
         NoSpace: the disk is full.
         Diverged: some trainings diverged; everything else is finished and written.
     """
-    options = read_options(settings.scale, settings.options)
+    keras = settings.stand_in is None and starts_from_keras(settings.weights_dir)
+    options = read_options(settings.scale, settings.options, keras=keras)
     check_requirements(settings, options)
     with files.lock(settings.out / ".lock"):
         log = Log(settings.out / "log.jsonl")
@@ -88,6 +92,7 @@ class Outcomes:
         trials: finished trials.
         diverged: trainings that diverged.
         magnified: students measured on magnified images.
+        readings: teachers trained by readings of the grid.
     """
 
     digits: list[DigitRecord]
@@ -96,11 +101,12 @@ class Outcomes:
     trials: list[TrialRecord] = field(default_factory=list)
     diverged: list[DivergedRecord] = field(default_factory=list)
     magnified: list[MagnifiedRecord] = field(default_factory=list)
+    readings: list[ReadingRecord] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show yet."""
-        return self.planned != 0 and not (self.trials or self.diverged)
+        return self.planned != 0 and not (self.trials or self.diverged or self.readings)
 
     @property
     def is_complete(self) -> bool:
@@ -117,12 +123,52 @@ def _run(
 ) -> None:
     if "taxonomy" in settings.studies:
         _study_digits(settings, options, outcomes, progress)
-    if not settings.needs_teacher:
+    if not settings.needs_images:
         outcomes.planned = 0
         return
     device, why = choose_device(settings.device)
     progress(Message(f"device {device}: {why}"))
     machine_of = cache(partial(_machine_of, settings, progress=progress))
+    if "readings" in settings.studies:
+        _study_readings(settings, options, machine_of(BODIES["VGG16"]), outcomes, progress)
+    if settings.needs_teacher:
+        _study_students(settings, options, machine_of, outcomes, log, progress)
+    else:
+        outcomes.planned = 0
+
+
+def _study_readings(
+    settings: ReproduceSettings,
+    options: StudyOptions,
+    machine: Machine,
+    outcomes: Outcomes,
+    progress: Progress,
+) -> None:
+    sets = load_parts("cifar10", settings.data_dir, progress)
+    context = ReadingContext(
+        options,
+        settings.data_dir,
+        initial_weights(BODIES["VGG16"], options.teacher.weights, settings.weights_dir),
+        "".join(sets[part].digest for part in PARTS),
+        machine,
+        settings.out / "readings",
+    )
+    for outcome in study_readings(context, executor_for(settings.workers), progress):
+        if isinstance(outcome, DivergedRecord):
+            outcomes.diverged.append(outcome)
+        else:
+            outcomes.readings.append(outcome)
+
+
+def _study_students(
+    settings: ReproduceSettings,
+    options: StudyOptions,
+    machine_of: Callable[[str], Machine],
+    outcomes: Outcomes,
+    log: Log,
+    progress: Progress,
+) -> None:
+    """The teacher, and everything that learns from it."""
     cifar10 = load_parts("cifar10", settings.data_dir, progress)
     teacher = prepare_teacher(settings, options, cifar10, machine_of(BODIES["VGG16"]), progress)
     outcomes.teacher = teacher.record
@@ -229,4 +275,5 @@ def _result(
         diverged=outcomes.diverged,
         digits=outcomes.digits,
         magnified=outcomes.magnified,
+        readings=outcomes.readings,
     )
