@@ -535,6 +535,19 @@ def test_every_table_says_what_is_small_and_who_stands_in(stored: ThesisResult) 
     assert page.count("STAND-IN") == 5
 
 
+def test_a_table_names_the_weights_that_teacher_and_student_started_from(
+    stored: ThesisResult,
+) -> None:
+    assert stored.teacher is not None
+    teacher = stored.teacher.model_copy(update={"stand_in": False, "start": "vgg16.h5 (SHA-256 1)"})
+    trials = [trial.model_copy(update={"start": "mobile.h5"}) for trial in stored.trials]
+    result = stored.model_copy(update={"teacher": teacher, "trials": trials})
+    first, *_, last = tables(result)
+    assert "Teacher from vgg16.h5 (SHA-256 1), colours in the form torch." in first.note
+    assert "Student from mobile.h5; seeds" in last.note
+    assert "Student from imagenet weights; seeds" in tables(stored)[-1].note
+
+
 def test_a_teacher_that_was_taught_for_less_is_small_scale_too(
     tmp_path: Path, stored: ThesisResult
 ) -> None:
