@@ -212,7 +212,7 @@ def test_downloaded_images_are_fitted_once(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
     told: list[Step | Message] = []
     for part in ("train", "test", "train"):
-        images = load(cifar("cifar10", part, None), progress=told.append)  # type: ignore[arg-type]
+        images = load(cifar("cifar10", part, None), progress=told.append)
         expected = [1, 2, 3] if part == "train" else [0, 1, 2]
         assert images.pixels[:, 0, 0, 0].tolist() == expected
     assert [step.done for step in told if isinstance(step, Step)] == [1, 2, 3] * 2

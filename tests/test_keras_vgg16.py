@@ -48,9 +48,8 @@ def convolved(
     """Keras's convolution with `same` padding: (H, W, in) and (3, 3, in, out) -> (H, W, out)."""
     height, width, _ = image.shape
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
-    return bias + sum(
-        padded[i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3)
-    )
+    parts = [padded[i : i + height, j : j + width] @ kernel[i, j] for i, j in np.ndindex(3, 3)]
+    return np.asarray(bias + np.sum(parts, axis=0), np.float64)
 
 
 def test_the_layers_compute_what_kerass_kernels_compute(published: Path) -> None:
@@ -69,7 +68,7 @@ def test_the_layers_compute_what_kerass_kernels_compute(published: Path) -> None
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
     with torch.no_grad():
         given = network.network.blue_first(network.normalised(pixels))  # type: ignore[operator]
-        found = network.network.features[:4](given)[0]  # type: ignore[index]
+        found = network.network.features[:4](given)[0]  # type: ignore[index,operator]
     assert found.permute(1, 2, 0).numpy() == pytest.approx(seen, abs=1e-3)
 
 

@@ -99,7 +99,7 @@ def test_table_1_itself_is_at_distance_0_and_its_parts_are_one_unit_apart() -> N
     ],
 )
 def test_each_of_the_four_numbers_counts_alike(figures: dict[str, float]) -> None:
-    assert record(**figures).distance == pytest.approx(1 / 2)
+    assert record(READING, **figures).distance == pytest.approx(1 / 2)
 
 
 def test_readings_are_sorted_by_the_rule_and_equal_ones_by_name(stored: ThesisResult) -> None:

@@ -33,6 +33,9 @@ __all__ = ["ReadingContext", "readings_of", "run_reading", "study_readings"]
 # The thesis has 14.8 million parameters, convolutional layers included.
 _FEWEST, _MOST = 14_750_000, 14_850_000
 
+# The fields of a reading; those that decide its frozen features come first.
+_KEYS = ("side", "normalisation", "brightness", "pooling", "widths", "dropout", "unfrozen")
+
 
 @dataclass(frozen=True)
 class ReadingContext:
@@ -77,27 +80,14 @@ def readings_of(options: StudyOptions) -> list[Reading]:
     Raises:
         BadSettings: no combination has as many parameters as the thesis's teacher.
     """
-    grid = options.studies.readings
-    shared = product(grid.side, grid.normalisation, grid.brightness)
-    own = list(product(grid.pooling, grid.widths, grid.dropout, grid.unfrozen))
+    grid = dict(options.studies.readings)
     readings: dict[object, Reading] = {}
-    for (side, normalisation, brightness), (pooling, widths, dropout, unfrozen) in product(
-        shared, own
-    ):
-        reading = Reading(
-            side=side,
-            pooling=pooling,
-            widths=widths,
-            dropout=dropout,
-            normalisation=normalisation,
-            unfrozen=unfrozen,
-            brightness=brightness,
-        )
+    for values in product(*(grid[key] for key in _KEYS)):
+        reading = Reading(**dict(zip(_KEYS, values, strict=True)))
         size = _parameters(replace(reading.applied(options).architecture(), normalisation="torch"))
         if _FEWEST <= size <= _MOST:
             # The mean of a single point is the point: with as many parameters, the same network.
-            same = (side, normalisation, brightness, widths, dropout, unfrozen, size)
-            readings.setdefault(same, reading)
+            readings.setdefault((reading.model_copy(update={"pooling": "mean"}), size), reading)
     if not readings:
         raise BadSettings(
             f"studies.readings: no combination has {_FEWEST / 1e6:.2f} to {_MOST / 1e6:.2f} "

@@ -1,7 +1,7 @@
 """`papagaio reproduce thesis` from its settings to its files; the same settings resume a run."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache, partial
 
 from papagaio import files
@@ -23,17 +23,14 @@ from papagaio_thesis.inputs import PARTS, load_parts, prepare_inputs
 from papagaio_thesis.magnified import magnify
 from papagaio_thesis.merging import merged, read_earlier
 from papagaio_thesis.options import StudyOptions, read_options
+from papagaio_thesis.outcomes import Outcomes
 from papagaio_thesis.page import write_pages
 from papagaio_thesis.plan import Planner
-from papagaio_thesis.reading import ReadingRecord
 from papagaio_thesis.readings import ReadingContext, study_readings
 from papagaio_thesis.records import (
     DigitRecord,
     DivergedRecord,
-    MagnifiedRecord,
-    TeacherRecord,
     ThesisResult,
-    TrialRecord,
 )
 from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.teacher import CLASSES, SHAPE, prepare_teacher
@@ -79,39 +76,6 @@ def reproduce(settings: ReproduceSettings, progress: Progress = no_progress) -> 
         names = "; ".join(map(str, outcomes.diverged))
         raise Diverged(f"{names}; {settings.out / 'thesis.html'} is without these trainings")
     return result
-
-
-@dataclass
-class Outcomes:
-    """What a run has so far: filled as it proceeds, because it may end at any moment.
-
-    Attributes:
-        digits: copies of the digit classifier.
-        teacher: the teacher.
-        planned: the number of trials, once they are planned.
-        trials: finished trials.
-        diverged: trainings that diverged.
-        magnified: students measured on magnified images.
-        readings: teachers trained by readings of the grid.
-    """
-
-    digits: list[DigitRecord]
-    teacher: TeacherRecord | None = None
-    planned: int | None = None
-    trials: list[TrialRecord] = field(default_factory=list)
-    diverged: list[DivergedRecord] = field(default_factory=list)
-    magnified: list[MagnifiedRecord] = field(default_factory=list)
-    readings: list[ReadingRecord] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to show yet."""
-        return self.planned != 0 and not (self.trials or self.diverged or self.readings)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything that was requested is finished."""
-        return len(self.trials) == self.planned and not self.diverged
 
 
 def _run(
