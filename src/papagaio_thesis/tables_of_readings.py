@@ -78,6 +78,6 @@ def _cells(one: ReadingRecord) -> list[str]:
 def _words(one: ReadingRecord) -> list[str]:
     values = dict(one.reading)
     return [
-        " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
         for value in (values[key] for key in _READING)
     ]
