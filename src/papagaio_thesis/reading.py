@@ -4,7 +4,7 @@ The rule of nearness. Each number of Table 1 gives a difference, in units of Tab
 the train to the test part: 0.86 - 0.81 = 0.05 for an accuracy, ln(0.59 / 0.40) = 0.39 for the
 logarithm of a loss. The distance of a reading is the root of the mean of the four squared
 differences, so 1 is as far as the thesis's train part is from its test part. It was stated before
-any reading was measured.
+any reading of the grid was measured.
 """
 
 import math
