@@ -3,7 +3,8 @@
     python docs/results.py
 
 A page encloses generated text in `<!-- from results: NAME -->` and `<!-- end -->`. The numbers come
-from `thesis/full.json` and `thesis/small.json`; `tests/test_docs.py` fails when a page is stale.
+from `full.json`, `small.json` and `readings-reduced.json` in `thesis/`; `tests/test_docs.py` fails
+when a page is stale.
 """
 
 import re
@@ -17,6 +18,7 @@ from papagaio_thesis.claims import Claim, claims
 from papagaio_thesis.digits import ANGULAR, ROUND
 from papagaio_thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis
 from papagaio_thesis.tables import cells, number, tables, to_markdown
+from papagaio_thesis.tables_of_readings import readings_to_markdown
 
 __all__ = ["blocks", "refreshed"]
 
@@ -27,7 +29,10 @@ _BLOCK = re.compile(r"(<!-- from results: (.+?) -->\n).*?(<!-- end -->)", re.DOT
 
 def blocks() -> dict[str, str]:
     """Generated Markdown by block name."""
-    full, small = (read_thesis(DOCS / "thesis" / f"{name}.json") for name in ("full", "small"))
+    full, small, readings = (
+        read_thesis(DOCS / "thesis" / f"{name}.json")
+        for name in ("full", "small", "readings-reduced")
+    )
     in_full, in_small = claims(full), claims(small)
     return {
         "summary of tables": _summary(full, small),
@@ -39,6 +44,7 @@ def blocks() -> dict[str, str]:
         "trainings small": _trainings(small.trials),
         "magnified": _magnified({"in full": full, "small scale": small}),
         "digits": _digits(small.digits),
+        "readings": readings_to_markdown(readings).strip(),
     }
 
 

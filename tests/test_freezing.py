@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from papagaio.networks.named import build_student
 from papagaio.progress import Message, Step, no_progress
 from papagaio.responses import Answers
 from papagaio.training import feed
+from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -241,6 +243,38 @@ def test_variants_are_drawn_as_often_as_they_are_to_be() -> None:
 def test_variants_that_cannot_occur_are_not_counted(variants: Variants, count: int) -> None:
     assert len(variants) == count
     assert set(variants.draw(500, torch.device("cpu")).tolist()) <= set(range(count))
+
+
+def test_features_are_kept_for_other_trainings_and_only_where_they_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = CountingFeatures(monkeypatch)
+    recipe = Recipe("r", epochs=2, batch=8, variants=Variants(flip=0.5))
+
+    def weights(
+        design: Architecture, images: np.ndarray, kept: Path | None, recipe: Recipe = recipe
+    ) -> dict[str, torch.Tensor]:
+        student = build_headed(design, "random", (32, 32, 3), 10, seed=0)
+        freeze(student, len(design.head.widths) + 1)
+        checkpoints = Checkpoints(tmp_path / "checkpoint", seconds=1e9, features=kept)
+        answers = Answers.of(ANSWERS.scores[: len(images)])
+        train(student, images, answers, recipe, seed=0, machine=Machine(), checkpoints=checkpoints)
+        return student.state_dict()
+
+    alone = weights(MOBILE, IMAGES, None)
+    first, again = (weights(MOBILE, IMAGES, tmp_path / "kept") for _ in range(2))
+    assert counted.times == 2
+    assert all(torch.equal(alone[n], first[n]) and torch.equal(alone[n], again[n]) for n in alone)
+    # Other dense layers see the same features; everything else that differs is computed anew.
+    weights(replace(MOBILE, head=Head(widths=(24,), dropout=0.5)), IMAGES, tmp_path / "kept")
+    assert counted.times == 2
+    weights(replace(MOBILE, normalisation="tf"), IMAGES, tmp_path / "kept")
+    weights(replace(MOBILE, normalisation="caffe"), IMAGES, tmp_path / "kept")
+    weights(replace(MOBILE, side=48), IMAGES, tmp_path / "kept")
+    weights(replace(MOBILE, head=Head("flatten", (16,))), IMAGES[:20], tmp_path / "kept")
+    other = replace(recipe, variants=Variants(0.5, (0.5,), 0.5))
+    weights(MOBILE, IMAGES, tmp_path / "kept", other)
+    assert counted.times == 7
 
 
 # networks with dense layers of one's own

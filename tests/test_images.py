@@ -199,6 +199,25 @@ def test_the_cifar_test_sets_have_the_pixels_that_they_are_known_by(
     assert hashlib.sha256(planes.data).hexdigest() == digest
 
 
+def test_downloaded_images_are_fitted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Downloaded:
+        tgz_md5 = tmp_path.name
+
+        def __init__(self, _: Path, *, train: bool, download: bool) -> None:
+            assert download
+            numbers = np.arange(3, dtype=np.uint8) + train
+            self.data = np.ones((3, 32, 32, 3), np.uint8) * numbers[:, None, None, None]
+            self.targets, self.classes = [0, 1, 1], ["a", "b"]
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
+    told: list[Step | Message] = []
+    for part in ("train", "test", "train"):
+        images = load(cifar("cifar10", part, None), progress=told.append)
+        expected = [1, 2, 3] if part == "train" else [0, 1, 2]
+        assert images.pixels[:, 0, 0, 0].tolist() == expected
+    assert [step.done for step in told if isinstance(step, Step)] == [1, 2, 3] * 2
+
+
 def test_a_data_folder_without_the_files_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadImages, match=r"data-dir: no train-\*\.parquet in"):
         cifar("cifar10", "train", tmp_path)

@@ -34,6 +34,7 @@ from papagaio_thesis.figures import digits_figure, figure_5
 from papagaio_thesis.initial import initial_weights
 from papagaio_thesis.inputs import PARTS, transfer_sets
 from papagaio_thesis.options import read_options
+from papagaio_thesis.outcomes import Outcomes
 from papagaio_thesis.page import render
 from papagaio_thesis.records import (
     DigitRecord,
@@ -44,7 +45,7 @@ from papagaio_thesis.records import (
     TrialRecord,
     read_thesis,
 )
-from papagaio_thesis.run import Outcomes, reproduce
+from papagaio_thesis.run import reproduce
 from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.superclasses import GROUPS, group_rows
 from papagaio_thesis.teacher import load_stand_in, teacher_phases

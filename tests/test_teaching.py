@@ -1,11 +1,13 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import Papagaio
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 
 from papagaio.auditing.preparing import check_classes
@@ -156,19 +158,38 @@ def test_every_option_of_teach_reaches_the_teaching(
     assert set(full.model_dump(exclude_defaults=True)) == set(TeachSettings.model_fields)
 
 
-def test_the_normalisation_is_part_of_what_is_taught(
-    tmp_path: Path, pictures: Path, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("form", ["torch", "caffe", "tf"])
+def test_a_taught_box_sees_pixels_in_the_form_that_it_was_taught_with(
+    tmp_path: Path,
+    pictures: Path,
+    papagaio: Papagaio,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
 ) -> None:
     monkeypatch.setattr("papagaio.teaching.run.settled_precision", lambda *_: (Machine(), ""))
-    answers = []
-    for normalisation in ("torch", "caffe", "tf"):
-        out = tmp_path / normalisation
-        words = teach(pictures, out, normalisation=normalisation, phase="1,1e-3,all")
-        assert papagaio(*words).code == 0
-        with np.load(pictures / "train.npz") as arrays:
-            answers.append(open_taught(str(out), NOTHING).answer(arrays["images"][:4]))
-    assert not np.allclose(answers[0], answers[1])
-    assert not np.allclose(answers[0], answers[2])
+    words = teach(pictures, tmp_path, normalisation=form, phase="1,1e-3,all", head="none")
+    assert papagaio(*words).code == 0
+    described = json.loads((tmp_path / "black-box.json").read_text())
+    assert described["architecture"]["normalisation"] == form
+    with np.load(pictures / "train.npz") as arrays:
+        images = arrays["images"][:4]
+    # The same by hand: the library's own layers on normalised pixels.
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    seen = {
+        "torch": (images / 255 - mean) / deviation,
+        "caffe": (images - mean * 255)[..., ::-1],
+        "tf": images / 127.5 - 1,
+    }[form]
+    state = load_file(tmp_path / "weights.safetensors")
+    body = torchvision.models.mobilenet_v2().features.eval()
+    prefix = "network.features."
+    body.load_state_dict({n.removeprefix(prefix): t for n, t in state.items() if prefix in n})
+    with torch.no_grad():
+        planes = body(torch.from_numpy(seen.transpose(0, 3, 1, 2).astype(np.float32)))
+    weight, bias = (state[f"network.classifier.0.{part}"] for part in ("weight", "bias"))
+    logits = (planes.mean((2, 3)) @ weight.T + bias).numpy()
+    answers = open_taught(str(tmp_path), NOTHING).answer(images)
+    assert answers == pytest.approx(softmax(logits, axis=1), abs=1e-5)
 
 
 @pytest.mark.parametrize(

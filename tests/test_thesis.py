@@ -47,6 +47,7 @@ from papagaio_thesis.page import render, write_pages
 from papagaio_thesis.plan import Planner
 from papagaio_thesis.published import published
 from papagaio_thesis.reach import reach
+from papagaio_thesis.readings import readings_of
 from papagaio_thesis.records import (
     DigitRecord,
     DivergedRecord,
@@ -157,6 +158,13 @@ OTHER_WORDS = {
     "students.vgg16": "imagenet",
     "students.mobilenet_v2": "imagenet",
     "studies.similar": ["timm/resnet18"],
+    "studies.readings.side": [32],
+    "studies.readings.pooling": ["mean"],
+    "studies.readings.widths": [[128]],
+    "studies.readings.dropout": [0.25],
+    "studies.readings.normalisation": ["tf"],
+    "studies.readings.unfrozen": [3],
+    "studies.readings.brightness": [[]],
 }
 # These decide what is read and not what is trained: the tiny run at the end shows them.
 READ = {
@@ -192,7 +200,7 @@ def everything(options: StudyOptions) -> list[Any]:
     )
     trials = planner_of(options).trials()
     ids = [context.id_of(trial) for trial in trials]
-    return [options.architecture(), teacher_phases(options), ids]
+    return [options.architecture(), teacher_phases(options), ids, readings_of(options)]
 
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in leaves(STUDY) if ".".join(leaf) not in READ])
@@ -203,8 +211,7 @@ def test_every_option_of_the_study_file_reaches_the_run(
     before = reduce(lambda table, key: table[key], leaf, STUDY)
     value = OTHER_WORDS.get(name, OTHER[type(before)] if name not in OTHER_WORDS else None)
     own = tmp_path / "own.toml"
-    key = leaf[1]
-    text = f"[{leaf[0]}]\n{key} = {json.dumps(value)}\n"
+    text = f"[{'.'.join(leaf[:-1])}]\n{leaf[-1]} = {json.dumps(value)}\n"
     if name == "students.epochs":
         text += f"marks = [1, {value}]\n"
     if name == "studies.longer":
@@ -526,6 +533,19 @@ def test_every_table_says_what_is_small_and_who_stands_in(stored: ThesisResult) 
     page = render(stored, "thesis.html.j2")
     assert page.count("SMALL SCALE") == 5
     assert page.count("STAND-IN") == 5
+
+
+def test_a_table_names_the_weights_that_teacher_and_student_started_from(
+    stored: ThesisResult,
+) -> None:
+    assert stored.teacher is not None
+    teacher = stored.teacher.model_copy(update={"stand_in": False, "start": "vgg16.h5 (SHA-256 1)"})
+    trials = [trial.model_copy(update={"start": "mobile.h5"}) for trial in stored.trials]
+    result = stored.model_copy(update={"teacher": teacher, "trials": trials})
+    first, *_, last = tables(result)
+    assert "Teacher from vgg16.h5 (SHA-256 1), colours in the form torch." in first.note
+    assert "Student from mobile.h5; seeds" in last.note
+    assert "Student from imagenet weights; seeds" in tables(stored)[-1].note
 
 
 def test_a_teacher_that_was_taught_for_less_is_small_scale_too(

@@ -105,16 +105,20 @@ def need_space(path: Path, size: int) -> None:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold `path` for this process alone; the system releases it even after a kill.
 
+    Args:
+        path: the file; its folder is created if needed.
+        wait: wait until no other process holds it.
+
     Raises:
-        Busy: another process holds it.
+        Busy: another process holds it, and this one does not wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise Busy(
                 f"{path.parent}: another process works here (it holds {path.name}); "

@@ -34,7 +34,9 @@ def _thesis(settings: ReproduceSettings) -> None:
         typer.echo(to_markdown(tables(result)[0]))
     else:
         state = "complete" if result.complete else "not complete"
-        typer.echo(f"{len(result.trials)} trainings; {state}")
+        typer.echo(f"{len(result.trials) + len(result.readings)} trainings; {state}")
+    if "readings" in settings.studies and result.readings:
+        typer.echo(f"nearest to Table 1: {result.readings[0].note}")
     typer.echo(f"report: {settings.out / 'thesis.html'}")
 
 

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["BODIES", "EXPERIMENTS", "STUDIES", "Experiment", "Scale", "Study", "title_of"]
+__all__ = [
+    "BODIES",
+    "EXPERIMENTS",
+    "OF_OWN_TEACHERS",
+    "STUDIES",
+    "Experiment",
+    "Scale",
+    "Study",
+    "title_of",
+]
 
 Scale = Literal["full", "small"]
 
@@ -18,8 +27,11 @@ Study = Literal[
     "similar",
     "temperature",
     "taxonomy",
+    "readings",
 ]
 STUDIES: tuple[Study, ...] = get_args(Study)
+# These have their own teachers.
+OF_OWN_TEACHERS: tuple[Study, ...] = ("taxonomy", "readings")
 
 # The thesis's two architectures by the names it uses.
 BODIES = {"VGG16": "torchvision/vgg16", "MobileNetV2": "torchvision/mobilenet_v2"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from papagaio_thesis.experiments import Scale
 from papagaio_thesis.options import StudyOptions
+from papagaio_thesis.reading import ReadingRecord, nearest_first
 from papagaio_thesis.records import (
     DivergedRecord,
     MagnifiedRecord,
@@ -43,6 +44,7 @@ def merged(earlier: ThesisResult | None, new: ThesisResult) -> ThesisResult:
             "trials": _trials(earlier.trials, new.trials),
             "diverged": _diverged(earlier.diverged, new),
             "magnified": _magnified(earlier.magnified, new.magnified),
+            "readings": _readings(earlier.readings, new.readings),
         }
     )
 
@@ -70,6 +72,7 @@ def _diverged(earlier: Sequence[DivergedRecord], new: ThesisResult) -> list[Dive
     tried |= {
         DivergedRecord.of_copy(copy.letters, copy.recipe, copy.seed, "").key for copy in new.digits
     }
+    tried |= {DivergedRecord.of_reading(one.reading.name, "").key for one in new.readings}
     return [record for record in earlier if record.key not in tried] + new.diverged
 
 
@@ -78,3 +81,10 @@ def _magnified(
 ) -> list[MagnifiedRecord]:
     records = {(record.study, record.variant): record for record in (*earlier, *new)}
     return [records[key] for key in sorted(records)]
+
+
+def _readings(
+    earlier: Sequence[ReadingRecord], new: Sequence[ReadingRecord]
+) -> list[ReadingRecord]:
+    """Every reading once, the nearest to Table 1 first."""
+    return nearest_first({one.reading.name: one for one in (*earlier, *new)}.values())

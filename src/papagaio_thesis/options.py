@@ -19,7 +19,9 @@ Count = Annotated[int, Field(ge=1)]
 Batch = Annotated[int, Field(ge=3)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(gt=0)]
 Initial = Literal["imagenet", "random"]
+Pooling = Literal["mean", "flatten"]
 
 
 class _Table(BaseModel):
@@ -41,7 +43,7 @@ class ImageOptions(_Table):
 class HeadOptions(_Table):
     """The dense layers."""
 
-    pooling: Literal["mean", "flatten"]
+    pooling: Pooling
     widths: tuple[Count, ...]
     dropout: Share
 
@@ -57,7 +59,7 @@ class TeacherOptions(_Table):
     second_rate: Rate
     unfrozen: Count
     flip: Share
-    brightness: tuple[Annotated[float, Field(gt=0)], ...]
+    brightness: tuple[Factor, ...]
     brighten: Share
 
     @property
@@ -94,6 +96,18 @@ class InScopeOptions(_Table):
     temperature: Annotated[float, Field(gt=0)]
 
 
+class ReadingOptions(_Table):
+    """The grid of the study `readings`: the values that are tried in place of the ones above."""
+
+    side: tuple[Count, ...] = ()
+    pooling: tuple[Pooling, ...] = ()
+    widths: tuple[tuple[Count, ...], ...] = ()
+    dropout: tuple[Share, ...] = ()
+    normalisation: tuple[Normalisation, ...] = ()
+    unfrozen: tuple[Count, ...] = ()
+    brightness: tuple[tuple[Factor, ...], ...] = ()
+
+
 class ClaimOptions(_Table):
     """The studies behind the claims."""
 
@@ -102,6 +116,8 @@ class ClaimOptions(_Table):
     temperatures: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
     superclass_images: Count
     digit_seeds: Count
+    # Results from before there was a grid have none.
+    readings: ReadingOptions = ReadingOptions()
 
 
 class StudyOptions(_Table):
@@ -128,20 +144,24 @@ class StudyOptions(_Table):
         return Architecture(body, head, side, self.images.normalisation)
 
 
-def read_options(scale: Scale = "full", own: Path | None = None) -> StudyOptions:
+def read_options(
+    scale: Scale = "full", own: Path | None = None, *, keras: bool = False
+) -> StudyOptions:
     """Read the options from the package's files and the user's.
 
     Args:
         scale: `small` is the laptop-sized version.
         own: a TOML file with the options that differ, or None.
+        keras: whether VGG16 starts from the file that Keras publishes.
 
     Raises:
         BadSettings: the file cannot be read, or an option is unknown or out of range.
     """
     folder = resources("papagaio_thesis")
-    paths = [folder / "study.toml", *([folder / "small.toml"] if scale == "small" else [])]
+    names = ["study", *(["small"] if scale == "small" else []), *(["keras"] if keras else [])]
+    paths = [Path(str(folder / f"{name}.toml")) for name in names]
     values: dict[str, Any] = {}
-    for path in (*(Path(str(path)) for path in paths), *([own] if own else [])):
+    for path in (*paths, *([own] if own else [])):
         values = _merged(values, read_toml(path))
     try:
         return StudyOptions.model_validate(values)

@@ -11,6 +11,12 @@ from papagaio_thesis.claims import claims
 from papagaio_thesis.figures import digits_figure, figure_5
 from papagaio_thesis.records import ThesisResult
 from papagaio_thesis.tables import cells, is_reduced, tables, to_csv, to_markdown
+from papagaio_thesis.tables_of_readings import (
+    readings_cells,
+    readings_note,
+    readings_to_csv,
+    readings_to_markdown,
+)
 
 __all__ = ["render", "write_pages"]
 
@@ -24,6 +30,8 @@ def write_pages(result: ThesisResult, out: Path) -> None:
     files.write(out / "thesis.json", result.model_dump_json(indent=1) + "\n")
     for table in tables(result):
         files.write(out / "tables" / f"table-{table.number}.csv", to_csv(table))
+    if result.readings:
+        files.write(out / "tables" / "readings.csv", readings_to_csv(result))
     for name, figure in _figures(result).items():
         files.write(out / "figures" / f"{name}.svg", _with_style(figure))
     files.write(out / "thesis.md", render(result, "thesis.md.j2"))
@@ -33,11 +41,17 @@ def write_pages(result: ThesisResult, out: Path) -> None:
 def render(result: ThesisResult, template: str) -> str:
     """Render the result as one page that loads nothing from elsewhere."""
     jinja = environment("papagaio_thesis", "papagaio.report")
-    jinja.filters |= {"cells": cells, "markdown": to_markdown}
+    jinja.filters |= {
+        "cells": cells,
+        "markdown": to_markdown,
+        "readings_markdown": readings_to_markdown,
+        "readings_note": readings_note,
+    }
     return jinja.get_template(template).render(
         result=result,
         reduced=is_reduced(result.options),
         tables=tables(result),
+        readings=readings_cells(result) if result.readings else [],
         claims=claims(result),
         figures=_figures(result),
     )

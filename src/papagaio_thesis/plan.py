@@ -43,9 +43,10 @@ class Planner:
         return [self._of_experiment(number, seed=seed) for seed in range(self.settings.seeds)]
 
     def study(self, study: Study) -> list[Trial]:
-        """Return the trials of a study; `taxonomy` and `magnified` train no students of their own.
+        """Return the trials of a study.
 
-        See the modules `digits` and `magnified`.
+        `taxonomy`, `magnified` and `readings` train no students here: see `digits`, `magnified`
+        and `readings`.
         """
         return {
             "beyond": self._beyond,
@@ -58,6 +59,7 @@ class Planner:
             "temperature": self._temperature,
             "taxonomy": list,
             "magnified": list,
+            "readings": list,
         }[study]()
 
     def _beyond(self) -> list[Trial]:

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from papagaio.errors import BadSettings
 from papagaio.result import MachineRecord
 from papagaio.vocabulary import Part
-from papagaio_thesis.experiments import Scale
+from papagaio_thesis.experiments import BODIES, Scale
 from papagaio_thesis.options import StudyOptions
+from papagaio_thesis.reading import ReadingRecord
 
 __all__ = [
     "DigitRecord",
@@ -108,6 +109,7 @@ class TrialRecord(_Training):
 
     Attributes:
         initial: initial weights, `imagenet` or `random`.
+        start: the same in words; empty in records made before they were named.
         parameters: the number of weights.
         recipe: the recipe's name.
         training_set: the training set's name.
@@ -119,6 +121,7 @@ class TrialRecord(_Training):
     """
 
     initial: str
+    start: str = ""
     parameters: int
     recipe: str
     training_set: str
@@ -148,6 +151,11 @@ class DivergedRecord(_Training):
         """Return the record of a copy of the digit classifier."""
         variant = f"{letters} letters by {recipe}"
         return cls(study="taxonomy", variant=variant, body="small-cnn", seed=seed, reason=reason)
+
+    @classmethod
+    def of_reading(cls, name: str, reason: str) -> Self:
+        """Return the record of a reading of the teacher."""
+        return cls(study="readings", variant=name, body=BODIES["VGG16"], seed=0, reason=reason)
 
     def __str__(self) -> str:
         return f"{self.study}, {self.variant}, {self.body}, seed {self.seed}: {self.reason}"
@@ -179,6 +187,8 @@ class TeacherRecord(_Record):
         name: its name.
         stand_in: whether another network is used in its place.
         parameters: the number of weights.
+        start: the initial weights of its convolutional layers, in words; empty in records made
+            before they were named, and for a stand-in.
         identity: a digest of the weights.
         measurements: its figures on both parts of CIFAR-10.
         temperature_errors: by temperature T, the largest difference between softmax(ln p / T) of
@@ -188,6 +198,7 @@ class TeacherRecord(_Record):
     name: str
     stand_in: bool
     parameters: int
+    start: str = ""
     identity: str
     measurements: list[Measurement]
     temperature_errors: dict[float, float]
@@ -235,6 +246,7 @@ class ThesisResult(_Record):
     diverged: list[DivergedRecord] = []
     digits: list[DigitRecord]
     magnified: list[MagnifiedRecord] = []
+    readings: list[ReadingRecord] = []
 
 
 def read_thesis(path: Path) -> ThesisResult:

@@ -1,7 +1,7 @@
 """`papagaio reproduce thesis` from its settings to its files; the same settings resume a run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 
 from papagaio import files
@@ -18,19 +18,19 @@ from papagaio.version import __version__
 from papagaio_thesis.checks import check_requirements
 from papagaio_thesis.digits import study_digits
 from papagaio_thesis.experiments import BODIES
-from papagaio_thesis.inputs import load_parts, prepare_inputs
+from papagaio_thesis.initial import initial_weights, starts_from_keras
+from papagaio_thesis.inputs import PARTS, load_parts, prepare_inputs
 from papagaio_thesis.magnified import magnify
 from papagaio_thesis.merging import merged, read_earlier
 from papagaio_thesis.options import StudyOptions, read_options
+from papagaio_thesis.outcomes import Outcomes
 from papagaio_thesis.page import write_pages
 from papagaio_thesis.plan import Planner
+from papagaio_thesis.readings import ReadingContext, study_readings
 from papagaio_thesis.records import (
     DigitRecord,
     DivergedRecord,
-    MagnifiedRecord,
-    TeacherRecord,
     ThesisResult,
-    TrialRecord,
 )
 from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.teacher import CLASSES, SHAPE, prepare_teacher
@@ -56,7 +56,8 @@ def reproduce(settings: ReproduceSettings, progress: Progress = no_progress) -> 
         NoSpace: the disk is full.
         Diverged: some trainings diverged; everything else is finished and written.
     """
-    options = read_options(settings.scale, settings.options)
+    keras = settings.stand_in is None and starts_from_keras(settings.weights_dir)
+    options = read_options(settings.scale, settings.options, keras=keras)
     check_requirements(settings, options)
     with files.lock(settings.out / ".lock"):
         log = Log(settings.out / "log.jsonl")
@@ -77,37 +78,6 @@ def reproduce(settings: ReproduceSettings, progress: Progress = no_progress) -> 
     return result
 
 
-@dataclass
-class Outcomes:
-    """What a run has so far: filled as it proceeds, because it may end at any moment.
-
-    Attributes:
-        digits: copies of the digit classifier.
-        teacher: the teacher.
-        planned: the number of trials, once they are planned.
-        trials: finished trials.
-        diverged: trainings that diverged.
-        magnified: students measured on magnified images.
-    """
-
-    digits: list[DigitRecord]
-    teacher: TeacherRecord | None = None
-    planned: int | None = None
-    trials: list[TrialRecord] = field(default_factory=list)
-    diverged: list[DivergedRecord] = field(default_factory=list)
-    magnified: list[MagnifiedRecord] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to show yet."""
-        return self.planned != 0 and not (self.trials or self.diverged)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything that was requested is finished."""
-        return len(self.trials) == self.planned and not self.diverged
-
-
 def _run(
     settings: ReproduceSettings,
     options: StudyOptions,
@@ -117,12 +87,52 @@ def _run(
 ) -> None:
     if "taxonomy" in settings.studies:
         _study_digits(settings, options, outcomes, progress)
-    if not settings.needs_teacher:
+    if not settings.needs_images:
         outcomes.planned = 0
         return
     device, why = choose_device(settings.device)
     progress(Message(f"device {device}: {why}"))
     machine_of = cache(partial(_machine_of, settings, progress=progress))
+    if "readings" in settings.studies:
+        _study_readings(settings, options, machine_of(BODIES["VGG16"]), outcomes, progress)
+    if settings.needs_teacher:
+        _study_students(settings, options, machine_of, outcomes, log, progress)
+    else:
+        outcomes.planned = 0
+
+
+def _study_readings(
+    settings: ReproduceSettings,
+    options: StudyOptions,
+    machine: Machine,
+    outcomes: Outcomes,
+    progress: Progress,
+) -> None:
+    sets = load_parts("cifar10", settings.data_dir, progress)
+    context = ReadingContext(
+        options,
+        settings.data_dir,
+        initial_weights(BODIES["VGG16"], options.teacher.weights, settings.weights_dir),
+        "".join(sets[part].digest for part in PARTS),
+        machine,
+        settings.out / "readings",
+    )
+    for outcome in study_readings(context, executor_for(settings.workers), progress):
+        if isinstance(outcome, DivergedRecord):
+            outcomes.diverged.append(outcome)
+        else:
+            outcomes.readings.append(outcome)
+
+
+def _study_students(
+    settings: ReproduceSettings,
+    options: StudyOptions,
+    machine_of: Callable[[str], Machine],
+    outcomes: Outcomes,
+    log: Log,
+    progress: Progress,
+) -> None:
+    """The teacher, and everything that learns from it."""
     cifar10 = load_parts("cifar10", settings.data_dir, progress)
     teacher = prepare_teacher(settings, options, cifar10, machine_of(BODIES["VGG16"]), progress)
     outcomes.teacher = teacher.record
@@ -229,4 +239,5 @@ def _result(
         diverged=outcomes.diverged,
         digits=outcomes.digits,
         magnified=outcomes.magnified,
+        readings=outcomes.readings,
     )

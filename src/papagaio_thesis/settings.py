@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from papagaio.options import Many, Option, OptionSet
 from papagaio.vocabulary import Precision
-from papagaio_thesis.experiments import EXPERIMENTS, STUDIES, Scale, Study
+from papagaio_thesis.experiments import EXPERIMENTS, OF_OWN_TEACHERS, STUDIES, Scale, Study
 
 __all__ = ["ReproduceSettings"]
 
@@ -31,11 +31,17 @@ class ReproduceSettings(OptionSet):
 
     studies: Annotated[
         Many[Study],
-        Option(_PARTS, "STUDY,...|none", "all, or none if --experiments is given", also="study"),
-    ] = STUDIES
+        Option(
+            _PARTS,
+            "STUDY,...|none",
+            "all but readings, or none if --experiments is given",
+            also="study",
+        ),
+    ] = tuple(study for study in STUDIES if study != "readings")
     """Further trainings for the claims: beyond, in-scope, start, explosion, magnified, longer,
-    superclasses, similar, temperature, taxonomy. Without experiments and studies, only the teacher
-    is trained and measured (Table 1)."""
+    superclasses, similar, temperature, taxonomy. readings trains a teacher for every combination
+    of what the thesis leaves open about it, and compares each with Table 1. Without experiments
+    and studies, only the teacher is trained and measured (Table 1)."""
 
     seeds: Annotated[int, Option(_PARTS, "N")] = Field(1, ge=1)
     """Trainings per experiment: 3 means seeds 0, 1 and 2."""
@@ -46,7 +52,9 @@ class ReproduceSettings(OptionSet):
 
     weights_dir: Annotated[Path | None, Option(_INPUTS, "FOLDER", "download")] = None
     """The folder that holds vgg16_imagenet.safetensors and mobilenet_v2_imagenet.safetensors, with
-    torchvision's tensor names."""
+    torchvision's tensor names. For VGG16 it may hold the file that Keras publishes instead,
+    vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, and colours are then normalised as its
+    weights need it (caffe)."""
 
     stand_in: Annotated[Path | None, Option(_INPUTS, "FILE")] = None
     """A safetensors file with a trained teacher, used in place of the thesis's own. Every table
@@ -77,8 +85,19 @@ class ReproduceSettings(OptionSet):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether anything but the study of digits is requested, which has its own teacher."""
-        return bool(self.experiments) or self.studies != ("taxonomy",)
+        """Whether anything but studies with their own teachers is requested."""
+        others = set(self.studies) - set(OF_OWN_TEACHERS)
+        return bool(self.experiments or others) or self.is_teacher_only
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether anything is requested that learns from CIFAR-10."""
+        return self.needs_teacher or "readings" in self.studies
+
+    @property
+    def needs_transfer_sets(self) -> bool:
+        """Whether students are requested, who learn from CIFAR-100."""
+        return self.needs_teacher and not self.is_teacher_only
 
     @property
     def is_teacher_only(self) -> bool:

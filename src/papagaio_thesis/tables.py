@@ -232,12 +232,16 @@ def _note(result: ThesisResult, number: int) -> str:
         sentences.append(_sizes(result))
     if teacher and teacher.stand_in:
         sentences.append(f"The teacher is a STAND-IN, not the thesis's ({teacher.name}).")
+    elif teacher and teacher.start:
+        form = result.options.images.normalisation
+        sentences.append(f"Teacher from {teacher.start}, colours in the form {form}.")
     trials = experiment_trials(result, number - 1) if number > 1 else []
     if trials:
         precisions = ", ".join(sorted({trial.precision for trial in trials}))
         seconds = sum(trial.seconds for trial in trials) / len(trials)
+        start = trials[0].start or f"{trials[0].initial} weights"
         sentences.append(
-            f"Student from {trials[0].initial} weights; seeds: {len(trials)}; {precisions}; "
+            f"Student from {start}; seeds: {len(trials)}; {precisions}; "
             f"{duration(seconds)} per training."
         )
     return " ".join(sentences)

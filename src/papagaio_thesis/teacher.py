@@ -1,6 +1,7 @@
 """The teacher: trained in the thesis's two phases, or a stand-in; its answers and its figures."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
 from papagaio.vocabulary import Part
 from papagaio.weights import digest_weights, load_weights
-from papagaio_thesis.initial import initial_weights
+from papagaio_thesis.initial import initial_weights, initial_words
 from papagaio_thesis.measuring import measurement
 from papagaio_thesis.options import StudyOptions
 from papagaio_thesis.records import Measurement, TeacherRecord
@@ -120,6 +121,7 @@ def prepare_teacher(
             name=settings.stand_in.stem if settings.stand_in else _NAME,
             stand_in=settings.stand_in is not None,
             parameters=sum(p.numel() for p in network.parameters()),
+            start="" if settings.stand_in else initial_words(_initial(settings, options)),
             identity=weights,
             measurements=_measurements(logits, sets, options.teacher.epochs),
             temperature_errors={
@@ -160,8 +162,8 @@ def _trained(
 ) -> Classifier:
     """The thesis's own teacher, trained in two phases; also a black box for `papagaio audit`."""
     architecture, folder = options.architecture(), settings.out / "teacher"
-    initial = initial_weights(architecture.body, options.teacher.weights, settings.weights_dir)
-    network = build_headed(architecture, initial, SHAPE, CLASSES, seed=0)
+    features = folder / "features"
+    network = build_headed(architecture, _initial(settings, options), SHAPE, CLASSES, seed=0)
     teach(
         network,
         own.pixels[: options.images.owned],
@@ -170,10 +172,17 @@ def _trained(
         seed=0,
         machine=machine,
         folder=folder,
+        features=features,
         progress=progress,
     )
     save_taught(folder, network, architecture, SHAPE, own.classes)
+    shutil.rmtree(features, ignore_errors=True)
     return network
+
+
+def _initial(settings: ReproduceSettings, options: StudyOptions) -> str:
+    body = options.architecture().body
+    return initial_weights(body, options.teacher.weights, settings.weights_dir)
 
 
 def _logits(

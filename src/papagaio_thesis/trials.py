@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.version import __version__
 from papagaio.weights import save_weights
+from papagaio_thesis.initial import digest_of_initial, initial_words
 from papagaio_thesis.measuring import EvaluationSet, measure
 from papagaio_thesis.options import Initial
 from papagaio_thesis.reach import reach
@@ -132,7 +133,7 @@ class TrialContext:
         """
         decisive = asdict(trial) | {
             "training_set": trial.training_set.digest,
-            "weights": _digest_of(trial.weights),
+            "weights": digest_of_initial(trial.weights),
             "machine": (trial.machine.device, trial.machine.precision),
             "measured_on": [self.train.size, self.test.size, self.probed, _REACH_IMAGES],
             "papagaio": __version__,
@@ -142,12 +143,6 @@ class TrialContext:
         body = trial.architecture.body.rpartition("/")[2]
         words = f"{body} {trial.initial} {trial.recipe.name} {trial.training_set.name} {trial.seed}"
         return f"{words.replace(' ', '-').replace(',', '')}_{digest[:8]}"
-
-
-@cache
-def _digest_of(weights: str) -> str:
-    path = Path(weights)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else weights
 
 
 def trial_job(context: TrialContext, trial: Trial) -> Job[TrialRecord]:
@@ -275,6 +270,7 @@ def _record(trial: Trial, student: Classifier, figures: list[_EpochFigures]) -> 
         body=trial.architecture.body,
         seed=trial.seed,
         initial=trial.initial,
+        start=initial_words(trial.weights),
         parameters=sum(p.numel() for p in student.parameters()),
         recipe=trial.recipe.name,
         training_set=trial.training_set.name,

@@ -82,6 +82,9 @@ class _Front(nn.Module):
         super().__init__()
         self.links = nn.Sequential(*links)
         self._normalised = classifier.normalised
+        # They decide its features, so they belong to its state.
+        self.register_buffer("mean", classifier.mean)
+        self.register_buffer("deviation", classifier.deviation)
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.links(self._normalised(images))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from papagaio.errors import BadSettings
 from papagaio.networks.classifier import NORMALISATIONS, Classifier
 from papagaio.networks.initial import start_from
+from papagaio.networks.keras_vgg16 import read_keras_vgg16
 from papagaio.vocabulary import Normalisation
 from papagaio.weights import load_weights
 
@@ -67,8 +68,9 @@ def build_headed(
     Args:
         architecture: what to build.
         initial: the convolutional layers' weights: `random`, `library` (downloaded ImageNet
-            weights), or the path of a safetensors file with the library's names. Dense layers start
-            at random, unless the file has all of them in the same shapes.
+            weights), or the path of a safetensors file with the library's names, or of the `.h5`
+            file in which Keras publishes VGG16. Dense layers start at random, unless the file has
+            all of them in the same shapes.
         shape: height, width and channels of the images; grey is repeated to three channels.
         classes: how many logits it has.
         seed: the seed of random weights.
@@ -96,7 +98,8 @@ def build_headed(
     if initial not in ("random", "library"):
         path = Path(initial)
         # Some of another task's dense layers would be worse than none.
-        start_from(network, path, load_weights(path), may_differ="classifier.")
+        state = read_keras_vgg16(path) if path.suffix == ".h5" else load_weights(path)
+        start_from(network, path, state, may_differ="classifier.")
     return Classifier(network, NORMALISATIONS[architecture.normalisation])
 
 

@@ -41,6 +41,7 @@ def teach(  # noqa: PLR0913  # as training
     seed: int,
     machine: Machine,
     folder: Path,
+    features: Path | None = None,
     progress: Progress = no_progress,
 ) -> None:
     """Teach a network true classes, phase after phase, in place.
@@ -56,6 +57,8 @@ def teach(  # noqa: PLR0913  # as training
         seed: the seed of the order of images and of augmentation.
         machine: where it is trained.
         folder: where its state is kept.
+        features: where features of frozen layers are kept, for a resumed or another teaching; None
+            keeps them in memory only.
         progress: told after every epoch.
 
     Raises:
@@ -87,7 +90,7 @@ def teach(  # noqa: PLR0913  # as training
             phase.recipe,
             seed=seed + number,
             machine=machine,
-            checkpoints=Checkpoints(checkpoint),
+            checkpoints=Checkpoints(checkpoint, features=features),
             progress=progress,
         )
         save_weights(kept, network)

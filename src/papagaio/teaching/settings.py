@@ -34,8 +34,8 @@ class TeachSettings(OptionSet):
     """The convolutional layers: torchvision/NAME (vgg16, mobilenet_v2, ...) or timm/NAME."""
 
     initial: Annotated[str, Option(_NETWORK, "library|random|FILE")] = "library"
-    """Their initial weights: the library's ImageNet weights (downloaded), random, or a safetensors
-    file with the library's tensor names."""
+    """Their initial weights: the library's ImageNet weights (downloaded), random, a safetensors
+    file with the library's tensor names, or the .h5 file in which Keras publishes VGG16."""
 
     normalisation: Annotated[Normalisation, Option(_NETWORK)] = "torch"
     """Normalisation of pixels: torch divides by 255, subtracts ImageNet's mean and divides by its

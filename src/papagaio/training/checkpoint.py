@@ -18,15 +18,18 @@ __all__ = ["Checkpoints"]
 
 @dataclass
 class Checkpoints:
-    """A checkpoint file, and how often it is written.
+    """A checkpoint file, how often it is written, and where frozen features are kept.
 
     Attributes:
         path: the file; each checkpoint replaces the last.
         seconds: the minimum time between two checkpoints, in seconds.
+        features: a folder for the features of frozen layers, which other trainings may share; None
+            keeps them in memory only.
     """
 
     path: Path
     seconds: float = 10.0
+    features: Path | None = None
     _saved: float = field(default_factory=time.monotonic, init=False, repr=False)
 
     def restore(self, network: nn.Module, optimisers: Sequence[Optimizer]) -> list[list[float]]:

@@ -1,13 +1,16 @@
 """The feed: in which order images are shown, and what the network sees of them."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from papagaio import files
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.freezing import split
 from papagaio.progress import Progress, Step
@@ -16,6 +19,7 @@ from papagaio.training.inference import ROWS_AT_ONCE
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.variants import Variants
+from papagaio.weights import digest_weights
 
 __all__ = ["Feed", "PixelFeed", "feed_for", "shuffled_batches"]
 
@@ -65,6 +69,8 @@ def feed_for(
     recipe: Recipe,
     machine: Machine,
     progress: Progress,
+    *,
+    kept: Path | None = None,
 ) -> tuple[Feed, nn.Module]:
     """Return the feed, and the module that learns from what it shows.
 
@@ -78,23 +84,62 @@ def feed_for(
         recipe: its variants and augmentation are shown.
         machine: where the network is.
         progress: told while features are computed.
+        kept: a folder in which features are kept and looked for, or None.
+
+    Raises:
+        NoSpace: the features do not fit on the disk.
     """
     pixels = torch.from_numpy(np.array(images)).to(machine.device)
     front, rest = split(network)
-    if front is None or recipe.augmentation or not _is_worth_storing(front, rest, pixels, recipe):
+    if (
+        front is None
+        or recipe.augmentation
+        or not _is_worth_storing(front, rest, pixels, recipe, machine)
+    ):
         return PixelFeed(pixels, recipe), network
-    features = compute_features(front, pixels, recipe.variants, machine, progress)
+    if kept is None:
+        features = compute_features(front, pixels, recipe.variants, machine, progress)
+    else:
+        features = _kept_features(front, pixels, recipe.variants, machine, progress, folder=kept)
     return FeatureFeed(features, recipe.variants), rest
 
 
-def _is_worth_storing(front: nn.Module, rest: nn.Module, pixels: Tensor, recipe: Recipe) -> bool:
+def _is_worth_storing(
+    front: nn.Module, rest: nn.Module, pixels: Tensor, recipe: Recipe, machine: Machine
+) -> bool:
     weights, others = (sum(p.numel() for p in part.parameters()) for part in (front, rest))
     if weights < _LEAST_SHARE * (weights + others):
         return False
-    with torch.no_grad():
+    with torch.no_grad(), machine.autocast():
         one: Tensor = front.eval()(pixels[:1].permute(0, 3, 1, 2))
     size = len(recipe.variants) * len(pixels) * one.numel() * one.element_size()
     return size < _MOST_FEATURES
+
+
+def _kept_features(  # as computing them
+    front: nn.Module,
+    pixels: Tensor,
+    variants: Variants,
+    machine: Machine,
+    progress: Progress,
+    *,
+    folder: Path,
+) -> Tensor:
+    """The same from a file, whose name differs with everything that decides them."""
+    decisive = hashlib.sha256(digest_weights(front.state_dict()).encode())
+    decisive.update(pixels.cpu().numpy().data)
+    decisive.update(repr((front, variants, machine.device, machine.precision)).encode())
+    path = folder / f"{decisive.hexdigest()[:16]}.features"
+    # Trainings that run at the same time wait for the first of them.
+    with files.lock(path.with_suffix(".lock"), wait=True):
+        if path.exists():
+            found: Tensor = torch.load(path, map_location=machine.device, weights_only=True)
+            return found
+        features = compute_features(front, pixels, variants, machine, progress)
+        files.need_space(path, features.nbytes)
+        with files.writing(path) as file:
+            torch.save(features, file)
+    return features
 
 
 def compute_features(

@@ -82,7 +82,8 @@ def train(  # noqa: PLR0913  # what is learned, how, where, and who looks on
     network.spread.fill_(spread_of(recipe.loss, answers))
     set_training_mode(placed(network, device))
     optimisers = optimisers_for(network, recipe)
-    feed, learner = feed_for(network, images, recipe, machine, progress)
+    kept = checkpoints.features if checkpoints else None
+    feed, learner = feed_for(network, images, recipe, machine, progress, kept=kept)
     batch_parts = _batch_parts(answers, labels, recipe, device)
     named = torch.from_numpy(answers.labels).to(device)
     epochs = recipe.epochs_for(len(images))
