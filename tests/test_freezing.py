@@ -313,7 +313,7 @@ def test_the_three_forms_of_normalisation_are_what_they_are_called() -> None:
     expected = {
         "torch": (exact - mean) / (np.array([0.229, 0.224, 0.225]) * 255),
         "tf": exact / 127.5 - 1,
-        "caffe": (exact - mean)[..., ::-1],
+        "caffe": (exact - [123.68, 116.779, 103.939])[..., ::-1],
     }
     for name, wanted in expected.items():
         design = Architecture("torchvision/mobilenet_v2", normalisation=name)  # type: ignore[arg-type]

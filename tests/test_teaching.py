@@ -177,7 +177,7 @@ def test_a_taught_box_sees_pixels_in_the_form_that_it_was_taught_with(
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     seen = {
         "torch": (images / 255 - mean) / deviation,
-        "caffe": (images - mean * 255)[..., ::-1],
+        "caffe": (images - [123.68, 116.779, 103.939])[..., ::-1],
         "tf": images / 127.5 - 1,
     }[form]
     state = load_file(tmp_path / "weights.safetensors")

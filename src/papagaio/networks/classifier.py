@@ -21,10 +21,11 @@ ChannelStatistics = tuple[list[float], list[float]]
 # Mean and standard deviation per channel of ImageNet, as fractions of 255 (from torchvision).
 IMAGENET: ChannelStatistics = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
-# See `headed.Architecture`; `caffe` also puts blue first.
+# See `headed.Architecture`; `caffe` also puts blue first. Its means are those of Keras's
+# `imagenet_utils.preprocess_input`.
 NORMALISATIONS: dict[Normalisation, ChannelStatistics] = {
     "torch": IMAGENET,
-    "caffe": (IMAGENET[0], [1 / 255] * 3),
+    "caffe": ([123.68 / 255, 116.779 / 255, 103.939 / 255], [1 / 255] * 3),
     "tf": ([0.5] * 3, [0.5] * 3),
 }
 
