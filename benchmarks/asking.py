@@ -93,7 +93,7 @@ def served(place: Path, shape: tuple[int, int, int], *options: object) -> Iterat
 
 def truth(place: Path, images: ImageSet) -> NDArray[np.float32]:
     """The table's own answers."""
-    declared = Declaration(images.shape, CLASSES)
+    declared = Declaration(images.shape, CLASSES, batch=len(images))
     return open_black_box(f"{place}/table.py:answer", declared).answer(images.pixels)
 
 
