@@ -53,7 +53,8 @@ def write_parquet(path: Path) -> None:
 
 
 def write_npz(path: Path) -> None:
-    np.savez(path, name=np.array(NAMES), scores=SCORES)
+    digests = [digest.tobytes().hex() for digest in digest_images(IMAGES)]
+    np.savez(path, name=np.array(digests), scores=SCORES)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """A black box whose answers were obtained elsewhere, in a table.
 
 `papagaio questions` writes the images as files named after their content, and the owner runs them
-through whatever there is. A row of the table is the name of such a file and its scores.
+through whatever there is. A row of the table is the name of such a file, or its image's digest, and
+its scores.
 """
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -25,6 +27,8 @@ __all__ = ["RecordedBox", "file_name", "open_recorded"]
 
 # Bytes of an image's digest that are in its file's name.
 _IN_NAME = 16
+# A file's name, with or without its suffix, or a whole digest.
+_NAME = re.compile(r"([0-9a-f]{32})([0-9a-f]{32}|\.png)?")
 
 
 def file_name(digest: NDArray[np.uint8]) -> str:
@@ -73,9 +77,9 @@ def open_recorded(rest: str, declared: Declaration) -> RecordedBox:
     """The black box in a table of answers; `recorded=FILE` on the command line.
 
     Args:
-        rest: a .csv or .parquet file with a column `name`, and one column per class in their order,
-            a column `scores` of lists, or a column `label` of class numbers; or an .npz file with
-            the arrays `name` and `scores` or `label`.
+        rest: a .csv or .parquet file with a column `name` (file names or digests), and one column
+            per class in their order, a column `scores` of lists, or a column `label` of class
+            numbers; or an .npz file with the arrays `name` and `scores` or `label`.
         declared: shape and number of classes, and what the scores are.
 
     Raises:
@@ -107,7 +111,7 @@ def open_recorded(rest: str, declared: Declaration) -> RecordedBox:
 
 
 def _rows_of(path: Path, names: list[str]) -> dict[str, int]:
-    strange = [name for name in names if not _is_name(name)]
+    strange = [name for name in names if not _NAME.fullmatch(name)]
     if strange:
         raise BadSettings(
             f"{path}: {strange[0]} is not the name of an image that papagaio questions wrote "
@@ -120,9 +124,10 @@ def _rows_of(path: Path, names: list[str]) -> dict[str, int]:
     return rows
 
 
-def _is_name(name: str) -> bool:
-    stem, _, suffix = name.partition(".")
-    return len(stem) == 2 * _IN_NAME and not set(stem) - set("0123456789abcdef") and suffix == "png"
+def _named(text: str) -> str:
+    """The file name that a row means, or what it holds instead."""
+    found = _NAME.fullmatch(Path(text).name)
+    return f"{found[1]}.png" if found else text
 
 
 def _broken(scores: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
@@ -163,7 +168,7 @@ _READERS = {
 
 
 def _columns(table: pa.Table) -> tuple[list[str], NDArray[np.generic]]:
-    names = [Path(name).name for name in table["name"].to_pylist()]
+    names = [_named(name) for name in table["name"].to_pylist()]
     if "scores" in table.column_names:
         return names, np.array(table["scores"].to_pylist(), np.float32)
     if "label" in table.column_names:
