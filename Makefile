@@ -23,7 +23,7 @@ demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters,
 	$(BIN)/papagaio demo
 
 test: $(VENV)/.ready    ## run the tests
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 SERVERS ?= kserve mlflow mlserver triton
 test-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers

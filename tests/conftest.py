@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files that take minutes come first, so that all workers end at about the same time.
-LONG = ("test_kills", "test_partial_answers", "test_thesis")
+LONG = ("test_kills", "test_demo", "test_thesis", "test_serve", "test_asking", "test_readings")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -58,7 +58,7 @@ def test_the_layers_compute_what_kerass_kernels_compute(published: Path) -> None
     )
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
     # Blue first, and the mean subtracted.
-    seen = image[..., ::-1] - 255 * np.array([0.406, 0.456, 0.485])
+    seen = image[..., ::-1] - np.array([103.939, 116.779, 123.68])
     with h5py.File(published) as file:
         for number in (1, 2):
             name = f"block1_conv{number}"
