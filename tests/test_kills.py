@@ -4,8 +4,8 @@ from killing import BATCH, QUERYING, TRAINING, Account, Case, Run, images_in, ki
 # `benchmarks/kills.py` does the same with more kills.
 KILLS_OF_QUERYING = 4
 KILLS_OF_TRAINING = 3
-BUDGET = 300
-EPOCHS = 100
+BUDGET = 200
+EPOCHS = 60
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,10 @@ from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
 from papagaio.weights import load_weights, save_weights
 
-__all__ = ["BUDGETS", "attacks", "demo", "digit_classifier"]
+__all__ = ["BUDGETS", "SEEDS", "attacks", "demo", "digit_classifier"]
 
 BUDGETS = (100, 500, 4000)
+SEEDS = (0, 1, 2)
 
 # An ordinary training; nothing in it knows that it will be copied.
 _CLASSIFIER = Recipe(
@@ -68,7 +69,7 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
         budget=max(BUDGETS),
         budgets=BUDGETS,
         responses=("probabilities", "label"),
-        seeds=(0, 1, 2),
+        seeds=SEEDS,
         # Networks this small are mostly overhead: one thread each, several at the same time.
         device="cpu",
         precision="float32",
