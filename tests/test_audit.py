@@ -112,12 +112,12 @@ def test_an_audit_counts_every_query_and_its_count_is_the_ledgers(
     result = audit(settings(own_model))
     queries = result.queries
     assert (queries.budget, queries.spent, queries.scoring, queries.controls) == (60, 60, 40, 100)
-    # One for each of three sets of at most a hundred images.
-    assert (queries.canaries, queries.change) == (3, 0)
-    assert queries.total == queries.ledger == sent(own_model) == 203
+    # Two for each of three sets of at most a hundred images.
+    assert (queries.canaries, queries.change) == (6, 0)
+    assert queries.total == queries.ledger == sent(own_model) == 206
     with Ledger(Path(str(own_model["out"])) / "ledger.sqlite") as ledger:
         (totals,) = ledger.totals()
-    assert (totals.answers, totals.canaries, totals.interrupted) == (200, 3, 0)
+    assert (totals.answers, totals.canaries, totals.interrupted) == (200, 6, 0)
 
 
 def test_the_result_holds_every_cell_and_fits_its_published_schema(
@@ -171,7 +171,7 @@ def test_a_larger_budget_pays_only_the_difference(own_model: dict[str, object]) 
     audit(settings(own_model, budget=30, controls=[]))
     asked = sent(own_model)
     audit(settings(own_model, budget=60, controls=[]))
-    assert sent(own_model) - asked == 30 + 1  # canary
+    assert sent(own_model) - asked == 30 + 2  # canaries
 
 
 def test_a_larger_budget_leaves_the_copies_of_smaller_ones(own_model: dict[str, object]) -> None:

@@ -477,10 +477,10 @@ def test_answers_paid_before_the_black_box_failed_are_kept_and_not_asked_again(
     (tiny.folder / "broken").unlink()
     again = papagaio(*tiny.audit())
     assert again.code == 0, again.stderr
-    # The failed request once more, then the 12 transfer images and a canary.
-    assert tiny.asked()[3:] == [1, 4, 4, 4, 1]
+    # The failed request once more, then the 12 transfer images and two canaries.
+    assert tiny.asked()[3:] == [1, 4, 4, 4, 2]
     result = json.loads((tiny.out / "result.json").read_text())
-    assert result["queries"]["total"] == 22
+    assert result["queries"]["total"] == 23
     assert result["queries"]["interrupted"] == 1
 
 
@@ -495,7 +495,7 @@ def test_a_mended_file_goes_on_with_the_identity_that_the_message_names(
     tiny.box(BOX)
     again = papagaio(*tiny.audit(identity=named[1]))
     assert again.code == 0, again.stderr
-    assert sum(tiny.asked()[3:]) == 4 + 9 + 1  # canary
+    assert sum(tiny.asked()[3:]) == 4 + 9 + 2  # canaries
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tiny: Tiny, papagaio: Papagaio) -> None:

@@ -202,7 +202,7 @@ def test_an_audit_and_a_check_need_nothing_but_the_address_and_images(
         counted = usage_of(address)
     assert (checked.code, audited.code) == (0, 0), audited.stderr
     assert "accuracy\t100" in checked.stdout
-    assert counted["images"] - asked_before == 60 + 30 + 1  # canary
+    assert counted["images"] - asked_before == 60 + 30 + 2  # canaries
 
 
 @pytest.mark.parametrize("response", RESPONSES)

@@ -138,8 +138,8 @@ def test_a_dry_run_says_what_would_be_asked_and_asks_nothing(
     assert "# queries to send about transfer images: 12" in lines
     assert "# queries to send about test images: 9" in lines
     assert "# queries to send about noise images: 12" in lines
-    assert "# test images to send again, as canaries: 2" in lines
-    assert "# queries to send in all: 35" in lines
+    assert "# test images to send again, as canaries: 4" in lines
+    assert "# queries to send in all: 37" in lines
     # Three budgets and two controls, with two seeds each.
     assert "# trainings: 10" in lines
 
@@ -158,10 +158,10 @@ def test_the_output_of_a_dry_run_is_a_configuration(
 def test_a_dry_run_after_the_audit_has_nothing_left_to_ask(tiny: Tiny, papagaio: Papagaio) -> None:
     ended = papagaio(*tiny.audit())
     assert ended.code == 0, ended.stderr
-    assert sum(tiny.asked()) == 22
+    assert sum(tiny.asked()) == 23
     again = papagaio(*tiny.audit(), "--dry-run")
     assert "# queries to send in all: 0" in again.stdout.splitlines()
-    assert sum(tiny.asked()) == 22
+    assert sum(tiny.asked()) == 23
 
 
 GREY = Contract(8, 8, 1, classes=3)
@@ -210,8 +210,8 @@ def test_epochs_and_augmentation_are_changed_in_every_recipe() -> None:
 
 def test_a_dry_run_says_what_its_queries_cost(tiny: Tiny, papagaio: Papagaio) -> None:
     ended = papagaio(*tiny.audit(price_per_1000=2), "--dry-run")
-    # 12 transfer images, 9 test images and a canary.
-    assert "# price of these queries: 0.04" in ended.stdout.splitlines()
+    # 12 transfer images, 9 test images and two canaries.
+    assert "# price of these queries: 0.05" in ended.stdout.splitlines()
     assert "price" not in papagaio(*tiny.audit(), "--dry-run").stdout
 
 
@@ -221,7 +221,7 @@ def test_a_dry_run_after_the_file_changed_names_the_identity_of_the_answers_it_h
     assert papagaio(*tiny.audit()).code == 0
     tiny.box(f"# A comment is enough.\n{BOX}")
     ended = papagaio(*tiny.audit(), "--dry-run")
-    assert "# queries to send in all: 22" in ended.stdout.splitlines()
+    assert "# queries to send in all: 23" in ended.stdout.splitlines()
     named = re.search(r"21 answers of another identity, (function-sha256:\w{64})", ended.stdout)
     assert named
     again = papagaio(*tiny.audit(identity=named[1]), "--dry-run")

@@ -132,7 +132,7 @@ def _send(
                 try:
                     scores = answering.result()
                 except BadAnswer as error:
-                    failed = _resumable(error, box)
+                    failed = _resumable(error, box) if ledger.classes(question) else error
                     continue
                 digests, moved = images.digests[request.new], request.changes(scores, canaries)
                 ledger.note_answers(question, number, digests, scores[~request.is_known], moved)

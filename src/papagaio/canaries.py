@@ -10,10 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Canaries", "Request", "canaries_of", "no_canaries", "requests_of"]
+from papagaio.responses import step_of
 
-# Of all images that are sent.
-_SHARE = 0.01
+__all__ = ["Canaries", "Request", "canaries_of", "no_canaries", "requests_of", "tolerated"]
+
+# Of all images that are sent, but at least two: a single one that differs is no reason to stop.
+_SHARE, _LEAST = 0.01, 2
+# More than low precision and other requests change a score.
+_TOLERANCE = 0.01
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.int64]
@@ -74,8 +78,21 @@ def canaries_of(pixels: Pixels, answers: Scores, tolerance: float) -> Canaries:
         the half of the images about which the black box is least sure: another model answers those
         differently, and many models are sure of the same easy ones.
     """
-    least_sure = np.argsort(answers.max(1), kind="stable")[: math.ceil(len(answers) / 2)]
+    # Labels are all equally sure: without a shuffle, their canaries could be of one class.
+    shuffled = np.random.default_rng(0).permutation(len(answers))
+    by_certainty = shuffled[np.argsort(answers[shuffled].max(1), kind="stable")]
+    least_sure = by_certainty[: math.ceil(len(answers) / 2)]
     return Canaries(pixels[least_sure], answers[least_sure], tolerance)
+
+
+def tolerated(response: str, resolution: float) -> float:
+    """How much a score of the same image may change: a step is no sign of another answer.
+
+    Args:
+        response: what answers show.
+        resolution: the step of their scores, or 0 if they have none.
+    """
+    return _TOLERANCE + 1.01 * step_of(response, resolution)
 
 
 def no_canaries(images: Pixels, classes: int) -> Canaries:
@@ -86,7 +103,8 @@ def no_canaries(images: Pixels, classes: int) -> Canaries:
 def requests_of(rows: Rows, batch: int, canaries: int) -> Iterator[Request]:
     """Divide images into requests, with canaries at random places.
 
-    The first request has one: a model that changed since an interrupted run is found at once.
+    They begin with the first request: a model that changed since an interrupted run is found at
+    once.
 
     Args:
         rows: the images to ask about.
@@ -96,8 +114,8 @@ def requests_of(rows: Rows, batch: int, canaries: int) -> Iterator[Request]:
     random = np.random.default_rng(0)
     sent = repeated = 0
     while len(rows):
-        wanted = math.ceil(_SHARE * (sent + min(batch, len(rows)))) - repeated
-        due = min(wanted, batch) if canaries else 0
+        wanted = max(_LEAST, math.ceil(_SHARE * (sent + min(batch, len(rows)))))
+        due = min(wanted - repeated, batch) if canaries else 0
         new, rows = rows[: batch - due], rows[batch - due :]
         is_known = random.permutation(len(new) + due) < due
         known = random.integers(0, max(canaries, 1), due)

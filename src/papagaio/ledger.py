@@ -234,6 +234,16 @@ class Ledger:
         )
         return [Totals(Question(*row[:3]), *row[3:]) for row in rows]
 
+    def canaries(self, question: Question, since: str) -> tuple[int, float | None]:
+        """How many canaries were answered since a time (UTC, ISO 8601), and the largest change."""
+        rows = self._db.execute(
+            "SELECT coalesce(sum(canaries), 0), max(change) FROM requests WHERE box = ? "
+            "AND response = ? AND draw = ? AND answered IS NOT NULL AND sent >= ?",
+            (question.box, question.response, question.draw, since),
+        )
+        count, change = rows.fetchone()
+        return int(count), change
+
     def problems(self) -> Iterator[str]:
         """Every contradiction, in words; nothing if the ledger is sound."""
         try:

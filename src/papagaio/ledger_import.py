@@ -37,7 +37,7 @@ def import_ledger(source: Ledger, into: Ledger) -> Imported:
     alone. Interrupted requests come along. The same ledger imported again changes nothing.
 
     Args:
-        source: where answers are read from. Nothing in it changes.
+        source: where answers are read from. What it holds stays as it is.
         into: where they are brought.
 
     Returns:

@@ -78,7 +78,7 @@ class Answers:
         return np.asarray(self.scores.argmax(1), np.int64)
 
 
-def step_of(response: Response, resolution: float = 0.0) -> float:
+def step_of(response: str, resolution: float = 0.0) -> float:
     """The step of the scores in a response from scores of this resolution, or 0 if there is none.
 
     Rounding is never finer than the scores that are rounded, and a label has no scores.

@@ -219,10 +219,11 @@ class Queries(_Record):
     """Images sent to the black box, each counted once.
 
     `budget` and `spent` are what a copier would have to send. `scoring` (the test set), `controls`
-    (noise, the owner's own data) and `canaries` (test images that are sent again among others) are
-    the audit's own. In `total`, an image with two purposes counts once. `ledger` is everything that
-    the ledger holds of this black box: the total, and what other audits queried. `interrupted`
-    images were sent in requests that never returned: they may have been paid for as well.
+    (noise, the owner's own data) and `canaries` (test images that this run sent again among others)
+    are the audit's own. In `total`, an image with two purposes counts once. `ledger` is everything
+    that the ledger holds of this black box: the total, what other audits queried, and what checks
+    repeated. `interrupted` images were sent in requests that never returned: they may have been
+    paid for as well.
     """
 
     budget: int

@@ -118,22 +118,32 @@ def _set_fields(images: ImageSet) -> dict[str, object]:
     }
 
 
-def queries_record(options: AuditOptions, plan: Plan, ledger: Totals) -> Queries:
-    """How many images were sent, and for what."""
+def queries_record(
+    options: AuditOptions, plan: Plan, ledger: Totals, canaries: tuple[int, float | None]
+) -> Queries:
+    """How many images were sent, and for what.
+
+    Args:
+        options: budget and price.
+        plan: what was asked.
+        ledger: all that the ledger holds of the black box.
+        canaries: how many canaries this run sent, and the largest change of a score.
+    """
     digests = {p: np.unique(plan.images[p].digests, axis=0) for p in plan.queried}
     sizes = {purpose: len(rows) for purpose, rows in digests.items()}
     distinct = len(np.unique(np.concatenate([*digests.values()]), axis=0))
-    total = distinct + ledger.canaries
+    repeated, change = canaries
+    total = distinct + repeated
     return Queries(
         budget=options.budget,
         spent=sizes["transfer"],
         scoring=sizes["test"],
         controls=sizes.get("noise", 0) + sizes.get("own", 0),
-        canaries=ledger.canaries,
+        canaries=repeated,
         total=total,
         ledger=ledger.answers + ledger.canaries,
         interrupted=ledger.interrupted,
-        change=ledger.change,
+        change=change,
         price=options.price_of(sizes["transfer"]),
         price_total=options.price_of(total),
     )

@@ -135,7 +135,7 @@ def check(options: CheckOptions, progress: Progress = no_progress) -> Checked:
         with Ledger(options.ledger) as ledger:
             examination = examine(box, images, ledger, progress)
             shows = _less(examination.response)
-            if options.write and examination.works and shows:
+            if examination.works and shows:
                 ledger.restate(question_for(box), shows)
         found = {
             "scale": stated.scale,

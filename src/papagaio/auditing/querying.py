@@ -16,7 +16,7 @@ from papagaio.auditing.check import check_response, check_test_answers
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.blackboxes.forms import check_form
-from papagaio.canaries import canaries_of
+from papagaio.canaries import canaries_of, tolerated
 from papagaio.controls import AnswerSource, Purpose
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
@@ -25,9 +25,6 @@ from papagaio.progress import Progress
 __all__ = ["ask_plan", "freeze_test_set", "freeze_training_sets"]
 
 Scores = NDArray[np.float32]
-
-# More than low precision and other requests change a score.
-_TOLERANCE = 0.01
 
 
 def ask_plan(
@@ -53,15 +50,17 @@ def ask_plan(
     """
     test = plan.images["test"]
     answers: dict[Purpose, Scores] = {"test": ask(box, test, ledger, progress)}
-    # The ledger may hold answers to papagaio check, which takes any form.
-    check_form(box.name, answers["test"], box.contract.response, box.contract.resolution)
+    form = box.contract.response, box.contract.resolution
+    check_form(box.name, answers["test"], *form)
     if not unchecked:
         check_test_answers(box, answers["test"], test.required_labels)
         check_response(box, answers["test"])
-    tolerance = math.inf if unchecked else _TOLERANCE
+    tolerance = math.inf if unchecked else tolerated(*form)
     canaries = canaries_of(test.pixels, answers["test"], tolerance)
     for purpose in plan.queried[1:]:
         answers[purpose] = ask(box, plan.images[purpose], ledger, progress, canaries=canaries)
+        # The ledger may hold answers to papagaio check, which takes any form.
+        check_form(box.name, answers[purpose], *form)
     return answers
 
 

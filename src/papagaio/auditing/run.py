@@ -73,6 +73,7 @@ def _ask(
     with Ledger(options.ledger_path) as ledger:
         answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))
+        canaries = ledger.canaries(held.question, log.begun)
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
     sets = freeze_training_sets(plan, answers, box.contract, out / "inputs")
     test = freeze_test_set(plan.images["test"], answers["test"], box.contract, out / "inputs")
@@ -100,7 +101,7 @@ def _ask(
         black_box=black_box,
         transfer=describing.transfer_record(transfer),
         test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
-        queries=describing.queries_record(options, plan, held),
+        queries=describing.queries_record(options, plan, held, canaries),
         named=describing.named_classes(answers["transfer"], names),
         references=describing.references_record(labels, box.contract.classes),
         trainings=len(cells),

@@ -121,10 +121,17 @@ def open_function(spec: str, declared: Declaration) -> FunctionApart:
 
 
 def _started(spec: str, contract: Contract) -> tuple[subprocess.Popen[bytes], list[Line]]:
-    pipes = [Pipe() for _ in range(contract.concurrency)]
+    try:
+        pipes = [Pipe() for _ in range(contract.concurrency)]
+        memory = _memory()
+    except OSError as error:
+        raise BadSettings(
+            f"{spec}: its process cannot have so many lines ({error.strerror}); allow fewer",
+            field="concurrency",
+            value=contract.concurrency,
+        ) from error
     sockets = [theirs.fileno() for _, theirs in pipes]
-    memory = _memory()
-    images = shared_images(memory, contract)
+    images = _images(spec, memory, contract)
     process = subprocess.Popen(  # noqa: S603  # this interpreter
         [sys.executable, "-P", "-c", _START],
         bufsize=0,
@@ -142,6 +149,18 @@ def _started(spec: str, contract: Contract) -> tuple[subprocess.Popen[bytes], li
     with suppress(BrokenPipeError):  # noticed where it is received from
         process.stdin.write(json.dumps(start).encode() + b"\n")
     return process, [Line(ours, slot) for (ours, _), slot in zip(pipes, images, strict=True)]
+
+
+def _images(spec: str, memory: int, contract: Contract) -> NDArray[np.uint8]:
+    try:
+        return shared_images(memory, contract)
+    except (OSError, OverflowError, ValueError) as error:
+        os.close(memory)
+        raise BadSettings(
+            f"{spec}: no memory for requests of so many images ({error}); allow fewer",
+            field="batch",
+            value=contract.batch,
+        ) from error
 
 
 def _digest(spec: str, process: subprocess.Popen[bytes], line: Line) -> str:

@@ -1,5 +1,7 @@
 """`papagaio serve`: a practice service over a black box."""
 
+from contextlib import closing
+
 import typer
 
 from papagaio.cli.options import command
@@ -18,6 +20,8 @@ def _serve(options: ServeOptions) -> None:
     It speaks the Open Inference Protocol (/v2/models/model) and a plain form of JSON (/classify),
     counts what it answers (/usage), and can only be reached from this machine. Ctrl-C ends it.
     """
+    from papagaio.responses import shown_step
+
     try:
         from papagaio.serving.run import open_service
     except ModuleNotFoundError as error:
@@ -25,12 +29,15 @@ def _serve(options: ServeOptions) -> None:
             f"papagaio serve needs {error.name}: pip install '.[serve]' in Papagaio's checkout"
         ) from error
     service = open_service(options)
-    shows = f" --shows {options.shows}" if options.shows else ""
-    images = f"{service.address}{shows} --test my_test_images/ --resize crop"
+    shown, step = service.contract.response, service.contract.resolution
+    shows = "" if shown == "probabilities" else f" --shows {shown}"
+    steps = f" --resolution {shown_step(step)}" if step else ""
+    images = f"{service.address}{shows}{steps} --test my_test_images/ --resize crop"
     typer.echo(f"{options.black_box} answers at {service.address}; Ctrl-C ends it", err=True)
     typer.echo(f"try: papagaio check {images}", err=True)
     typer.echo(f"     papagaio audit {images} --transfer photos/ --budget 500", err=True)
-    service.run()
+    with closing(service):
+        service.run()
 
 
 serve = command(ServeOptions, _serve)

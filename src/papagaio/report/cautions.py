@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain
 
+from papagaio.canaries import tolerated
 from papagaio.report.copies import trainings
 from papagaio.report.headline import at_the_floor, black_box_fault, headline_row
 from papagaio.report.numbers import count, listing, percent, plural
@@ -12,8 +13,6 @@ from papagaio.result import CellRecord, Result
 __all__ = ["cautions"]
 
 _FEW_IMAGES = 100
-# Low precision changes scores less.
-_NOISE = 0.01
 # Two classes named on more than this share of the transfer set, or this share of the classes never
 # named, leave most of a black box's decisions unasked.
 _TWO_CLASSES = 0.8
@@ -59,7 +58,8 @@ def _run(result: Result) -> Iterator[str]:
             f"Images sent again because a request never returned: {count(lost)}. If the black box"
             " charged for that request, they were paid for twice."
         )
-    if (change := result.queries.change) and change > _NOISE:
+    box, change = result.black_box, result.queries.change
+    if change and change > tolerated(box.response, box.resolution):
         yield (
             "The black box does not answer the same image always in the same way: scores of"
             f" {plural(result.queries.canaries, 'test image')} that were sent again changed by up"

@@ -37,6 +37,7 @@ class Service:
 
     Attributes:
         address: of its model.
+        contract: what it takes and shows.
         server: runs it.
     """
 
@@ -46,6 +47,8 @@ class Service:
         Raises:
             BadSettings: it cannot be had.
         """
+        self.contract = box.contract
+        self._box = box
         usage = Usage(options.price_per_1000)
         allowance = Allowance(options.requests_per_second)
         app = Conditions(app_of(box, usage), usage, allowance, options.latency, options.faults)
@@ -53,6 +56,7 @@ class Service:
             app,
             http=_Protocol,
             log_config=None,
+            log_level="critical",  # a request that Ctrl-C cuts off is no error
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_SECONDS_TO_END,
         )
@@ -76,6 +80,10 @@ class Service:
             return
         finally:
             self._socket.close()
+
+    def close(self) -> None:
+        """Close the black box: it ends a function that is busy, whose threads Python waits for."""
+        self._box.close()
 
 
 def open_service(options: ServeOptions) -> Service:

@@ -21,8 +21,9 @@ class ServeOptions(BlackBoxOptions):
     one."""
 
     shows: Annotated[Response | None, Option(_SERVICE, "RESPONSE", "all of it")] = None
-    """What the service shows of the black box's answers: probabilities, rounded-3, rounded-2,
-    rounded-1, top-5, top-3, top-1, label."""
+    """What the service shows of the black box's answers, which are probabilities unless it declares
+    itself that they are less: probabilities, rounded-3, rounded-2, rounded-1, top-5, top-3, top-1,
+    label."""
 
     price_per_1000: Annotated[float | None, Option(_SERVICE, "PRICE")] = Field(
         None, ge=0, allow_inf_nan=False
