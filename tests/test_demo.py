@@ -1,4 +1,4 @@
-"""The demo's own claim, on two of its three budgets and seeds: letters teach digits."""
+"""The demo's own claim, on two of its three budgets and one of its three seeds: letters teach digits."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from papagaio.result import Result
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "BUDGETS", (100, 500))
-        patch.setattr(demo, "SEEDS", (0, 1))
+        patch.setattr(demo, "SEEDS", (0,))
         return demo.demo(tmp_path_factory.mktemp("demo") / "run")
 
 
@@ -50,10 +50,10 @@ def test_shuffled_answers_teach_nothing_and_the_owners_data_everything(result: R
     assert accuracy(result, "label", 500, "ceiling:labels") > 0.95
 
 
-def test_both_recipes_and_all_seeds_stand_side_by_side(result: Result) -> None:
+def test_both_recipes_stand_side_by_side(result: Result) -> None:
     recipes = {row.recipe for row in result.summary if row.response == "probabilities"}
     assert recipes == {"recovered-logits", "thesis-10-epochs"}
-    assert {row.seeds for row in result.summary} == {2}
+    assert {row.seeds for row in result.summary} == {1}
     assert headline(result).startswith("From 500 answers about letters")
 
 
