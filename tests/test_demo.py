@@ -1,4 +1,4 @@
-"""The demo's own claim, on two of its three budgets and one of its three seeds: letters teach digits."""
+"""The demo's own claim, on two of its budgets and one of its seeds: letters teach digits."""
 
 import pytest
 
