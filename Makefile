@@ -8,7 +8,7 @@ help:        ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # torch, torchvision and timm are resolved together, in a fresh environment. What is imported is
-# compiled then: compiling all of it takes longer than fetching it.
+# compiled then: compiling all of it takes about a hundred seconds.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Papagaio needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@echo "Setting up $(VENV): about 3 GB to fetch, a few minutes ..."
