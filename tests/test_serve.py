@@ -95,7 +95,7 @@ def serving(box: BlackBox, **options: object) -> Iterator[str]:
     """Run a service in a thread of this process; yields the address of its model."""
     given = {"black-box": "box", "port": 0, **options}
     checked = validated(ServeOptions, given)
-    service = Service(showing(box, checked.shows), checked)
+    service = Service(box, checked)
     thread = threading.Thread(target=service.run)
     thread.start()
     try:

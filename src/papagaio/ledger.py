@@ -51,7 +51,6 @@ class Totals:
         interrupted: images of requests that were sent and never answered: possibly paid for.
         first, last: when the first and the last request was sent (UTC, ISO 8601).
         canaries: images whose answers were known and that were answered again.
-        change: the largest change of one of their scores; None without canaries.
     """
 
     question: Question
@@ -61,7 +60,6 @@ class Totals:
     first: str
     last: str
     canaries: int = 0
-    change: float | None = None
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ class Ledger:
                    count(answered),
                    coalesce(sum(images) FILTER (WHERE answered IS NULL), 0),
                    min(sent), max(sent),
-                   coalesce(sum(canaries) FILTER (WHERE answered IS NOT NULL), 0), max(change)
+                   coalesce(sum(canaries) FILTER (WHERE answered IS NOT NULL), 0)
             FROM requests GROUP BY box, response, draw ORDER BY min(number)
             """
         )

@@ -45,13 +45,14 @@ class Service:
         """Take the port.
 
         Raises:
-            BadSettings: it cannot be had.
+            BadSettings: it cannot be had, or the black box does not show what is wanted.
         """
-        self.contract = box.contract
+        shown = showing(box, options.shows)
+        self.contract = shown.contract
         self._box = box
         usage = Usage(options.price_per_1000)
         allowance = Allowance(options.requests_per_second)
-        app = Conditions(app_of(box, usage), usage, allowance, options.latency, options.faults)
+        app = Conditions(app_of(shown, usage), usage, allowance, options.latency, options.faults)
         config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -96,4 +97,4 @@ def open_service(options: ServeOptions) -> Service:
     """
     declared = replace(declaration_of(options), response=None)
     box = open_black_box(options.black_box, declared, weights=options.weights)
-    return Service(showing(box, options.shows), options)
+    return Service(box, options)
