@@ -7,8 +7,11 @@ BIN := $(VENV)/bin
 help:        ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# torch, torchvision and timm are resolved together, in a fresh environment. What is imported is
-# compiled then: compiling all of it takes about a hundred seconds.
+# Python compiles a module when it is first imported, and keeps that: compiling all that is installed
+# takes about a hundred seconds, and torch in each process four.
+unexport PYTHONDONTWRITEBYTECODE
+
+# torch, torchvision and timm are resolved together, in a fresh environment.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Papagaio needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@echo "Setting up $(VENV): about 3 GB to fetch, a few minutes ..."
