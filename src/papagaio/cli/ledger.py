@@ -19,11 +19,11 @@ File = Annotated[Path, typer.Argument(help="A ledger, such as RUN/ledger.sqlite.
 @ledger.command()
 def show(file: File) -> None:
     """Print what a ledger holds: one line per black box and response, tab-separated."""
-    from papagaio.ledger import Ledger
+    from papagaio.ledger import snapshot
 
     _check(file)
     typer.echo("answers\trequests\tinterrupted\tcanaries\tresponse\tdraw\tfirst\tlast\tblack box")
-    with Ledger(file) as opened:
+    with snapshot(file) as opened:
         for row in opened.totals():
             asked = row.question
             counts = (row.answers, row.requests, row.interrupted, row.canaries)
@@ -34,10 +34,10 @@ def show(file: File) -> None:
 @ledger.command()
 def verify(file: File) -> None:
     """Check every answer's seal and every request's number of answers."""
-    from papagaio.ledger import Ledger
+    from papagaio.ledger import snapshot
 
     _check(file)
-    with Ledger(file) as opened:
+    with snapshot(file) as opened:
         problems = list(opened.problems())
         answers = 0 if problems else sum(row.answers for row in opened.totals())
     for problem in problems:
@@ -55,14 +55,17 @@ def import_(
     ],
 ) -> None:
     """Bring the answers of another machine's ledger into one of this machine, each once."""
-    from papagaio.ledger import Ledger
-    from papagaio.ledger_import import import_ledger
+    from papagaio.ledger import Ledger, snapshot
+    from papagaio.ledger_import import import_ledger, refuse_unsound
 
     _check(file)
     if into.exists() and into.samefile(file):
         raise BadLedger(f"{file}: name another ledger to import it into", field="into", value=into)
-    with Ledger(file) as source, Ledger(into) as target:
-        brought = import_ledger(source, target)
+    with snapshot(file) as source:
+        # Before the other ledger is made.
+        refuse_unsound(source)
+        with Ledger(into) as target:
+            brought = import_ledger(source, target)
     typer.echo(f"answers brought\t{brought.answers}, in {brought.requests} requests")
     typer.echo(f"known before\t{brought.known}")
     typer.echo(f"images of interrupted requests brought\t{brought.interrupted}")
