@@ -13,6 +13,7 @@ from papagaio import files
 from papagaio.errors import BadSettings
 from papagaio.responses import shown_form
 from papagaio.scores import Figure
+from papagaio.version import __version__
 from papagaio.vocabulary import Augmentation
 
 __all__ = [
@@ -334,12 +335,29 @@ def read_result(path: Path) -> Result:
         BadSettings: it is missing, or not a result of this version.
     """
     try:
-        return Result.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise BadSettings(f"{path}: there is no result; name the folder of a run") from error
+    try:
+        return Result.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadSettings(
-            f"{path}: not a result of this version ({where}: {first['msg']})"
-        ) from error
+        why = _newer(content) or f"not a result of this version ({where}: {first['msg']})"
+        raise BadSettings(f"{path}: {why}") from error
+
+
+def _newer(content: bytes) -> str:
+    """What to do about a result of a later schema; empty where it is something else."""
+    own = Result.model_fields["schema_"].default
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return ""
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if type(schema) is not int or schema <= own:
+        return ""
+    return (
+        f"its schema is {schema}, written by papagaio {found.get('papagaio')}; papagaio"
+        f" {__version__} reads schema {own}: install a newer one"
+    )

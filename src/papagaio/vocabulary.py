@@ -4,9 +4,11 @@ from typing import Literal, get_args
 
 __all__ = [
     "AUGMENTATION_NAMES",
+    "LEVELS",
     "NORMALISATION_NAMES",
     "PRECISIONS",
     "RESPONSES",
+    "SCORES",
     "Augmentation",
     "Colour",
     "ColourOrder",
@@ -58,3 +60,17 @@ Returned = Literal["probabilities", "log-probabilities", "logits", "labels"]
 
 # The part of a published data set.
 Part = Literal["train", "test"]
+
+# What is measured of a copy; `scores` defines each.
+SCORES = (
+    "accuracy",
+    "relative_accuracy",
+    "fidelity",
+    "fidelity_where_wrong",
+    "kl",
+    "cross_entropy",
+    "calibration_error",
+)
+
+# The levels of a verdict, from the smallest risk.
+LEVELS = ("low", "moderate", "high", "critical")
