@@ -35,7 +35,8 @@ def _audit(
     from papagaio.auditing.opening import open_black_box_of, open_images
     from papagaio.auditing.run import audit as run
     from papagaio.cli.progress import show_progress
-    from papagaio.report.headline import headline
+    from papagaio.findings.headline import headline
+    from papagaio.verdict import verdict_of
 
     with show_progress() as progress, closing(open_black_box_of(settings)) as box:
         images = open_images(settings, box.contract, progress)
@@ -44,6 +45,7 @@ def _audit(
             return
         result = run(box, images, settings, progress)
     typer.echo(headline(result))
+    typer.echo(f"verdict: {verdict_of(result)}")
     typer.echo(f"report: {settings.out / 'report.html'}")
     if result.diverged:
         names = ", ".join(one.id for one in result.diverged)
