@@ -49,9 +49,10 @@ def _audit(
     from papagaio.auditing.opening import open_black_box_of, open_images
     from papagaio.auditing.run import audit as run
     from papagaio.cli.progress import show_progress
+    from papagaio.findings.headline import headline
     from papagaio.gating.outcomes import gate as decide
     from papagaio.gating.text import text
-    from papagaio.report.headline import headline
+    from papagaio.verdict import verdict_of
 
     rules = _rules(gate, settings) if gate else None
     with show_progress() as progress, closing(open_black_box_of(settings)) as box:
@@ -61,6 +62,7 @@ def _audit(
             return
         result = run(box, images, settings, progress)
     typer.echo(headline(result))
+    typer.echo(f"verdict: {verdict_of(result)}")
     typer.echo(f"report: {settings.out / 'report.html'}")
     gated = rules and decide(str(settings.out), result, rules.rules, strict=rules.strict)
     if gated:
