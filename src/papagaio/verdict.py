@@ -13,14 +13,13 @@ from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest
 from papagaio.numbers import count, money, percent, plural, ratio, share
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
+from papagaio.vocabulary import LEVELS, Level
 
 __all__ = ["BORDERS", "LEVELS", "Floor", "Level", "Measure", "Standing", "Verdict"]
 __all__ += ["level_of", "price_of", "standing_of", "verdict_of"]
 
-Level = Literal["low", "moderate", "high", "critical", "not decided"]
 Measure = Literal["relative_accuracy", "fidelity"]
 
-LEVELS: tuple[Level, ...] = ("low", "moderate", "high", "critical")
 # Where each level but the first begins, as a share of the way from the floor to the black box.
 BORDERS = (0.5, 0.8, 0.95)
 

@@ -14,6 +14,7 @@ __all__ = [
     "ColourOrder",
     "Exif",
     "Layout",
+    "Level",
     "Loss",
     "Normalisation",
     "Part",
@@ -72,5 +73,6 @@ SCORES = (
     "calibration_error",
 )
 
-# The levels of a verdict, from the smallest risk.
-LEVELS = ("low", "moderate", "high", "critical")
+# How well a black box can be copied, and the levels that are decided, from the smallest risk.
+Level = Literal["low", "moderate", "high", "critical", "not decided"]
+LEVELS: tuple[Level, ...] = ("low", "moderate", "high", "critical")

@@ -37,7 +37,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 10 a gate fails, 130 interrupted (run again).",
+    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 10 a gate fails, 130 interrupted (run"
+    " again to resume).",
 )
 for _command in (demo, teach, check, audit, questions, report, gate, compare, serve, doctor):
     app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)

@@ -4,6 +4,7 @@ import re
 
 from papagaio.findings.headline import headline
 from papagaio.gating.outcomes import Gated, Outcome
+from papagaio.numbers import plural
 from papagaio.verdict import verdict_of
 
 __all__ = ["markdown"]
@@ -14,9 +15,12 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@:-])")
 
 
 def markdown(gated: Gated) -> str:
-    """A heading, the verdict, a table of rules, and the headline of the run."""
+    """A heading, the verdict and the headline of the run, and a table of rules."""
     failures, result = len(gated.failures), gated.result
-    outcome = f"{failures} of {len(gated.outcomes)} rules failed" if failures else "passed"
+    outcome = (
+        f"{failures} of {plural(len(gated.outcomes), 'rule')} failed" if failures else "passed"
+    )
+    started = result.started[:19].replace("T", " ")
     lines = [
         f"## Model extraction gate: {outcome}",
         "",
@@ -26,8 +30,7 @@ def markdown(gated: Gated) -> str:
         "|---|---|---|---|",
         *(_row(outcome) for outcome in gated.outcomes),
         "",
-        f"Run {_escaped(gated.run)} of {_escaped(result.black_box.name)}, started"
-        f" {_escaped(result.started[:19].replace('T', ' '))} UTC.",
+        _escaped(f"Run {gated.run} of {result.black_box.name}, started {started} UTC."),
     ]
     return "\n".join(lines) + "\n"
 

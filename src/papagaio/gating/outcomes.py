@@ -145,19 +145,19 @@ def _state(rule: Rule, figure: Figure) -> State:
 
 
 def budgets_of(result: Result) -> set[int]:
-    """The budgets of all copies, those that are planned and not trained yet included."""
-    planned = _listed(result, "budgets") + _listed(result, "budget")
+    """The budgets of all copies; of an incomplete run, those that are planned included."""
+    planned = [*_planned(result, "budgets"), *_planned(result, "budget")]
     return {row.budget for row in copies(result)} | {one for one in planned if type(one) is int}
 
 
 def responses_of(result: Result) -> list[str]:
-    """The responses that copies learn from, planned ones included."""
-    planned = _listed(result, "responses")
-    return list(dict.fromkeys([*(row.response for row in copies(result)), *map(str, planned)]))
+    """The responses that copies learn from; of an incomplete run, those that are planned too."""
+    planned = map(str, _planned(result, "responses"))
+    return list(dict.fromkeys([*(row.response for row in copies(result)), *planned]))
 
 
-def _listed(result: Result, setting: str) -> list[Any]:
-    value = result.settings.get(setting, [])
+def _planned(result: Result, setting: str) -> list[Any]:
+    value = [] if result.complete else result.settings.get(setting, [])
     return value if isinstance(value, list) else [value]
 
 

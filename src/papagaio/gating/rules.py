@@ -114,7 +114,8 @@ def unmeasured(
     """Why a run has no copy of this budget and response, naming what it has; empty where it does.
 
     Args:
-        budget, response: the copies meant; None for any.
+        budget: of the copies meant; None for any.
+        response: that they may learn from; None for any.
         budgets: of the run's copies; nothing is refused where none is known.
         responses: that they learn from; the same.
     """
@@ -133,9 +134,10 @@ def unmeasured(
 
 
 def _level(text: str) -> int:
-    if text not in LEVELS:
-        raise ValueError(f"no such level; there are {', '.join(LEVELS)}")
-    return LEVELS.index(text)
+    names = [*map(str, LEVELS)]
+    if text not in names:
+        raise ValueError(f"no such level; there are {', '.join(names)}")
+    return names.index(text)
 
 
 def _number(metric: str, text: str) -> float:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from papagaio.gating.rules import Rule, parse_rule
 from papagaio.options import Option, OptionSet
@@ -13,13 +13,20 @@ __all__ = ["GateOptions", "GateRules"]
 _RULES = "Rules"
 
 
+def _some(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    if not rules:
+        raise ValueError("name at least one rule")
+    return rules
+
+
 class GateRules(OptionSet):
     """What a gate's file holds."""
 
     rules: Annotated[
         tuple[Annotated[Rule, BeforeValidator(parse_rule)], ...],
+        AfterValidator(_some),
         Option(_RULES, '"RULE"', repeated=True, also="rule"),
-    ] = Field(min_length=1)
+    ]
     """What must hold for every copy, such as "fidelity <= 0.80 at 5000", "warn relative_accuracy <
     0.9 for label" or "verdict <= moderate"; repeat it for several. Without a budget, those with the
     largest are meant."""

@@ -80,7 +80,9 @@ def read_audited(folder: Path) -> Audited:
 
 
 def audited(file: Path) -> Audited:
-    """Run an audit from a TOML file, as `papagaio audit --config` does; a finished one is not paid for again.
+    """Run an audit from a TOML file, as `papagaio audit --config` does, or resume it.
+
+    No answer is paid for twice.
 
     Raises:
         PapagaioError: as for `auditing.run.audit`; or as for `read_audited`.
