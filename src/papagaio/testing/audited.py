@@ -1,23 +1,17 @@
 """What an audit measured, as a test asks for it."""
 
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from papagaio.auditing.opening import open_black_box_of, open_images
-from papagaio.auditing.run import audit
 from papagaio.errors import BadSettings
 from papagaio.findings.copies import copies, rivals
 from papagaio.gating.outcomes import budgets_of, doubt_about, responses_of
 from papagaio.gating.rules import unmeasured
-from papagaio.options import read_toml, validated
-from papagaio.progress import no_progress
 from papagaio.result import Result, read_result
 from papagaio.scores import Figure
-from papagaio.settings import Settings
 from papagaio.verdict import Verdict, verdict_of
 
-__all__ = ["Audited", "audited", "read_audited"]
+__all__ = ["Audited", "decided", "read_audited"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,8 @@ class Audited:
             raise BadSettings(why)
         every = [row for row in copies(result) if row.budget == budget]
         rows = every if response is None else rivals(result, response, budget)
-        figures = [figure for row in rows if (figure := getattr(row, score)) is not None]
+        every_figure: list[Figure | None] = [getattr(row, score) for row in rows]
+        figures = [figure for figure in every_figure if figure]
         if not figures:
             raise BadSettings(f"{score} was not measured of a copy from {budget} answers")
         return max(figures, key=lambda figure: figure.value)
@@ -76,24 +71,15 @@ def read_audited(folder: Path) -> Audited:
     Raises:
         BadSettings: there is none, it is incomplete, or its black box does not work.
     """
-    return _decided(read_result(folder / "result.json"), folder)
+    return decided(read_result(folder / "result.json"), folder)
 
 
-def audited(file: Path) -> Audited:
-    """Run an audit from a TOML file, as `papagaio audit --config` does, or resume it.
-
-    No answer is paid for twice.
+def decided(result: Result, folder: Path) -> Audited:
+    """A result about which something can be asserted.
 
     Raises:
-        PapagaioError: as for `auditing.run.audit`; or as for `read_audited`.
+        BadSettings: it is incomplete, or its black box does not work.
     """
-    settings = validated(Settings, read_toml(file), lambda name: f"{file}: {name}")
-    with closing(open_black_box_of(settings)) as box:
-        images = open_images(settings, box.contract, no_progress)
-        return _decided(audit(box, images, settings), settings.out)
-
-
-def _decided(result: Result, folder: Path) -> Audited:
     if doubt := doubt_about(result):
         raise BadSettings(f"{folder}: {doubt}; nothing can be asserted about it")
     return Audited(result)

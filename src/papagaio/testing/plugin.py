@@ -4,6 +4,7 @@ pytest imports this module in every test run of an environment, so that it impor
 before a test asks for the fixture.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ _HELP = {
     _RUN: "the folder of a run of papagaio, which the fixture audit reads",
     _AUDIT: "a TOML file of papagaio audit, which the fixture audit runs or resumes",
 }
+_FROM = {
+    _RUN: ("papagaio.testing.audited", "read_audited"),
+    _AUDIT: ("papagaio.testing.running", "run_audit"),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,11 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def audit(pytestconfig: pytest.Config) -> "Audited":
     """What an audit measured: `assert audit.fidelity_at(5000).high < 0.8`."""
     from papagaio.errors import PapagaioError  # noqa: PLC0415  # see the module
-    from papagaio.testing.audited import audited, read_audited  # noqa: PLC0415
 
     name, path = _named(pytestconfig)
+    module, function = _FROM[name]
     try:
-        return read_audited(path) if name == _RUN else audited(path)
+        return getattr(import_module(module), function)(path)  # type: ignore[no-any-return]
     except PapagaioError as error:
         pytest.fail(f"papagaio: {error}", pytrace=False)
 
