@@ -36,6 +36,7 @@ ROOMS = (
     "networks",
     "training",
     "scores",
+    "standards",
     "result",
     "summary",
     "numbers",
