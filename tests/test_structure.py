@@ -36,6 +36,7 @@ ROOMS = (
     "networks",
     "training",
     "scores",
+    "learning_curve",
     "standards",
     "result",
     "summary",
