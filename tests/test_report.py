@@ -315,7 +315,7 @@ def test_a_caution_comes_first_exactly_where_it_applies(
     audited = result(**changes)
     assert [words in one for one in cautions(audited)] == [True]
     text = render(audited)
-    assert text.index(words) < text.index('class="lead"')
+    assert text.index(words) < text.index('id="cost"')
 
 
 @pytest.mark.parametrize(
@@ -617,7 +617,7 @@ def test_what_comes_from_outside_is_escaped() -> None:
         settings={HOSTILE: [HOSTILE]},
     )
     text = render(hostile)
-    assert "<script" not in text
+    assert text.count("<script") == 1
     assert Page(text).open == []
     assert "onerror" not in Page(text).attributes
     assert len(svgs(text)) == 2
@@ -629,7 +629,7 @@ def test_the_page_needs_nothing_from_outside() -> None:
     assert "https://" not in text
     assert "url(" not in text
     assert "@import" not in text
-    assert "<script" not in text
+    assert text.count("<script") == 1
     links = Page(text).links
     assert links
     assert all(link.startswith(("data:", "#")) for link in links)

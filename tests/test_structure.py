@@ -36,6 +36,8 @@ ROOMS = (
     "networks",
     "training",
     "scores",
+    "learning_curve",
+    "standards",
     "result",
     "summary",
     "numbers",

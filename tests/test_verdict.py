@@ -57,7 +57,7 @@ def test_the_sentence_has_the_figures_that_decide() -> None:
     queries = {"spent": 4000, "price": 6.0, "price_total": 14.7}
     said = verdict_of(result([copy(0.86, 0.90), floor(0.2)], black_box=WORKS, queries=queries))
     assert str(said) == (
-        "high: From 4,000 answers, which cost 6.00, a copy reaches 88.0 % of the black box\u2019s"
+        "high: From 4,000 answers, which cost 6.00, a copy reaches 88.0 % of the model\u2019s"
         " decisions (95 % interval 86.0 to 90.0), against 20.0 % for the floor (shuffled)."
     )
     assert (said.budget, said.price) == (4000, 6.0)

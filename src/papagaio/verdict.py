@@ -24,8 +24,8 @@ Measure = Literal["relative_accuracy", "fidelity"]
 BORDERS = (0.5, 0.8, 0.95)
 
 _OF = {
-    "relative_accuracy": "the black box\u2019s own accuracy",
-    "fidelity": "the black box\u2019s decisions",
+    "relative_accuracy": "the model\u2019s own accuracy",
+    "fidelity": "the model\u2019s decisions",
 }
 
 

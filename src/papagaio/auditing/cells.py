@@ -129,7 +129,7 @@ def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress)
     """Train one student and score it, resuming an earlier attempt that was interrupted.
 
     Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors`, `named.npy` (the
-    class named for each test image) and, last of all, `scores.json`.
+    class named for each test image), `confidence.npy` (its score) and, last of all, `scores.json`.
 
     Raises:
         Diverged: the loss stopped being finite.
@@ -208,16 +208,17 @@ def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord
 
 
 def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progress) -> CellRecord:
-    """Score a trained student on the test set, and keep the classes that it names."""
+    """Score a trained student on the test set."""
     training, recipe = cell.training, trained.recipe
     answered = context.test.answered
     images = np.load(answered.images, mmap_mode="r")
     probabilities = predict(
         trained.student, images, context.machine, recipe.augmentation, progress=progress
     )
-    # What copies of other runs are compared with, image by image.
+    folder = context.folder / context.id_of(cell)
     named = probabilities.argmax(1).astype(np.min_scalar_type(probabilities.shape[1]))
-    files.write_array(context.folder / context.id_of(cell) / "named.npy", named)
+    files.write_array(folder / "named.npy", named)
+    files.write_array(folder / "confidence.npy", probabilities.max(1))
     labels = np.load(context.test.labels)
     measured = scores.score_student(probabilities, np.load(answered.answers), labels)
     if answered.shown != "probabilities" or answered.resolution:
