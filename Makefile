@@ -33,6 +33,12 @@ SERVERS ?= kserve mlflow mlserver triton
 test-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers
 	$(BIN)/python -m pytest -q $(SERVERS:%=tests/servers/test_%.py)
 
+test-page: $(VENV)/.ready ## look at the report in Chromium with axe-core and Lighthouse, which are installed in build/page
+	npm install --silent --no-audit --no-fund --prefix build/page axe-core@4 lighthouse@12 puppeteer-core@24
+	mkdir -p build/page/pages
+	$(BIN)/python tests/pages.py build/page/pages
+	node tests/look.mjs build/page
+
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,4 +55,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test test-servers check fix docs clean
+.PHONY: help demo test test-servers test-page check fix docs clean

@@ -243,7 +243,8 @@ def test_a_cell_leaves_its_recipe_curve_student_and_scores(lab: Lab) -> None:
     record = run_cell(context, lab.cell)
     folder = lab.folder(lab.cell)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"recipe.json", "curve.csv", "student.safetensors", "scores.json"}
+    arrays = {"named.npy", "confidence.npy"}
+    assert names == arrays | {"recipe.json", "curve.csv", "student.safetensors", "scores.json"}
     written = json.loads((folder / "recipe.json").read_text())
     assert written == json.loads(json.dumps(asdict(RECIPE)))
     with (folder / "curve.csv").open(newline="") as file:

@@ -13,6 +13,7 @@
   * Busy: another process works on the same run directory or ledger.
   * NoSpace: the disk is full.
   * Diverged: the loss of a training stopped being finite (exit code 1: not the user's mistake).
+  * GateFailed: a rule about a run does not hold (exit code 10).
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ __all__ = [
     "BadSettings",
     "Busy",
     "Diverged",
+    "GateFailed",
     "NoAnswer",
     "NoSpace",
     "PapagaioError",
@@ -92,3 +94,9 @@ class Diverged(PapagaioError):
     """The loss of a training stopped being finite."""
 
     exit_code = 1
+
+
+class GateFailed(PapagaioError):
+    """A rule about a run does not hold, or is not decided where it has to be."""
+
+    exit_code = 10

@@ -1,12 +1,17 @@
 """`papagaio audit`: a full audit of the user's own model."""
 
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from papagaio.cli.gate import raise_if_failed
 from papagaio.cli.options import command
 from papagaio.errors import Diverged
+from papagaio.gating.rules import check_measured
+from papagaio.gating.settings import GateRules
+from papagaio.options import read_toml, validated
 from papagaio.settings import Settings
 
 __all__ = ["audit"]
@@ -22,6 +27,15 @@ def _audit(
             rich_help_panel="Budget",
         ),
     ] = False,
+    gate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A TOML file of rules for the result, as for papagaio gate --config; exit code 10"
+            " if one fails.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
 ) -> None:
     """Measure how good a copy of a black box can be trained from its answers.
 
@@ -35,8 +49,12 @@ def _audit(
     from papagaio.auditing.opening import open_black_box_of, open_images
     from papagaio.auditing.run import audit as run
     from papagaio.cli.progress import show_progress
-    from papagaio.report.headline import headline
+    from papagaio.findings.headline import headline
+    from papagaio.gating.outcomes import gate as decide
+    from papagaio.gating.text import text
+    from papagaio.verdict import verdict_of
 
+    rules = _rules(gate, settings) if gate else None
     with show_progress() as progress, closing(open_black_box_of(settings)) as box:
         images = open_images(settings, box.contract, progress)
         if dry_run:
@@ -44,10 +62,23 @@ def _audit(
             return
         result = run(box, images, settings, progress)
     typer.echo(headline(result))
+    typer.echo(f"verdict: {verdict_of(result)}")
     typer.echo(f"report: {settings.out / 'report.html'}")
+    gated = rules and decide(str(settings.out), result, rules.rules, strict=rules.strict)
+    if gated:
+        typer.echo(text(gated), nl=False)
     if result.diverged:
         names = ", ".join(one.id for one in result.diverged)
         raise Diverged(f"the loss of {names} stopped being finite; the report is without it")
+    if gated:
+        raise_if_failed(gated)
+
+
+def _rules(file: Path, settings: Settings) -> GateRules:
+    """The rules of a file; those about copies that the audit does not make are refused."""
+    given = validated(GateRules, read_toml(file), lambda name: f"{file}: {name}")
+    check_measured(given.rules, settings.curve, settings.responses)
+    return given
 
 
 audit = command(Settings, _audit)

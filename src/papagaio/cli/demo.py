@@ -29,10 +29,11 @@ def demo(
     """
     from papagaio.cli.progress import show_progress
     from papagaio.demo import demo as run
-    from papagaio.report.headline import conclusion, headline
+    from papagaio.findings.headline import headline
+    from papagaio.verdict import verdict_of
 
     with show_progress() as progress:
         result = run(out, workers=workers, progress=progress)
     typer.echo(headline(result))
-    typer.echo(conclusion(result))
+    typer.echo(f"verdict: {verdict_of(result)}")
     typer.echo(f"report: {out / 'report.html'}")

@@ -1,7 +1,7 @@
 """`papagaio`: the commands, and the one place where errors become text and exit codes.
 
 Exit codes: 0 done; 1 failed (a bug, a training that diverged, or a service that broke); 2 the
-user's mistake; 130 interrupted; the same command resumes.
+user's mistake; 10 a rule of a gate fails; 130 interrupted; the same command resumes.
 """
 
 import errno
@@ -14,8 +14,10 @@ from rich.markup import escape
 
 from papagaio.cli.audit import audit
 from papagaio.cli.check import check
+from papagaio.cli.compare import compare
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
+from papagaio.cli.gate import gate
 from papagaio.cli.ledger import ledger
 from papagaio.cli.options import flag, reflowed
 from papagaio.cli.questions import questions
@@ -35,9 +37,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 130 interrupted (run again to resume).",
+    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 10 a gate fails, 130 interrupted (run"
+    " again to resume).",
 )
-for _command in (demo, teach, check, audit, questions, report, serve, doctor):
+for _command in (demo, teach, check, audit, questions, report, gate, compare, serve, doctor):
     app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)
 app.add_typer(ledger, name="ledger")
 # Commands of packages that build on this one.

@@ -1,11 +1,11 @@
 """What showing less of each answer changes: the strongest copy of each response."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from papagaio.report.copies import copies, rivals, strength, trainings
-from papagaio.report.headline import black_box_fault
-from papagaio.report.numbers import count, percent
+from papagaio.findings.copies import copies, rivals, strength, trainings
+from papagaio.findings.strongest import black_box_fault
+from papagaio.numbers import count, percent
 from papagaio.responses import RESPONSES, is_derivable
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
@@ -26,6 +26,7 @@ class ShownResponse:
         enough: the smallest budget at which a copy from the first response of the comparison is
             as faithful.
         undertrained: whether any of the copies compared is undertrained.
+        lost: the fidelity lost to the first response, in words; empty for the first.
     """
 
     response: str
@@ -35,6 +36,7 @@ class ShownResponse:
     compared: int
     enough: int
     undertrained: bool
+    lost: str
 
 
 def showing_less(result: Result) -> list[ShownResponse]:
@@ -49,7 +51,8 @@ def showing_less(result: Result) -> list[ShownResponse]:
     tried.sort(key=[*RESPONSES, *tried].index)
     budgets = [{row.budget for row in scored if row.response == response} for response in tried]
     common = set.intersection(*budgets) if len(tried) > 1 else set()
-    return [_shown(result, response, tried[0], max(common)) for response in tried if common]
+    lines = [_shown(result, response, tried[0], max(common)) for response in tried if common]
+    return [replace(line, lost=_lost(lines[0], line)) for line in lines]
 
 
 def advice(lines: Sequence[ShownResponse]) -> list[str]:
@@ -75,7 +78,18 @@ def _shown(result: Result, response: str, first: str, budget: int) -> ShownRespo
         len(compared),
         min(as_faithful, default=budget),
         any(cell.undertrained for row in compared for cell in trainings(result, row)),
+        "",
     )
+
+
+def _lost(first: ShownResponse, less: ShownResponse) -> str:
+    if less is first:
+        return ""
+    if less.copy == first.copy:
+        return "nothing"
+    if less.fidelity.high >= first.fidelity.low:
+        return "nothing that this audit can show"
+    return f"{100 * (first.fidelity.value - less.fidelity.value):.1f} points"
 
 
 def _advice(first: ShownResponse, less: ShownResponse) -> str:

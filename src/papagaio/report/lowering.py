@@ -1,0 +1,63 @@
+"""What lowers the risk, by the numbers of this audit, and what does not."""
+
+from collections.abc import Sequence
+
+from papagaio.numbers import count, percent
+from papagaio.report.cost import offers
+from papagaio.report.showing_less import ShownResponse
+from papagaio.result import Result
+from papagaio.verdict import verdict_of
+
+__all__ = ["fewer_answers", "first_step", "no_help", "untried"]
+
+_COPIED = {"moderate", "high", "critical"}
+
+
+def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
+    """What to do first, in a sentence that follows from the numbers."""
+    level = verdict_of(result).level
+    if level == "not decided":
+        return "First make the verdict certain: the sentence above says what is missing."
+    if level == "low":
+        return "Repeat the audit when the model, the answers that it shows or the budget change."
+    helping = [one for one in responses if one.lost.endswith("points")]
+    if helping:
+        best = min(helping, key=lambda one: one.fidelity.value)
+        return (
+            f"Show less: with \u201c{best.response}\u201d alone, the copy loses {best.lost} of"
+            f" fidelity, and your clients no longer see {best.hidden}."
+        )
+    if fewer_answers(result):
+        return "Limit the answers per client: fewer of them made a clearly worse copy."
+    return "Nothing that this audit tried makes the copy clearly worse: rely on contracts and logs."
+
+
+def fewer_answers(result: Result) -> str:
+    """What a limit on the answers changes, in a sentence; empty where the intervals overlap."""
+    bought = offers(result)
+    if len(bought) < 2:
+        return ""
+    least, most = bought[0].copy, bought[-1].copy
+    if not least.fidelity or not most.fidelity or least.fidelity.high >= most.fidelity.low:
+        return ""
+    return (
+        f"From {count(least.budget)} answers instead of {count(most.budget)}, the strongest copy"
+        f" reaches a fidelity of {percent(least.fidelity.value)} instead of"
+        f" {percent(most.fidelity.value)}. A limit per client helps only against those who cannot"
+        " have several accounts."
+    )
+
+
+def no_help(result: Result) -> list[str]:
+    """What did not protect this model; nothing where the audit does not show that it is copied."""
+    if verdict_of(result).level not in _COPIED:
+        return []
+    return [
+        "Keeping the network secret: no copy was told what it is.",
+        f"Keeping the training images secret: the copies learned from {result.transfer.name}.",
+    ]
+
+
+def untried(result: Result) -> bool:
+    """Whether every copy learned from the same response."""
+    return len({cell.response for cell in result.cells if cell.kind == "copy"}) < 2
