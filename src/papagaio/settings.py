@@ -71,7 +71,7 @@ class Authorisation(OptionSet):
 class AuditOptions(Authorisation):
     """How an open black box is audited."""
 
-    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1)
+    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1, examples=[5000])
     """The most transfer images to query: what a copier would pay for. The test set and the controls
     are queried as well; --dry-run shows how many images that is."""
 
@@ -177,7 +177,9 @@ class AuditOptions(Authorisation):
 class BlackBoxOptions(Authorisation):
     """A black box, and what its owner states about it."""
 
-    black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)]
+    black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)] = Field(
+        examples=["model.onnx"]
+    )
     """A model's file (.onnx, .keras, .h5, .tflite), hf=FOLDER as transformers saves it, or
     taught=FOLDER from papagaio teach; a service, http(s)://HOST/v2/models/NAME,
     .../v1/models/NAME:predict or .../invocations, or a TOML file that describes another one; a
@@ -269,7 +271,7 @@ class BlackBoxOptions(Authorisation):
 class TestOptions(OptionSet):
     """The owner's labelled images, and how images are fitted to the black box."""
 
-    test: Annotated[str, Option(_IMAGES, "IMAGES")]
+    test: Annotated[str, Option(_IMAGES, "IMAGES")] = Field(examples=["my_test_images/"])
     """Your own labelled images, for scores only: a folder with one subfolder per class, a Parquet
     file or folder, an .npz file, cifar10, cifar100, digits or letters (NAME:test chooses the test
     part)."""
@@ -293,7 +295,7 @@ class TestOptions(OptionSet):
 class ImageOptions(TestOptions):
     """All images of an audit."""
 
-    transfer: Annotated[str, Option(_IMAGES, "IMAGES")]
+    transfer: Annotated[str, Option(_IMAGES, "IMAGES")] = Field(examples=["photos/"])
     """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
     recursively), or any form that --test takes. Their labels are never used."""
 
