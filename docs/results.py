@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from papagaio.report.numbers import duration
+from papagaio.numbers import duration
 from papagaio_thesis.claims import Claim, claims
 from papagaio_thesis.digits import ANGULAR, ROUND
 from papagaio_thesis.records import DigitRecord, ThesisResult, TrialRecord, read_thesis

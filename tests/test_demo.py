@@ -3,10 +3,10 @@
 import pytest
 
 from papagaio import demo
+from papagaio.findings.headline import headline
 from papagaio.images.choosing import load
 from papagaio.images.letters import LETTERS
 from papagaio.images.named import open_source
-from papagaio.report.headline import headline
 from papagaio.result import Result
 
 

@@ -11,103 +11,43 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from results import (
+    AT_CHANCE,
+    CEILING,
+    EXAMPLE,
+    FLOOR,
+    ONE_CLASS,
+    SEEDS,
+    cell,
+    figure,
+    named,
+    result,
+)
 from scipy import stats
 
 from papagaio.controls import CONTROLS
+from papagaio.findings.cautions import cautions
+from papagaio.findings.headline import headline
+from papagaio.findings.references import references
+from papagaio.findings.series import series
+from papagaio.numbers import duration, listing, money, nats, percent, ratio, share
 from papagaio.report import plot
-from papagaio.report.cautions import cautions
 from papagaio.report.classes import class_figures
 from papagaio.report.epochs import _ticks
-from papagaio.report.headline import conclusion, headline
-from papagaio.report.numbers import duration, listing, money, nats, percent, ratio, share
 from papagaio.report.page import render, write_report
 from papagaio.report.plot import spread
-from papagaio.report.references import references
-from papagaio.report.series import series
 from papagaio.report.showing_less import advice, showing_less
 from papagaio.result import (
     CandidateRecord,
     CellRecord,
-    CurvePoint,
-    Result,
     Scores,
     SelectionRecord,
     read_result,
 )
 from papagaio.scores import Figure, rate
-from papagaio.summary import summarise
 
-EXAMPLE = Path(__file__).parent / "data" / "result-example.json"
 HOSTILE = "<script>alert('x')</script>\" onerror=\"x"
 VOID = {"meta", "link", "img", "br"}
-
-
-def figure(value: float, reach: float = 0.01, n: int = 590) -> Figure:
-    return Figure(value=value, low=value - reach, high=value + reach, n=n)
-
-
-def cell(
-    *,
-    kind: str = "copy",
-    fidelity: float = 0.989,
-    budget: int = 4000,
-    seed: int = 0,
-    **rest: object,
-) -> CellRecord:
-    scores = Scores(
-        accuracy=figure(fidelity - 0.003),
-        relative_accuracy=figure((fidelity - 0.003) / 0.995),
-        fidelity=figure(fidelity),
-        kl=figure(0.0512, 0.004),
-    )
-    values: dict[str, Any] = {
-        "id": f"{kind}-{budget}-{seed}",
-        "kind": kind,
-        "student": "small",
-        "initial": "random",
-        "recipe": "recovered-logits",
-        "augmentation": [],
-        "undertrained": False,
-        "response": "probabilities",
-        "budget": budget,
-        "seed": seed,
-        "seconds": 6.1,
-        "epochs": 40,
-        "recipe_epochs": 40,
-        "steps": 2500,
-        "parameters": 100_000,
-        "scores": scores,
-        "per_class": [figure(fidelity, 0.03, 59)] * 10,
-        "curve": [
-            CurvePoint(epoch=e, loss=1 / e, distillation_accuracy=1 - 0.5 / e) for e in (1, 20, 40)
-        ],
-    }
-    return CellRecord(**{**values, **rest})
-
-
-SEEDS = [cell(seed=0, fidelity=0.986), cell(seed=1, fidelity=0.989), cell(seed=2, fidelity=0.992)]
-
-
-def result(cells: list[CellRecord] | None = None, **changes: object) -> Result:
-    cells = SEEDS if cells is None else cells
-    values = read_result(EXAMPLE).model_dump(by_alias=True)
-    values |= {"cells": cells, "summary": summarise(cells), "trainings": len(cells)}
-    for name, change in changes.items():
-        values[name] = {**values[name], **change} if isinstance(change, dict) else change
-    return Result.model_validate(values)
-
-
-def named(*images: int) -> list[dict[str, object]]:
-    return [{"name": f"class {i}", "images": count} for i, count in enumerate(images)]
-
-
-# A black box given pixels from 0 to 1 where it expects 0 to 255.
-AT_CHANCE = {"accuracy": figure(0.097), "better_than_majority": False}
-ONE_CLASS = {"almost_one_class": True, "most_named": {"name": "seven", "images": 587}}
-
-(FLOOR, HARDER_FLOOR, *_), (CEILING, *_) = (
-    [control for control in CONTROLS if control.side == side] for side in ("floor", "ceiling")
-)
 
 
 class Page(HTMLParser):
@@ -181,7 +121,6 @@ def test_no_fidelity_to_a_black_box_that_does_not_work_is_stated_without_saying_
     assert "on 100 % of 590 test images" in sentence
     assert clause in sentence
     assert ". " not in sentence.replace("100.0", "")
-    assert conclusion(broken).startswith("This audit allows no conclusion: the black box ")
     assert showing_less(broken) == []
     (caution,) = [one for one in cautions(broken) if "probably used in the wrong way" in one]
     assert cautions(broken)[0] == caution
@@ -233,38 +172,7 @@ def test_without_a_copy_the_page_says_so() -> None:
 def test_the_headline_leaves_out_what_was_not_scored() -> None:
     unscored = result([cell(scores=Scores())], queries={"price": None})
     assert headline(unscored).endswith("a copy could not be scored.")
-    assert conclusion(unscored).startswith("There is no conclusion")
     assert Page(render(unscored)).open == []
-
-
-def test_the_conclusion_compares_the_copy_with_floor_ceiling_and_smallest_budget() -> None:
-    cells = [
-        *SEEDS,
-        cell(budget=250, fidelity=0.812),
-        cell(kind=FLOOR.kind, fidelity=0.104),
-        cell(kind=CEILING.kind, fidelity=0.993),
-    ]
-    assert conclusion(result(cells)) == (
-        "Somebody with 4,000 answers can reproduce 98.9 % of the black box\u2019s decisions,"
-        f" against 10.4 % for the floor ({FLOOR.title}) and 99.3 % for the ceiling"
-        f" ({CEILING.title}); 250 answers already give 81.2 %."
-    )
-
-
-def test_a_copy_at_its_floor_shows_nothing() -> None:
-    audited = result([cell(fidelity=0.11), cell(kind=FLOOR.kind, fidelity=0.104)])
-    assert conclusion(audited).startswith("This audit does not show that the model can be copied")
-    assert "does not prove that it is safe" in conclusion(audited)
-
-
-def test_a_copy_is_compared_with_the_floor_that_is_hardest_to_beat() -> None:
-    floors = [cell(kind=FLOOR.kind, fidelity=0.1), cell(kind=HARDER_FLOOR.kind, fidelity=0.9)]
-    above = conclusion(result([*SEEDS, *floors]))
-    assert f", against 90.0 % for the floor ({HARDER_FLOOR.title})." in above
-    assert FLOOR.title not in above
-    # The floor's interval includes 91 %.
-    below = conclusion(result([cell(fidelity=0.91), *floors]))
-    assert f"no more than the floor ({HARDER_FLOOR.title}) may reach" in below
 
 
 def test_every_control_of_the_table_is_a_reference_with_its_own_figures() -> None:

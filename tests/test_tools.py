@@ -16,7 +16,9 @@ from conftest import COMMAND, Papagaio, Tiny
 from papagaio import __version__
 from papagaio.auditing.log import command_line
 from papagaio.options import to_toml, validated
+from papagaio.result import read_result
 from papagaio.settings import Settings
+from papagaio.verdict import verdict_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = json.loads((ROOT / "tests" / "data" / "result-example.json").read_text())
@@ -71,6 +73,7 @@ def test_runs_are_listed_newest_first_with_their_strongest_copies(
     best = max(copies, key=lambda row: (row["budget"], row["fidelity"]["value"]))
     assert rows[1]["fidelity"] == f"{best['fidelity']['value']:.4f}"
     assert rows[0]["fidelity"] == "-"
+    assert rows[1]["level"] == verdict_of(read_result(runs[1] / "result.json")).level
     assert ended.complaint.startswith("papagaio: runs/e/result.json: not a result of this version")
 
 
@@ -183,6 +186,7 @@ def test_every_verb_that_prints_results_prints_json(tiny: Tiny, papagaio: Papaga
     assert forecast["options"]["budget"] == 12
     done = of(*tiny.audit())
     assert done["complete"] is True
+    assert done["verdict"]["level"] == "not decided"
     assert json.loads(Path(done["result"]).read_text())["schema"] == EXAMPLE["schema"]
     assert of("report", tiny.out) == done
     (shown,) = of("ledger", "show", tiny.ledger)

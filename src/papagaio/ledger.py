@@ -232,6 +232,19 @@ class Ledger:
         )
         return [Totals(Question(*row[:3]), *row[3:]) for row in rows]
 
+    def seconds_asked(self, question: Question) -> float:
+        """How long at least one answered request of a question was on the way, in seconds."""
+        rows = self._db.execute(
+            "SELECT julianday(sent) * 86400.0, julianday(answered) * 86400.0 FROM requests"
+            " WHERE box = ? AND response = ? AND draw = ? AND answered IS NOT NULL ORDER BY sent",
+            (question.box, question.response, question.draw),
+        )
+        total = until = 0.0
+        for sent, answered in rows:
+            total += max(0.0, answered - max(sent, until))
+            until = max(until, answered)
+        return total
+
     def canaries(self, question: Question, since: str) -> tuple[int, float | None]:
         """How many canaries were answered since a time (UTC, ISO 8601), and the largest change."""
         rows = self._db.execute(

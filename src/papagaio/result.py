@@ -13,16 +13,20 @@ from papagaio import files
 from papagaio.errors import BadSettings
 from papagaio.responses import shown_form
 from papagaio.scores import Figure
+from papagaio.standards import STANDARDS, Standard
 from papagaio.vocabulary import Augmentation
 
 __all__ = [
     "BlackBoxRecord",
     "CandidateRecord",
     "CellRecord",
+    "ConfidenceBin",
+    "CopyDetail",
     "CurvePoint",
     "DivergedRecord",
     "MachineRecord",
     "NamedClass",
+    "NamedPair",
     "Picture",
     "Queries",
     "References",
@@ -32,6 +36,7 @@ __all__ = [
     "SelectionRecord",
     "SetRecord",
     "SummaryRow",
+    "TestPicture",
     "TestRecord",
     "TransferRecord",
     "json_schema",
@@ -236,6 +241,9 @@ class Queries(_Record):
     interrupted: int
     change: float | None = None
     """The largest change of a score of a canary; None without canaries."""
+    seconds_per_image: float | None = None
+    """How long the black box took: the time during which requests were on the way, by their images,
+    over all that the ledger holds."""
     price: float | None
     """Of `spent`: what a copier pays."""
     price_total: float | None
@@ -279,6 +287,50 @@ class Picture(_Record):
     share: float
 
 
+class NamedPair(_Record):
+    """How often the black box names one class and the copy another, or the same, on test images."""
+
+    black_box: int
+    copied: int
+    """What the copy names."""
+    images: int
+
+
+class ConfidenceBin(_Record):
+    """Test images on which the copy is about equally sure."""
+
+    confidence: float
+    """The mean of the copy's highest score."""
+    right: float
+    """The share on which it names the true class."""
+    images: int
+
+
+class TestPicture(_Record):
+    """A test image, and what the black box, the copy and its owner call it."""
+
+    png: str
+    """Base64; at most 64 pixels wide and high."""
+    black_box: str
+    copied: str
+    truth: str
+
+
+class CopyDetail(_Record):
+    """The strongest copy on the test set, image by image: its first seed's training."""
+
+    cell: str
+    """The id of the training."""
+    pairs: list[NamedPair]
+    """The most frequent first; the 400 most frequent."""
+    calibration: list[ConfidenceBin]
+    """Ten equal bins of confidence, without the empty ones."""
+    differing: list[TestPicture]
+    """Images on which the copy names another class than the black box, the surest first."""
+    agreeing: list[TestPicture]
+    """Images on which both name the same class, the surest of each class first."""
+
+
 class Result(_Record):
     """One audit."""
 
@@ -311,6 +363,10 @@ class Result(_Record):
     diverged: list[DivergedRecord]
     summary: list[SummaryRow]
     pictures: list[Picture]
+    detail: CopyDetail | None = None
+    """None where no copy has scores, or where its training is older than this field."""
+    standards: list[Standard] = list(STANDARDS)
+    """What others call the threat that is measured."""
     settings: dict[str, Any]
     """Every setting, resolved."""
     settings_given: dict[str, Any]

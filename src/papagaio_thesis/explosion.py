@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 
-from papagaio.report.numbers import plural
+from papagaio.numbers import plural
 from papagaio_thesis.records import Magnified, MagnifiedRecord, ThesisResult, TrialRecord
 from papagaio_thesis.tables import experiment_trials, number
 from papagaio_thesis.verdicts import Judgement, combined, undecided

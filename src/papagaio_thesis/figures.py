@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
+from papagaio.numbers import percent
 from papagaio.report import plot
 from papagaio.report.drawing import add, markup
-from papagaio.report.numbers import percent
 from papagaio.scores import Figure, over_seeds
 from papagaio_thesis.digits import ANGULAR, ROUND
 from papagaio_thesis.experiments import EXPERIMENTS, title_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from papagaio.report.numbers import duration
+from papagaio.numbers import duration
 from papagaio.scores import Figure, mean_over_seeds, rate
 from papagaio_thesis.experiments import BODIES, EXPERIMENTS, title_of
 from papagaio_thesis.options import StudyOptions, read_options

@@ -128,8 +128,8 @@ def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
 def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress) -> CellRecord:
     """Train one student and score it, resuming an earlier attempt that was interrupted.
 
-    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors` and, last of all,
-    `scores.json`.
+    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors`, `named.npy` (the
+    class named for each test image), `confidence.npy` (its score) and, last of all, `scores.json`.
 
     Raises:
         Diverged: the loss stopped being finite.
@@ -215,6 +215,10 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
     probabilities = predict(
         trained.student, images, context.machine, recipe.augmentation, progress=progress
     )
+    folder = context.folder / context.id_of(cell)
+    named = probabilities.argmax(1).astype(np.min_scalar_type(probabilities.shape[1]))
+    files.write_array(folder / "named.npy", named)
+    files.write_array(folder / "confidence.npy", probabilities.max(1))
     labels = np.load(context.test.labels)
     measured = scores.score_student(probabilities, np.load(answered.answers), labels)
     if answered.shown != "probabilities" or answered.resolution:

@@ -15,7 +15,7 @@ from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.hardware import cores, processor
 from papagaio.images.imageset import ImageSet
-from papagaio.images.png import png
+from papagaio.images.png import png, shrunk
 from papagaio.ledger import Totals
 from papagaio.result import (
     BlackBoxRecord,
@@ -119,7 +119,11 @@ def _set_fields(images: ImageSet) -> dict[str, object]:
 
 
 def queries_record(
-    options: AuditOptions, plan: Plan, ledger: Totals, canaries: tuple[int, float | None]
+    options: AuditOptions,
+    plan: Plan,
+    ledger: Totals,
+    canaries: tuple[int, float | None],
+    seconds: float,
 ) -> Queries:
     """How many images were sent, and for what.
 
@@ -128,6 +132,7 @@ def queries_record(
         plan: what was asked.
         ledger: all that the ledger holds of the black box.
         canaries: how many canaries this run sent, and the largest change of a score.
+        seconds: during which requests of the ledger were on the way.
     """
     digests = {p: np.unique(plan.images[p].digests, axis=0) for p in plan.queried}
     sizes = {purpose: len(rows) for purpose, rows in digests.items()}
@@ -144,6 +149,7 @@ def queries_record(
         ledger=ledger.answers + ledger.canaries,
         interrupted=ledger.interrupted,
         change=change,
+        seconds_per_image=seconds / (ledger.answers + ledger.canaries) if seconds else None,
         price=options.price_of(sizes["transfer"]),
         price_total=options.price_of(total),
     )
@@ -233,7 +239,7 @@ def pictures(
         name = names[one] if names else str(one)
         chosen += [
             Picture(
-                png=base64.b64encode(png(images[row])).decode(),
+                png=base64.b64encode(png(shrunk(images[row]))).decode(),
                 named=name,
                 share=float(answers[row, one]),
             )

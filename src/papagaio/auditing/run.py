@@ -6,6 +6,7 @@ from papagaio import files
 from papagaio.asking import question_for
 from papagaio.auditing import describing
 from papagaio.auditing.cells import Cell, CellContext, cell_job
+from papagaio.auditing.detail import copy_detail
 from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.plan import AttackConfig, AuditImages
 from papagaio.auditing.preparing import Prepared, prepare
@@ -74,6 +75,7 @@ def _ask(
         answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))
         canaries = ledger.canaries(held.question, log.begun)
+        seconds = ledger.seconds_asked(held.question)
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
     sets = freeze_training_sets(plan, answers, box.contract, out / "inputs")
     test = freeze_test_set(plan.images["test"], answers["test"], box.contract, out / "inputs")
@@ -101,7 +103,7 @@ def _ask(
         black_box=black_box,
         transfer=describing.transfer_record(transfer),
         test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
-        queries=describing.queries_record(options, plan, held, canaries),
+        queries=describing.queries_record(options, plan, held, canaries, seconds),
         named=describing.named_classes(answers["transfer"], names),
         references=describing.references_record(labels, box.contract.classes),
         trainings=len(cells),
@@ -147,6 +149,8 @@ def _train(
                 "summary": summarise(ordered),
             }
         )
+        detail = copy_detail(result, context.folder, context.test)
+        result = result.model_copy(update={"detail": detail})
         write_result(result, options.out / "result.json")
         write_report(result, options.out / "report.html")
         log.note("ended", complete=result.complete)

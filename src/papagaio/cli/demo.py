@@ -35,4 +35,4 @@ def demo(
 
     with show_progress() as progress:
         result = run(out, workers=workers, progress=progress)
-    print_result(result, out, as_json=as_json, concluding=True)
+    print_result(result, out, as_json=as_json)

@@ -14,10 +14,14 @@ from papagaio.errors import BadSettings
 if TYPE_CHECKING:
     from papagaio.result import Result
     from papagaio.scores import Figure
+    from papagaio.verdict import Level
 
 __all__ = ["list_"]
 
-_COLUMNS = ("run", "started", "state", "trainings", "black box", "answers", "fidelity", "interval")
+_COLUMNS = (
+    *("run", "started", "state", "trainings", "black box"),
+    *("answers", "fidelity", "interval", "level"),
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class _Run:
         trained, trainings: how many trainings have ended with scores, and how many are planned.
         answers: those that the strongest copy learned from.
         fidelity, accuracy: of the strongest copy.
+        level: the verdict's.
     """
 
     run: Path
@@ -40,6 +45,7 @@ class _Run:
     answers: int | None = None
     fidelity: "Figure | None" = None
     accuracy: "Figure | None" = None
+    level: "Level | None" = None
 
 
 def list_(
@@ -71,8 +77,9 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 def _read(run: Path) -> _Run:
     from papagaio.auditing.log import first_time
-    from papagaio.report.headline import headline_row
+    from papagaio.findings.strongest import strongest_copy
     from papagaio.result import read_result
+    from papagaio.verdict import verdict_of
 
     if not (run / "result.json").exists():
         return _Run(run, first_time(run / "log.jsonl"), "asking")
@@ -81,7 +88,7 @@ def _read(run: Path) -> _Run:
     except BadSettings as error:
         typer.echo(f"papagaio: {error}", err=True)
         return _Run(run, first_time(run / "log.jsonl"), "unreadable")
-    copy = headline_row(result)
+    copy = strongest_copy(result)
     return _Run(
         run,
         result.started,
@@ -92,6 +99,7 @@ def _read(run: Path) -> _Run:
         copy and copy.budget,
         copy and copy.fidelity,
         copy and copy.accuracy,
+        verdict_of(result).level,
     )
 
 
@@ -113,4 +121,5 @@ def _row(run: _Run) -> dict[str, object]:
         "answers": run.answers,
         "fidelity": figure and f"{figure.value:.4f}",
         "interval": figure and f"{figure.low:.4f} to {figure.high:.4f}",
+        "level": run.level,
     }

@@ -33,30 +33,30 @@ def print_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> 
         typer.echo("\t".join(" ".join(cell.split()) for cell in cells))
 
 
-def print_result(result: "Result", run: Path, *, as_json: bool, concluding: bool = False) -> None:
+def print_result(result: "Result", run: Path, *, as_json: bool) -> None:
     """Print what an audit found, and where its report is.
 
     Args:
         result: what the audit found.
         run: its folder.
-        as_json: print JSON, which always has the conclusion.
-        concluding: print the conclusion as well.
+        as_json: print JSON.
     """
-    from papagaio.report.headline import conclusion, headline
+    from papagaio.findings.headline import headline
+    from papagaio.verdict import verdict_of
 
-    if as_json:
-        print_json(
-            {
-                "headline": headline(result),
-                "conclusion": conclusion(result),
-                "complete": result.complete,
-                "diverged": [one.id for one in result.diverged],
-                "result": run / "result.json",
-                "report": run / "report.html",
-            }
-        )
+    verdict, page = verdict_of(result), run / "report.html"
+    if not as_json:
+        typer.echo(headline(result))
+        typer.echo(f"verdict: {verdict}")
+        typer.echo(f"report: {page}")
         return
-    typer.echo(headline(result))
-    if concluding:
-        typer.echo(conclusion(result))
-    typer.echo(f"report: {run / 'report.html'}")
+    print_json(
+        {
+            "headline": headline(result),
+            "verdict": verdict,
+            "complete": result.complete,
+            "diverged": [one.id for one in result.diverged],
+            "result": run / "result.json",
+            "report": page,
+        }
+    )

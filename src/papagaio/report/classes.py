@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from papagaio.report.copies import trainings
-from papagaio.report.headline import headline_row
+from papagaio.findings.copies import trainings
+from papagaio.findings.strongest import strongest_copy
 from papagaio.result import Result
 from papagaio.scores import Figure
 from papagaio.summary import mean_share
@@ -31,7 +31,7 @@ class ClassFigures:
 
 def class_figures(result: Result) -> list[ClassFigures]:
     """One line per class, in the black box's order."""
-    row = headline_row(result)
+    row = strongest_copy(result)
     cells = trainings(result, row) if row else []
     most = max((one.images for one in result.named), default=0) or 1
     return [

@@ -6,11 +6,11 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
+from papagaio.findings.references import references
+from papagaio.findings.series import Series, series
+from papagaio.numbers import count, percent, plural, share
 from papagaio.report import plot
 from papagaio.report.drawing import add, markup
-from papagaio.report.numbers import count, percent, plural, share
-from papagaio.report.references import references
-from papagaio.report.series import Series, series
 from papagaio.result import Result
 
 __all__ = ["budget_curve"]

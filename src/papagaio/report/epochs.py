@@ -4,10 +4,10 @@ import math
 
 from markupsafe import Markup
 
+from papagaio.findings.series import series
+from papagaio.numbers import percent, plural
 from papagaio.report import plot
 from papagaio.report.drawing import markup
-from papagaio.report.numbers import percent, plural
-from papagaio.report.series import series
 from papagaio.result import CellRecord, Result
 
 __all__ = ["epoch_curve"]

@@ -7,24 +7,25 @@ from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from papagaio import files
-from papagaio.report import numbers
-from papagaio.report.cautions import cautions
+from papagaio import files, numbers
+from papagaio.findings.cautions import cautions
+from papagaio.findings.copies import trainings
+from papagaio.findings.headline import headline
+from papagaio.findings.references import references
+from papagaio.findings.strongest import strongest_copy
 from papagaio.report.classes import class_figures
-from papagaio.report.copies import trainings
 from papagaio.report.curve import budget_curve
 from papagaio.report.epochs import epoch_curve
-from papagaio.report.headline import conclusion, headline, headline_row
-from papagaio.report.references import references
 from papagaio.report.showing_less import advice, showing_less
 from papagaio.result import Result
+from papagaio.verdict import verdict_of
 
 __all__ = ["environment", "render", "write_report"]
 
 
 def render(result: Result) -> str:
     """The report: one HTML page that loads nothing from outside."""
-    row = headline_row(result)
+    row = strongest_copy(result)
     responses = showing_less(result)
     return (
         environment("papagaio.report")
@@ -33,7 +34,7 @@ def render(result: Result) -> str:
             result=result,
             cautions=cautions(result),
             headline=headline(result),
-            conclusion=conclusion(result),
+            verdict=verdict_of(result),
             budget_curve=budget_curve(result),
             epoch_curve=epoch_curve(result),
             references=references(result),

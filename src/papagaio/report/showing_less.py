@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from papagaio.report.copies import copies, rivals, strength, trainings
-from papagaio.report.headline import black_box_fault
-from papagaio.report.numbers import count, percent
+from papagaio.findings.copies import copies, rivals, strength, trainings
+from papagaio.findings.strongest import black_box_fault
+from papagaio.numbers import count, percent
 from papagaio.responses import RESPONSES, is_derivable
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure

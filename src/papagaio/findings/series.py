@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from papagaio.report.copies import copies
+from papagaio.findings.copies import copies
 from papagaio.result import CellRecord, Result, SummaryRow
 
 __all__ = ["Series", "series"]

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import chain
 
 from papagaio.canaries import tolerated
-from papagaio.report.copies import trainings
-from papagaio.report.headline import at_the_floor, black_box_fault, headline_row
-from papagaio.report.numbers import count, listing, percent, plural
-from papagaio.report.references import highest
+from papagaio.findings.copies import trainings
+from papagaio.findings.references import highest
+from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest_copy
+from papagaio.numbers import count, listing, percent, plural
 from papagaio.result import CellRecord, Result
 
 __all__ = ["cautions"]
@@ -68,7 +68,7 @@ def _run(result: Result) -> Iterator[str]:
 
 
 def _copies(result: Result) -> Iterator[str]:
-    row, floor = headline_row(result), highest(result, "floor")
+    row, floor = strongest_copy(result), highest(result, "floor")
     if row is None:
         return
     if floor and at_the_floor(result):

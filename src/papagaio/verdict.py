@@ -1,0 +1,203 @@
+"""The verdict: how well the black box can be copied, in one word, and the figure that decides it.
+
+`docs/verdict.md` states the rules and the reason for each. They are conventions.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from papagaio.findings.cautions import cautions
+from papagaio.findings.copies import trainings
+from papagaio.findings.references import highest
+from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest_copy
+from papagaio.numbers import count, money, percent, plural, ratio, share
+from papagaio.result import Result, SummaryRow
+from papagaio.scores import Figure
+
+__all__ = ["BORDERS", "LEVELS", "Floor", "Level", "Measure", "Standing", "Verdict"]
+__all__ += ["level_of", "price_of", "standing_of", "verdict_of"]
+
+Level = Literal["low", "moderate", "high", "critical", "not decided"]
+Measure = Literal["relative_accuracy", "fidelity"]
+
+LEVELS: tuple[Level, ...] = ("low", "moderate", "high", "critical")
+# Where each level but the first begins, as a share of the way from the floor to the black box.
+BORDERS = (0.5, 0.8, 0.95)
+
+_OF = {
+    "relative_accuracy": "the black box\u2019s own accuracy",
+    "fidelity": "the black box\u2019s decisions",
+}
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What is reached without the black box's knowledge: a name and a share."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a copy stands between the floor and the black box, which is 1.
+
+    Attributes:
+        measure: `relative_accuracy` or `fidelity`.
+        figure: the copy's.
+        floor: the highest floor of this measure.
+    """
+
+    measure: Measure
+    figure: Figure
+    floor: Floor
+
+    @property
+    def covered(self) -> float:
+        """The share of the way from the floor to the black box that the copy covers."""
+        way = 1 - self.floor.value
+        return (self.figure.value - self.floor.value) / way if way > 0 else 0.0
+
+    @property
+    def borders(self) -> tuple[float, ...]:
+        """Where `moderate`, `high` and `critical` begin, on the scale of the figure."""
+        return tuple(self.floor.value + part * (1 - self.floor.value) for part in BORDERS)
+
+    @property
+    def levels(self) -> tuple[Level, Level]:
+        """The levels of the low and of the high end of the figure's interval."""
+        return self._level(self.figure.low), self._level(self.figure.high)
+
+    def _level(self, value: float) -> Level:
+        return LEVELS[sum(value >= border for border in self.borders)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How well the black box can be copied.
+
+    Attributes:
+        level: `low`, `moderate`, `high`, `critical` or `not decided`.
+        reason: one sentence.
+        standing: the figure that decides, with its interval and n, and its floor; None where there
+            is none.
+        budget: the number of answers at which it stands; None where no copy was scored.
+        price: of that many answers; None where no price was given.
+        cautions: what could make it meaningless, the most serious first.
+    """
+
+    level: Level
+    reason: str
+    standing: Standing | None
+    budget: int | None
+    price: float | None
+    cautions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.reason}"
+
+
+def verdict_of(result: Result) -> Verdict:
+    """The verdict on the strongest copy at the largest budget."""
+    row = strongest_copy(result)
+    standing = None if row is None or black_box_fault(result) else standing_of(result, row)
+    level, reason = _decide(result, row, standing)
+    return Verdict(
+        level,
+        reason,
+        standing,
+        None if row is None or standing is None else row.budget,
+        None if row is None or standing is None else price_of(result, row.budget),
+        tuple(cautions(result)),
+    )
+
+
+def standing_of(result: Result, row: SummaryRow) -> Standing | None:
+    """Where a copy stands, by the measure in which it gets further; None where it has no scores."""
+    measured = [
+        Standing(measure, figure, _floor(result, measure))
+        for measure in ("relative_accuracy", "fidelity")
+        if (figure := getattr(row, measure)) is not None
+    ]
+    return max(measured, key=lambda one: one.covered, default=None)
+
+
+def level_of(standing: Standing) -> Level:
+    """The level in which the whole interval lies, or `not decided`."""
+    low, high = standing.levels
+    return low if low == high else "not decided"
+
+
+def price_of(result: Result, budget: int) -> float | None:
+    """What so many answers cost a copier; None where no price was given."""
+    queries = result.queries
+    if queries.price is None or not queries.spent:
+        return None
+    return queries.price * budget / queries.spent
+
+
+def _floor(result: Result, measure: Measure) -> Floor:
+    """The highest floor, trained or not."""
+    box, given = result.black_box, result.references
+    own = box.accuracy.value
+    if measure == "fidelity":
+        most = box.most_named.images / result.test.images
+        floors = [Floor("chance", given.chance.value), Floor("always one class", most)]
+    else:
+        floors = [
+            Floor("chance", given.chance.value / own),
+            Floor("always one class", given.majority.value / own),
+        ]
+    trained = [row for row in result.summary if row.kind.startswith("floor:")]
+    floors += [
+        Floor(row.kind.partition(":")[2], figure.value)
+        for row in trained
+        if (figure := getattr(row, measure)) is not None
+    ]
+    return max(floors, key=lambda one: one.value)
+
+
+def _decide(result: Result, row: SummaryRow | None, standing: Standing | None) -> tuple[Level, str]:
+    if fault := black_box_fault(result):
+        return "not decided", f"This audit allows no verdict: {fault}."
+    if row is None or standing is None:
+        return "not decided", "No copy has been trained and scored yet."
+    level, figures = level_of(standing), _figures(result, row, standing)
+    if doubt := _doubt(result, row, level):
+        return "not decided", f"{figures}, but {doubt}."
+    if level == "not decided":
+        low, high = standing.levels
+        return level, (
+            f"{figures}, and the interval reaches from {low} to {high}: more test images or more"
+            " seeds decide."
+        )
+    if at_the_floor(result):
+        return level, f"{figures}: this audit does not show that the model can be copied."
+    return level, f"{figures}."
+
+
+def _doubt(result: Result, row: SummaryRow, level: Level) -> str:
+    """Why the figures do not support this level, as a clause; empty where they do."""
+    missing = result.trainings - len(result.cells) - len(result.diverged)
+    if result.unchecked:
+        return "the black box failed the check on the test set"
+    if missing > 0:
+        return f"{plural(missing, 'training')} of {count(result.trainings)} have not ended"
+    # A higher floor only lowers a level, so the lowest needs none.
+    if level != "low" and highest(result, "floor") is None:
+        return "no floor was trained to compare it with: add the control \u201cshuffled\u201d"
+    if level == "low" and any(cell.undertrained for cell in trainings(result, row)):
+        return "that copy is undertrained, so this does not show a low risk"
+    return ""
+
+
+def _figures(result: Result, row: SummaryRow, standing: Standing) -> str:
+    figure, floor = standing.figure, standing.floor
+    shown = (share if standing.measure == "fidelity" else ratio)(figure)
+    price = price_of(result, row.budget)
+    cost = "" if price is None else f", which cost {money(price)},"
+    return (
+        f"From {plural(row.budget, 'answer')}{cost} a copy reaches {shown.value} of"
+        f" {_OF[standing.measure]} (95 % interval {shown.interval}), against"
+        f" {percent(floor.value)} for the floor ({floor.name})"
+    )

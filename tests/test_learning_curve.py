@@ -1,0 +1,141 @@
+"""Learning curves: known curves are found again, and the band covers what it says."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from papagaio.learning_curve import LearningCurve, Point, fit_curve
+from papagaio.scores import Figure, mean_over_seeds, rate
+
+BUDGETS = (60, 120, 250, 500)
+
+
+def exact(value: float) -> Figure:
+    return Figure(value, value - 1e-4, value + 1e-4, 10**6)
+
+
+def line(budget: float, slope: float = 0.8) -> float:
+    """A share whose logit is a line over the logarithm of the budget; 0.5 at 100 answers."""
+    return 1 / (1 + math.pow(budget / 100, -slope))
+
+
+def curve_of(share: Callable[[int], float], budgets: tuple[int, ...] = BUDGETS) -> LearningCurve:
+    curve = fit_curve([Point(budget, exact(share(budget))) for budget in budgets])
+    assert curve is not None
+    return curve
+
+
+def test_no_points_are_no_curve() -> None:
+    assert fit_curve([]) is None
+
+
+@pytest.mark.parametrize("budget", [60, 90, 250, 499])
+def test_between_the_points_the_curve_is_the_true_one(budget: int) -> None:
+    assert curve_of(line).at(budget).value == pytest.approx(line(budget), abs=2e-3)
+
+
+@pytest.mark.parametrize("slope", [0.3, 0.8, 1.3])
+def test_beyond_the_points_the_band_holds_a_line_and_widens(slope: float) -> None:
+    curve = curve_of(lambda budget: line(budget, slope))
+    widths = []
+    for budget in (600, 1000, 2000, 5000):
+        found = curve.at(budget)
+        assert found.low < line(budget, slope) < found.high
+        odds = [share / (1 - share) for share in (found.low, found.high)]
+        widths.append(math.log(odds[1] / odds[0]))
+    assert widths == sorted(widths)
+
+
+def test_the_number_needed_for_a_goal_is_where_the_curve_and_its_band_reach_it() -> None:
+    curve = curve_of(line)
+    inside = curve.needed(line(300))
+    assert inside is not None
+    assert inside.value == pytest.approx(300, rel=0.02)
+    beyond = curve.needed(line(650))
+    assert beyond is not None
+    assert beyond.value is not None
+    assert beyond.high is not None
+    assert 500 < beyond.low < beyond.value < beyond.high <= curve.farthest
+    for budget, end in ((beyond.low, "high"), (beyond.value, "value"), (beyond.high, "low")):
+        assert getattr(curve.at(budget), end) == pytest.approx(line(650), abs=2e-3)
+
+
+def test_a_goal_beyond_ten_times_the_data_is_not_told() -> None:
+    flat = curve_of(lambda _: 0.3)
+    assert flat.needed(0.99) is None
+    assert flat.farthest == 5000
+    # Reached by the curve perhaps, by its lower end not.
+    unsure = curve_of(line).needed(line(4000))
+    assert unsure is not None
+    assert unsure.high is None
+
+
+def test_a_goal_that_the_smallest_budget_reaches_needs_no_more_than_this() -> None:
+    needed = curve_of(line).needed(0.1)
+    assert needed is not None
+    assert (needed.low, needed.value, needed.high) == (60, 60, 60)
+
+
+def test_one_point_gives_a_wide_band_and_more_points_a_narrower_one() -> None:
+    widths = []
+    for count in (1, 2, 4):
+        found = curve_of(line, BUDGETS[-count:]).at(5000)
+        assert found.n == count
+        assert found.low < line(5000) < found.high
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 0.15
+
+
+def test_points_may_come_in_any_order_and_a_budget_twice() -> None:
+    points = [Point(budget, exact(line(budget))) for budget in (250, 60, 120, 60)]
+    curve = fit_curve(points)
+    assert curve is not None
+    assert (curve.smallest, curve.measured) == (60, 250)
+    assert curve.at(120).value == pytest.approx(line(120), abs=2e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1.02])
+def test_shares_at_the_ends_and_ratios_above_one_give_a_finite_curve(value: float) -> None:
+    figure = Figure(value, max(value - 0.01, 0), value + 0.01, 500)
+    curve = fit_curve([Point(100, figure), Point(200, figure)])
+    assert curve is not None
+    found = curve.at(2000)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert abs(curve.at(200).value - min(value, 1)) < 0.02
+
+
+def test_what_the_curve_does_not_tell_is_refused() -> None:
+    curve = curve_of(line)
+    for budget in (59, 5001):
+        with pytest.raises(ValueError, match="from 60 to 5000 answers"):
+            curve.at(budget)
+    for goal in (0.0, 1.0, 90.0):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            curve.needed(goal)
+
+
+@pytest.mark.parametrize("farther", [2, 8])
+def test_the_band_covers_power_laws_with_noise_of_images_and_seeds(farther: int) -> None:
+    """Errors that fall as a power of the budget towards a floor of their own."""
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        floor, power = random.uniform(0, 0.2), random.uniform(0.2, 1.0)
+        start = random.uniform(0.3, 0.7)
+
+        def truth(budget: float, f: float = floor, p: float = power, s: float = start) -> float:
+            return 1 - f - s * math.pow(budget / 60, -p)
+
+        points = []
+        for budget in BUDGETS:
+            shares = np.clip(truth(budget) + random.normal(0, 0.01, 3), 0, 1)
+            figures = [rate(random.random(1000) < share) for share in shares]
+            points.append(Point(budget, mean_over_seeds(figures)))
+        curve = fit_curve(points)
+        assert curve is not None
+        found = curve.at(BUDGETS[-1] * farther)
+        covered += found.low <= truth(BUDGETS[-1] * farther) <= found.high
+    assert covered >= 180
