@@ -23,6 +23,10 @@ $(VENV)/.docs-ready: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
+$(VENV)/.extras-ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[mlflow,tensorboard]'
+	touch $@
+
 demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters, and write the report
 	$(BIN)/papagaio demo
 
@@ -32,6 +36,9 @@ test: $(VENV)/.ready    ## run the tests
 SERVERS ?= kserve mlflow mlserver triton
 test-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers
 	$(BIN)/python -m pytest -q $(SERVERS:%=tests/servers/test_%.py)
+
+test-extras: $(VENV)/.extras-ready ## test trackers, with a real MLflow server
+	$(BIN)/python -m pytest -q tests/extras
 
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -49,4 +56,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test test-servers check fix docs clean
+.PHONY: help demo test test-servers test-extras check fix docs clean

@@ -44,6 +44,7 @@ ROOMS = (
     "findings",
     "verdict",
     "report",
+    "tracking",
     "auditing",
     "teaching",
     "serving",

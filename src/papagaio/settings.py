@@ -50,6 +50,17 @@ def _is_scale(text: str | None) -> str | None:
     return text
 
 
+def _is_tracker(text: str) -> str:
+    if not re.fullmatch(r"(tensorboard|mlflow)=.+", text):
+        raise ValueError("write tensorboard=FOLDER or mlflow=URI")
+    if re.search(r"//[^/]*@", text):
+        raise ValueError(
+            "a URI without a password: MLflow reads MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
+    return text
+
+
 def _number(value: object) -> object:
     """The number that a text with a fraction means."""
     if not isinstance(value, str):
@@ -145,6 +156,13 @@ class AuditOptions(Authorisation):
 
     ledger: Annotated[Path | None, Option(_OUTPUT, "FILE", "OUT/ledger.sqlite")] = None
     """Where answers are kept. Audits that share a ledger pay for no image twice."""
+
+    log_to: Annotated[
+        tuple[Annotated[str, AfterValidator(_is_tracker)], ...],
+        Option(_OUTPUT, "TRACKER=PLACE", repeated=True),
+    ] = ()
+    """Where settings, epochs and scores are logged as well: tensorboard=FOLDER or mlflow=URI;
+    repeat it for several. A tracker that fails is named once, and the run goes on without it."""
 
     out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = _RUN
     """The run directory. The same command resumes an interrupted run."""

@@ -31,6 +31,8 @@ _EXTRAS = {
     "transformers": ("transformers",),
     "http": ("httpx2", "jmespath"),
     "serve": ("fastapi", "uvicorn"),
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow-skinny",),
 }
 
 
