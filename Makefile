@@ -40,6 +40,17 @@ test-servers: $(VENV)/.ready ## test against real model servers, which are insta
 test-extras: $(VENV)/.extras-ready ## test trackers, with a real MLflow server
 	$(BIN)/python -m pytest -q tests/extras
 
+build/package/.ready:
+	$(PYTHON) -m venv build/package
+	build/package/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	touch $@
+
+package: $(VENV)/.ready build/package/.ready ## build the wheel and the sdist in build/dist, and check them
+	rm -rf build/dist
+	build/package/bin/python -m build --outdir build/dist
+	build/package/bin/twine check --strict build/dist/*
+	$(BIN)/python -m pytest -q tests/extras/test_package.py
+
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -56,4 +67,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test test-servers test-extras check fix docs clean
+.PHONY: help demo test test-servers test-extras package check fix docs clean
