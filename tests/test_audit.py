@@ -202,21 +202,6 @@ def test_a_ledger_can_be_shared_by_runs(own_model: dict[str, object], tmp_path: 
     assert sent(own_model) == asked
 
 
-def test_workers_give_the_same_weights_as_this_process(
-    own_model: dict[str, object], tmp_path: Path
-) -> None:
-    quick = {"budgets": [], "responses": ["label"], "controls": []}
-    here = audit(settings(own_model, **quick))
-    other = audit(settings(own_model, **quick, workers=2, out=str(tmp_path / "other")))
-    for cell in here.cells:
-        one, two = (
-            Path(str(out)) / "cells" / cell.id / "student.safetensors"
-            for out in (own_model["out"], tmp_path / "other")
-        )
-        assert one.read_bytes() == two.read_bytes()
-    assert [c.id for c in other.cells] == [c.id for c in here.cells]
-
-
 def test_the_test_set_reaches_scoring_only(own_model: dict[str, object], tmp_path: Path) -> None:
     quick = {"budgets": [], "responses": ["probabilities"], "seeds": [0]}
     first = audit(settings(own_model, **quick, unchecked=True))

@@ -2,8 +2,8 @@ import pytest
 from killing import BATCH, QUERYING, TRAINING, Account, Case, Run, images_in, kill
 
 # `benchmarks/kills.py` does the same with more kills.
-KILLS_OF_QUERYING = 3
-KILLS_OF_TRAINING = 2
+KILLS_OF_QUERYING = 2
+KILLS_OF_TRAINING = 1
 BUDGET = 200
 EPOCHS = 60
 

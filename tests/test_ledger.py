@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from papagaio.errors import BadLedger, Busy, NoSpace
-from papagaio.ledger import Ledger, Question, Totals
+from papagaio.ledger import Ledger, Question, Totals, snapshot
 from papagaio.ledger_schema import MIGRATIONS
 
 ASKED = Question("box-1", "probabilities")
@@ -375,6 +375,10 @@ def test_answers_of_the_first_schema_are_read_and_their_seals_hold(path: Path) -
                 db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", columns)
         db.commit()
 
+    before = path.read_bytes()
+    with snapshot(path) as ledger:
+        np.testing.assert_array_equal(ledger.read(ASKED, images), values)
+    assert path.read_bytes() == before
     with Ledger(path) as ledger:
         np.testing.assert_array_equal(ledger.read(ASKED, images[::-1]), values[::-1])
         assert not list(ledger.problems())
@@ -495,6 +499,15 @@ def test_a_second_process_is_told_that_the_ledger_is_busy(path: Path) -> None:
 def test_a_second_opener_in_the_same_process_is_told_too(path: Path) -> None:
     with Ledger(path), pytest.raises(Busy):
         Ledger(path)
+
+
+def test_a_ledger_that_is_being_written_can_be_looked_at(path: Path) -> None:
+    with Ledger(path) as ledger:
+        fill(ledger, digests(2), scores(2))
+        with snapshot(path) as seen:
+            fill(ledger, digests(3, seed=1), scores(3))
+            assert [totals.answers for totals in seen.totals()] == [2]
+        assert [totals.answers for totals in ledger.totals()] == [5]
 
 
 def test_fifty_thousand_answers_are_read_back_at_once(ledger: Ledger) -> None:

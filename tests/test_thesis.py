@@ -896,16 +896,21 @@ class Interrupted(Exception):
     """Somebody pulls the plug."""
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 4])
-def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(tmp_path: Path, epoch: int) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TrialRecord:
+    return run(*trial_of(tmp_path_factory.mktemp("whole")))
+
+
+# Before a mark, and at one.
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(
+    tmp_path: Path, whole: TrialRecord, epoch: int
+) -> None:
     def stop(step: Step | Message) -> None:
         if isinstance(step, Step) and (step.task, step.done) == ("thesis", epoch + 1):
             raise Interrupted
 
-    for name in ("whole", "stopped"):
-        (tmp_path / name).mkdir()
-    whole = run(*trial_of(tmp_path / "whole"))
-    context, trial = trial_of(tmp_path / "stopped")
+    context, trial = trial_of(tmp_path)
     with pytest.raises(Interrupted):
         trial_job(context, trial).run(stop)
     told: list[Step | Message] = []
@@ -1031,9 +1036,9 @@ def options_of(folder: Path, cifars: Path, out: str) -> list[object]:
 
 
 def test_the_thesis_is_reproduced_in_small_and_resumed_after_kills(
-    tmp_path: Path, cifars: Path, papagaio_process: Papagaio
+    tmp_path: Path, cifars: Path, papagaio: Papagaio
 ) -> None:
-    done = papagaio_process(*options_of(tmp_path, cifars, "whole"))
+    done = papagaio(*options_of(tmp_path, cifars, "whole"))
     assert done.code == 0, done.stderr
     whole = read_thesis(tmp_path / "whole" / "thesis.json")
     assert whole.complete
@@ -1058,7 +1063,7 @@ def test_the_thesis_is_reproduced_in_small_and_resumed_after_kills(
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    done = papagaio_process(*options_of(tmp_path, cifars, "killed"))
+    done = papagaio(*options_of(tmp_path, cifars, "killed"))
     assert done.code == 0, done.stderr
     killed = read_thesis(tmp_path / "killed" / "thesis.json")
     assert [t.model_copy(update={"seconds": 0}) for t in killed.trials] == [
@@ -1067,7 +1072,7 @@ def test_the_thesis_is_reproduced_in_small_and_resumed_after_kills(
     assert killed.teacher == whole.teacher
 
     # What is finished is not trained again, and no image is decoded again.
-    again = papagaio_process(*options_of(tmp_path, cifars, "whole"))
+    again = papagaio(*options_of(tmp_path, cifars, "whole"))
     assert "epochs" not in again.stderr
     assert "decoding" not in again.stderr
     assert read_thesis(tmp_path / "whole" / "thesis.json").trials == whole.trials

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from papagaio import files
 from papagaio.errors import BadLedger, NoSpace
 from papagaio.images.imageset import as_keys
-from papagaio.ledger_schema import connect, is_full
+from papagaio.ledger_schema import connect, copy, is_full
 
-__all__ = ["Ledger", "Question", "SentRequest", "Totals"]
+__all__ = ["Ledger", "Question", "SentRequest", "Totals", "snapshot"]
 
 _SEAL_TAG = b"papagaio-answer-1"
 _DIGEST = 32  # bytes of a SHA-256
@@ -367,6 +368,25 @@ class Ledger:
                     "free some space and run the same command again"
                 ) from error
             raise
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[Ledger]:
+    """A ledger as it is now, empty if there is no such file; another process may be writing it.
+
+    The file stays as it is, whatever its age.
+
+    Raises:
+        BadLedger: the file is not a ledger, or one of a newer version.
+        NoSpace: there is no room for the copy.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        copied = Path(scratch, path.name)
+        if path.exists():
+            copy(path, copied)
+        with Ledger(copied) as ledger:
+            ledger.path = path
+            yield ledger
 
 
 def _places(keys: NDArray[np.bytes_], digests: NDArray[np.uint8]) -> NDArray[np.int64]:

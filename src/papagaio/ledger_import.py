@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from papagaio.errors import BadLedger
 from papagaio.ledger import Ledger, Question, SentRequest
 
-__all__ = ["Imported", "import_ledger"]
+__all__ = ["Imported", "import_ledger", "refuse_unsound"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,19 @@ class Imported:
     interrupted: int
 
 
+def refuse_unsound(source: Ledger) -> None:
+    """Refuse a ledger that contradicts itself.
+
+    Raises:
+        BadLedger: it does.
+    """
+    problem = next(source.problems(), None)
+    if problem:
+        raise BadLedger(
+            f"{source.path}: {problem}; see papagaio ledger verify, and import an earlier copy"
+        )
+
+
 def import_ledger(source: Ledger, into: Ledger) -> Imported:
     """Bring every answer of a ledger into another one, once, in one transaction.
 
@@ -37,22 +50,17 @@ def import_ledger(source: Ledger, into: Ledger) -> Imported:
     alone. Interrupted requests come along. The same ledger imported again changes nothing.
 
     Args:
-        source: where answers are read from. What it holds stays as it is.
+        source: where answers are read from, after `refuse_unsound`. It stays as it is.
         into: where they are brought.
 
     Returns:
         what was brought.
 
     Raises:
-        BadLedger: `source` contradicts itself, or holds other answers to images that are answered
-            here. Nothing is brought then.
+        BadLedger: `source` holds other answers to images that are answered here. Nothing is
+            brought then.
         NoSpace: the disk is full. Nothing is brought then.
     """
-    problem = next(source.problems(), None)
-    if problem:
-        raise BadLedger(
-            f"{source.path}: {problem}; see papagaio ledger verify, and import an earlier copy"
-        )
     questions = [totals.question for totals in source.totals()]
     held = sum(totals.answers for totals in source.totals())
     new = [request for question in questions for request in _new(question, source, into)]

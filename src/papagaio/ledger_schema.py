@@ -4,12 +4,12 @@ WAL works on one host only, so a ledger belongs on a local disk.
 """
 
 import sqlite3
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from papagaio.errors import BadLedger, NoSpace
 
-__all__ = ["MIGRATIONS", "connect", "is_full"]
+__all__ = ["MIGRATIONS", "connect", "copy", "is_full"]
 
 # Appended to, never edited: a ledger of any age is migrated when it is opened.
 MIGRATIONS = (
@@ -83,6 +83,26 @@ def connect(path: Path) -> sqlite3.Connection:
             raise NoSpace(f"{path}: no space left on the disk; free some first") from error
         raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
     return db
+
+
+def copy(path: Path, to: Path) -> None:
+    """Copy a ledger, of any age, while another process may be writing it.
+
+    Raises:
+        BadLedger: the file is not a ledger, or one of a newer version.
+        NoSpace: the disk is full.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db,
+            closing(sqlite3.connect(to)) as other,
+        ):
+            _version(db, path)
+            db.backup(other)
+    except sqlite3.DatabaseError as error:
+        if is_full(error):
+            raise NoSpace(f"{to}: no space left on the disk; free some first") from error
+        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
 
 
 def is_full(error: sqlite3.DatabaseError) -> bool:

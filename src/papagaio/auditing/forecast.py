@@ -1,9 +1,7 @@
 """What an audit would ask and train, counted before it begins."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +11,7 @@ from papagaio.auditing.preparing import prepare
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.canaries import requests_of
 from papagaio.controls import Purpose
-from papagaio.ledger import Ledger, Totals
+from papagaio.ledger import Totals, snapshot
 from papagaio.options import to_toml
 from papagaio.progress import Progress, no_progress
 from papagaio.settings import AuditOptions
@@ -65,17 +63,16 @@ def forecast(
         BadImages, BadSettings, BadLedger: as for `audit`.
     """
     prepared = prepare(box, images, options, None, progress)
-    plan, path = prepared.plan, options.ledger_path
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        Ledger(path if path.exists() else Path(scratch, "ledger")) as ledger,
-    ):
+    plan = prepared.plan
+    with snapshot(options.ledger_path) as ledger:
         digests = {purpose: plan.images[purpose].digests for purpose in plan.queried}
         missing = {p: queries_missing(box, rows, ledger) for p, rows in digests.items()}
-        total = queries_missing(box, np.concatenate([*digests.values()]), ledger)
-        totals = ledger.totals()
-    asked = [np.arange(missing[purpose]) for purpose in plan.queried[1:]]
+        # What remains after the sets before it: an image of two sets is sent once.
+        so_far = [np.concatenate([*digests.values()][:n]) for n in range(1, len(digests) + 1)]
+        totals = [queries_missing(box, rows, ledger) for rows in so_far]
+        held = ledger.totals()
+    asked = [np.arange(more) for more in np.diff(totals)]
     requests = [one for rows in asked for one in requests_of(rows, box.contract.batch, len(rows))]
     canaries = sum(len(request.known) for request in requests)
-    others = tuple(one for one in totals if one.question.box != question_for(box).box)
-    return Forecast(prepared.options, missing, total, canaries, len(plan.trainings), others)
+    others = tuple(one for one in held if one.question.box != question_for(box).box)
+    return Forecast(prepared.options, missing, totals[-1], canaries, len(plan.trainings), others)

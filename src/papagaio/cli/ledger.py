@@ -26,10 +26,10 @@ File = Annotated[Path, typer.Argument(help="A ledger, such as RUN/ledger.sqlite.
 @ledger.command()
 def show(file: File, as_json: AsJson = False) -> None:
     """Print what a ledger holds: one line per black box and response, tab-separated."""
-    from papagaio.ledger import Ledger
+    from papagaio.ledger import snapshot
 
     _check(file)
-    with Ledger(file) as opened:
+    with snapshot(file) as opened:
         totals = opened.totals()
     if as_json:
         print_json(totals)
@@ -43,10 +43,10 @@ def show(file: File, as_json: AsJson = False) -> None:
 @ledger.command()
 def verify(file: File, as_json: AsJson = False) -> None:
     """Check every answer's seal and every request's number of answers."""
-    from papagaio.ledger import Ledger
+    from papagaio.ledger import snapshot
 
     _check(file)
-    with Ledger(file) as opened:
+    with snapshot(file) as opened:
         problems = list(opened.problems())
         answers = 0 if problems else sum(row.answers for row in opened.totals())
     if as_json:
@@ -69,14 +69,17 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Bring the answers of another machine's ledger into one of this machine, each once."""
-    from papagaio.ledger import Ledger
-    from papagaio.ledger_import import import_ledger
+    from papagaio.ledger import Ledger, snapshot
+    from papagaio.ledger_import import import_ledger, refuse_unsound
 
     _check(file)
     if into.exists() and into.samefile(file):
         raise BadLedger(f"{file}: name another ledger to import it into", field="into", value=into)
-    with Ledger(file) as source, Ledger(into) as target:
-        brought = import_ledger(source, target)
+    with snapshot(file) as source:
+        # Before the other ledger is made.
+        refuse_unsound(source)
+        with Ledger(into) as target:
+            brought = import_ledger(source, target)
     if as_json:
         print_json(brought)
         return
