@@ -23,6 +23,10 @@ $(VENV)/.docs-ready: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
+$(VENV)/.extras-ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[mlflow,tensorboard]'
+	touch $@
+
 demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters, and write the report
 	$(BIN)/papagaio demo
 
@@ -38,6 +42,20 @@ test-page: $(VENV)/.ready ## look at the report in Chromium with axe-core and Li
 	mkdir -p build/page/pages
 	$(BIN)/python tests/pages.py build/page/pages
 	node tests/look.mjs build/page
+
+test-extras: $(VENV)/.extras-ready ## test trackers, with a real MLflow server
+	$(BIN)/python -m pytest -q tests/extras
+
+build/package/.ready:
+	$(PYTHON) -m venv build/package
+	build/package/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	touch $@
+
+package: $(VENV)/.ready build/package/.ready ## build the wheel and the sdist in build/dist, and check them
+	rm -rf build/dist
+	build/package/bin/python -m build --outdir build/dist
+	build/package/bin/twine check --strict build/dist/*
+	$(BIN)/python -m pytest -q tests/extras/test_package.py
 
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -55,4 +73,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test test-servers test-page check fix docs clean
+.PHONY: help demo test test-servers test-page test-extras package check fix docs clean

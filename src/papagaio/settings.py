@@ -50,6 +50,17 @@ def _is_scale(text: str | None) -> str | None:
     return text
 
 
+def _is_tracker(text: str) -> str:
+    if not re.fullmatch(r"(tensorboard|mlflow)=.+", text):
+        raise ValueError("write tensorboard=FOLDER or mlflow=URI")
+    if re.search(r"//[^/]*@", text):
+        raise ValueError(
+            "a URI without a password: MLflow reads MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
+    return text
+
+
 def _number(value: object) -> object:
     """The number that a text with a fraction means."""
     if not isinstance(value, str):
@@ -71,7 +82,7 @@ class Authorisation(OptionSet):
 class AuditOptions(Authorisation):
     """How an open black box is audited."""
 
-    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1)
+    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1, examples=[5000])
     """The most transfer images to query: what a copier would pay for. The test set and the controls
     are queried as well; --dry-run shows how many images that is."""
 
@@ -146,6 +157,13 @@ class AuditOptions(Authorisation):
     ledger: Annotated[Path | None, Option(_OUTPUT, "FILE", "OUT/ledger.sqlite")] = None
     """Where answers are kept. Audits that share a ledger pay for no image twice."""
 
+    log_to: Annotated[
+        tuple[Annotated[str, AfterValidator(_is_tracker)], ...],
+        Option(_OUTPUT, "TRACKER=PLACE", repeated=True),
+    ] = ()
+    """Where settings, epochs and scores are logged as well: tensorboard=FOLDER or mlflow=URI;
+    repeat it for several. A tracker that fails is named once, and the run goes on without it."""
+
     out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = _RUN
     """The run directory. The same command resumes an interrupted run."""
 
@@ -177,7 +195,9 @@ class AuditOptions(Authorisation):
 class BlackBoxOptions(Authorisation):
     """A black box, and what its owner states about it."""
 
-    black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)]
+    black_box: Annotated[str, Option(_BOX, "BLACKBOX", positional=True)] = Field(
+        examples=["model.onnx"]
+    )
     """A model's file (.onnx, .keras, .h5, .tflite), hf=FOLDER as transformers saves it, or
     taught=FOLDER from papagaio teach; a service, http(s)://HOST/v2/models/NAME,
     .../v1/models/NAME:predict or .../invocations, or a TOML file that describes another one; a
@@ -269,7 +289,7 @@ class BlackBoxOptions(Authorisation):
 class TestOptions(OptionSet):
     """The owner's labelled images, and how images are fitted to the black box."""
 
-    test: Annotated[str, Option(_IMAGES, "IMAGES")]
+    test: Annotated[str, Option(_IMAGES, "IMAGES")] = Field(examples=["my_test_images/"])
     """Your own labelled images, for scores only: a folder with one subfolder per class, a Parquet
     file or folder, an .npz file, cifar10, cifar100, digits or letters (NAME:test chooses the test
     part)."""
@@ -293,7 +313,7 @@ class TestOptions(OptionSet):
 class ImageOptions(TestOptions):
     """All images of an audit."""
 
-    transfer: Annotated[str, Option(_IMAGES, "IMAGES")]
+    transfer: Annotated[str, Option(_IMAGES, "IMAGES")] = Field(examples=["photos/"])
     """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
     recursively), or any form that --test takes. Their labels are never used."""
 

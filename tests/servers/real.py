@@ -98,7 +98,7 @@ def serving(
 
 
 def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until and server.poll() is None:
         try:
             if httpx2.get(url, timeout=5, trust_env=False).is_success:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Log", "command_line"]
+__all__ = ["Log", "command_line", "first_time"]
 
 
 class Log:
@@ -22,7 +22,7 @@ class Log:
         self._path = path
         self._start = time.monotonic()
         self._before = sum(_sessions(path))
-        self.begun = _first_time(path) or _now()
+        self.begun = first_time(path) or _now()
         text = path.read_bytes() if path.exists() else b""
         if text and not text.endswith(b"\n"):
             # A kill cut the last line short: the next one must not be taken for its rest.
@@ -57,7 +57,8 @@ def _sessions(path: Path) -> list[float]:
     return seconds
 
 
-def _first_time(path: Path) -> str | None:
+def first_time(path: Path) -> str | None:
+    """When the first session of a log began (UTC, ISO 8601); None where there is no log."""
     return next((str(event["at"]) for event in _events(path)), None)
 
 
@@ -77,4 +78,6 @@ def _now() -> str:
 
 def command_line() -> str:
     """The command line of this process, as a user would type it."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    started = ["python", "-m", "papagaio"] if name == "__main__.py" else [name]
+    return shlex.join([*started, *sys.argv[1:]])

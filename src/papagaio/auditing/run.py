@@ -22,6 +22,7 @@ from papagaio.report.page import write_report
 from papagaio.result import CellRecord, DivergedRecord, Result, write_result
 from papagaio.settings import AuditOptions
 from papagaio.summary import summarise
+from papagaio.tracking.following import follow, need_trackers
 from papagaio.version import __version__
 
 __all__ = ["audit"]
@@ -57,6 +58,7 @@ def audit(
         Busy: another process works in the run directory or on the ledger.
         NoSpace: the disk is full.
     """
+    need_trackers(options.log_to)
     with files.locked_run(options.out, begun="config.toml"):
         prepared = prepare(box, images, options, attacks, progress)
         files.write(options.out / "config.toml", to_toml(prepared.options))
@@ -127,6 +129,7 @@ def _train(
 ) -> Result:
     """Train what is missing, and write the result and the report, also when interrupted."""
     jobs = [cell_job(context, cell) for cell in cells]
+    trackers = follow(options.log_to, options.out, empty, progress)
     records: dict[str, CellRecord] = {}
     diverged: list[DivergedRecord] = []
     try:
@@ -138,6 +141,7 @@ def _train(
             else:
                 records[job.id] = outcome
                 log.note("trained", cell=job.id)
+                trackers.trained(outcome)
     finally:
         ordered = [records[job.id] for job in jobs if job.id in records]
         result = empty.model_copy(
@@ -154,4 +158,5 @@ def _train(
         write_result(result, options.out / "result.json")
         write_report(result, options.out / "report.html")
         log.note("ended", complete=result.complete)
+        trackers.end(result)
     return result

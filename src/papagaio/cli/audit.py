@@ -8,6 +8,7 @@ import typer
 
 from papagaio.cli.gate import raise_if_failed
 from papagaio.cli.options import command
+from papagaio.cli.printing import AsJson, print_json, print_result
 from papagaio.errors import Diverged
 from papagaio.gating.rules import check_measured
 from papagaio.gating.settings import GateRules
@@ -36,6 +37,7 @@ def _audit(
             rich_help_panel="Output",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how good a copy of a black box can be trained from its answers.
 
@@ -49,24 +51,24 @@ def _audit(
     from papagaio.auditing.opening import open_black_box_of, open_images
     from papagaio.auditing.run import audit as run
     from papagaio.cli.progress import show_progress
-    from papagaio.findings.headline import headline
     from papagaio.gating.outcomes import gate as decide
     from papagaio.gating.text import text
-    from papagaio.verdict import verdict_of
 
     rules = _rules(gate, settings) if gate else None
     with show_progress() as progress, closing(open_black_box_of(settings)) as box:
         images = open_images(settings, box.contract, progress)
         if dry_run:
-            typer.echo(str(forecast(box, images, settings, progress)), nl=False)
+            found = forecast(box, images, settings, progress)
+            if as_json:
+                print_json(found)
+            else:
+                typer.echo(str(found), nl=False)
             return
         result = run(box, images, settings, progress)
-    typer.echo(headline(result))
-    typer.echo(f"verdict: {verdict_of(result)}")
-    typer.echo(f"report: {settings.out / 'report.html'}")
+    print_result(result, settings.out, as_json=as_json)
     gated = rules and decide(str(settings.out), result, rules.rules, strict=rules.strict)
     if gated:
-        typer.echo(text(gated), nl=False)
+        typer.echo(text(gated), nl=False, err=as_json)
     if result.diverged:
         names = ", ".join(one.id for one in result.diverged)
         raise Diverged(f"the loss of {names} stopped being finite; the report is without it")

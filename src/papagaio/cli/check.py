@@ -1,20 +1,22 @@
 """`papagaio check`: is the black box used rightly, before an audit pays for answers?"""
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import typer
 
 from papagaio.cli.options import command
+from papagaio.cli.printing import AsJson, print_json
 from papagaio.errors import BadAnswer
 from papagaio.settings import CheckOptions
 
 if TYPE_CHECKING:
-    from papagaio.auditing.examining import Examination, Way
+    from papagaio.auditing.examining import Checked, Examination, Way
 
 __all__ = ["check"]
 
 
-def _check(options: CheckOptions) -> None:
+def _check(options: CheckOptions, as_json: AsJson = False) -> None:
     """Find out whether a black box is used rightly, before an audit pays for answers.
 
     For example: papagaio check model.onnx --test my_test_images --write blackbox.toml, and then
@@ -31,10 +33,13 @@ def _check(options: CheckOptions) -> None:
 
     with show_progress() as progress:
         checked = run(options, progress)
-    for way in checked.ways:
-        typer.echo(_way_line(way))
-    for line in _lines(checked.examination, options):
-        typer.echo(line)
+    if as_json:
+        print_json(_facts(checked))
+    else:
+        for way in checked.ways:
+            typer.echo(_way_line(way))
+        for line in _lines(checked.examination, options):
+            typer.echo(line)
     if not checked.examination.works:
         raise BadAnswer(
             f"{options.black_box} is not better than always naming the most frequent class, or "
@@ -45,7 +50,16 @@ def _check(options: CheckOptions) -> None:
         )
     if options.write:
         files.write(options.write, to_toml(checked.options))
-        typer.echo(f"written\t{options.write}")
+        if not as_json:
+            typer.echo(f"written\t{options.write}")
+
+
+def _facts(checked: "Checked") -> dict[str, object]:
+    """What was found, as plain values; of the seconds of each request only their quantiles."""
+    found = checked.examination
+    facts = {one.name: getattr(found, one.name) for one in fields(found) if one.name != "seconds"}
+    facts["seconds"] = {"median": found.quantile(0.5), "late": found.quantile(0.95)}
+    return {"options": checked.options, "ways": checked.ways, "examination": facts}
 
 
 def _way_line(way: "Way") -> str:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from papagaio.cli.printing import AsJson, print_result
+
 __all__ = ["demo"]
 
 
@@ -21,6 +23,7 @@ def demo(
             show_default="one per core",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Copy a classifier of handwritten digits by asking it about letters only.
 
@@ -29,11 +32,7 @@ def demo(
     """
     from papagaio.cli.progress import show_progress
     from papagaio.demo import demo as run
-    from papagaio.findings.headline import headline
-    from papagaio.verdict import verdict_of
 
     with show_progress() as progress:
         result = run(out, workers=workers, progress=progress)
-    typer.echo(headline(result))
-    typer.echo(f"verdict: {verdict_of(result)}")
-    typer.echo(f"report: {out / 'report.html'}")
+    print_result(result, out, as_json=as_json)

@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
+from papagaio.cli.printing import AsJson, print_json
 from papagaio.errors import BadSettings
 
 __all__ = ["doctor"]
@@ -30,38 +31,54 @@ _EXTRAS = {
     "transformers": ("transformers",),
     "http": ("httpx2", "jmespath"),
     "serve": ("fastapi", "uvicorn"),
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow-skinny",),
 }
 
 
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show versions, device and threads, and what is missing."""
-    missing = [name for name in _NEEDED if not _show_version(name)]
-    absent = [extra for extra, names in _EXTRAS.items() if not all([*map(_show_version, names)])]
-    for extra in absent:
-        typer.echo(f"  to have {extra}: pip install '.[{extra}]' in Papagaio's checkout")
+    needed = {name: _version(name) for name in _NEEDED}
+    extras = {extra: {name: _version(name) for name in names} for extra, names in _EXTRAS.items()}
+    absent = [extra for extra, found in extras.items() if None in found.values()]
+    missing = [name for name, found in needed.items() if found is None]
+    packages = needed | {name: one for found in extras.values() for name, one in found.items()}
+    if not as_json:
+        for name, found in packages.items():
+            typer.echo(f"{name}\t{found or 'missing'}")
+        for extra in absent:
+            typer.echo(f"  to have {extra}: pip install '.[{extra}]' in Papagaio's checkout")
     if missing:
         raise BadSettings(f"missing: {', '.join(missing)}; install papagaio again with pip")
     _check_pair()
+    machine = _machine()
+    if as_json:
+        print_json({"packages": packages, "missing_extras": absent, **machine})
+        return
+    for name, value in machine.items():
+        typer.echo(f"{name}\t{value}")
+    typer.echo(f"only extras are missing: {', '.join(absent)}" if absent else "nothing is missing")
 
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _machine() -> dict[str, object]:
     import torch
 
     from papagaio.hardware import cores, processor
     from papagaio.training.machine import choose_device
 
     device, reason = choose_device("auto")
-    typer.echo(f"processor\t{processor()}, {cores()} cores")
-    typer.echo(f"device\t{device} ({reason})")
-    typer.echo(f"threads\t{torch.get_num_threads()}")
-    typer.echo(f"only extras are missing: {', '.join(absent)}" if absent else "nothing is missing")
-
-
-def _show_version(name: str) -> bool:
-    try:
-        found = version(name)
-    except PackageNotFoundError:
-        found = ""
-    typer.echo(f"{name}\t{found or 'missing'}")
-    return bool(found)
+    return {
+        "processor": f"{processor()}, {cores()} cores",
+        "device": f"{device} ({reason})",
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _check_pair() -> None:

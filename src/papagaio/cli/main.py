@@ -18,12 +18,16 @@ from papagaio.cli.compare import compare
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
 from papagaio.cli.gate import gate
+from papagaio.cli.init import init
 from papagaio.cli.ledger import ledger
+from papagaio.cli.list import list_
 from papagaio.cli.options import flag, reflowed
 from papagaio.cli.questions import questions
 from papagaio.cli.report import report
+from papagaio.cli.schema import schema
 from papagaio.cli.serve import serve
 from papagaio.cli.teach import teach
+from papagaio.cli.view import view
 from papagaio.errors import PapagaioError
 from papagaio.version import __version__
 
@@ -34,13 +38,16 @@ _NO_PLACE = (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryE
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 10 a gate fails, 130 interrupted (run"
     " again to resume).",
 )
-for _command in (demo, teach, check, audit, questions, report, gate, compare, serve, doctor):
+_COMMANDS = (
+    *(demo, teach, init, check, audit, questions, list_, view, report),
+    *(gate, compare, serve, schema, doctor),
+)
+for _command in _COMMANDS:
     app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)
 app.add_typer(ledger, name="ledger")
 # Commands of packages that build on this one.

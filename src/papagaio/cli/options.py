@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from papagaio.options import Option, OptionSet, read_toml, validated
 
-__all__ = ["command", "flag", "option_of", "reflowed"]
+__all__ = ["by_group", "command", "flag", "option_of", "placeholder", "reflowed"]
 
 S = TypeVar("S", bound=OptionSet)
 
@@ -67,10 +67,9 @@ def command(model: type[S], run: Callable[..., None]) -> Callable[..., None]:
         if option_of(field).positional
     }
     keyword = inspect.Parameter.KEYWORD_ONLY
-    fields = sorted(model.model_fields.items(), key=lambda item: _rank(model, item[1]))
     parameters = [
         inspect.Parameter(name, keyword, default=None, annotation=_annotation(name, field))
-        for name, field in fields
+        for name, field in by_group(model)
     ]
     parameters.append(inspect.Parameter("config", keyword, default=None, annotation=_CONFIG))
     parameters += [parameter.replace(kind=keyword) for parameter in own]
@@ -91,13 +90,14 @@ _CONFIG = Annotated[
 ]
 
 
-def _rank(model: type[OptionSet], field: FieldInfo) -> int:
-    """Groups in the order of the classes that a model is made of."""
+def by_group(model: type[OptionSet]) -> list[tuple[str, FieldInfo]]:
+    """The fields of a model, group by group, in the order of the classes that it is made of."""
     classes = [one for one in model.__mro__ if issubclass(one, OptionSet)]
     own = [inspect.get_annotations(one) for one in classes]
     ordered = [name for names in own for name in model.model_fields if name in names]
     groups = list(dict.fromkeys(option_of(model.model_fields[name]).group for name in ordered))
-    return groups.index(option_of(field).group)
+    fields = model.model_fields.items()
+    return sorted(fields, key=lambda item: groups.index(option_of(item[1]).group))
 
 
 def _annotation(name: str, field: FieldInfo) -> Any:  # noqa: ANN401  # an annotated type
@@ -111,7 +111,7 @@ def _annotation(name: str, field: FieldInfo) -> Any:  # noqa: ANN401  # an annot
     }
     if field.annotation is bool:
         return Annotated[bool | None, typer.Option(flag(name), **shown)]
-    shown["metavar"] = option.metavar or "|".join(_choices(field.annotation))
+    shown["metavar"] = placeholder(field)
     if option.positional:
         return Annotated[str | None, typer.Argument(**shown)]
     also = [flag(option.also)] if option.also else []
@@ -119,6 +119,11 @@ def _annotation(name: str, field: FieldInfo) -> Any:  # noqa: ANN401  # an annot
         return Annotated[list[str] | None, typer.Option(flag(name), *also, **shown)]
     # Texts: the model checks and converts, with one kind of message for flags and files.
     return Annotated[str | None, typer.Option(flag(name), *also, **shown)]
+
+
+def placeholder(field: FieldInfo) -> str:
+    """What stands for a field's value in help, such as `N` or its choices."""
+    return option_of(field).metavar or "|".join(_choices(field.annotation))
 
 
 def _choices(annotation: Any) -> list[str]:  # noqa: ANN401  # any annotation

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from papagaio.cli.options import command
+from papagaio.cli.printing import AsJson, print_json
 from papagaio.settings import Settings
 
 __all__ = ["questions"]
@@ -22,6 +23,7 @@ def _questions(
             rich_help_panel="Output",
         ),
     ] = Path("questions"),
+    as_json: AsJson = False,
 ) -> None:
     """Write the images that an audit asks about as PNG files, to be answered elsewhere.
 
@@ -36,7 +38,10 @@ def _questions(
 
     with show_progress() as progress:
         count = write_questions(settings, to, progress)
-    typer.echo(f"{count:,} images: {to}")
+    if as_json:
+        print_json({"images": count, "folder": to})
+    else:
+        typer.echo(f"{count:,} images: {to}")
 
 
 questions = command(Settings, _questions)

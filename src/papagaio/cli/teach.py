@@ -3,12 +3,13 @@
 import typer
 
 from papagaio.cli.options import command
+from papagaio.cli.printing import AsJson, print_json
 from papagaio.teaching.settings import TeachSettings
 
 __all__ = ["teach"]
 
 
-def _teach(settings: TeachSettings) -> None:
+def _teach(settings: TeachSettings, as_json: AsJson = False) -> None:
     """Train a classifier that you can audit as a black box.
 
     For example: papagaio teach --data cifar10 --test cifar10:test --body torchvision/vgg16
@@ -22,6 +23,9 @@ def _teach(settings: TeachSettings) -> None:
 
     with show_progress() as progress:
         accuracies = teach_from(settings, progress)
+    if as_json:
+        print_json({"accuracy": accuracies, "black_box": f"taught={settings.out}"})
+        return
     for part, figure in accuracies.items():
         typer.echo(
             f"accuracy on {part}: {figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"

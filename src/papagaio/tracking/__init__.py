@@ -1,0 +1,1 @@
+"""Trackers: programs outside of a run that are sent its settings, epochs and scores as well."""
