@@ -18,7 +18,8 @@ from papagaio.auditing import cells as cells_module
 from papagaio.auditing.cells import Cell, CellContext, ScoringSet, TrainingSet, cell_job, run_cell
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import Diverged
-from papagaio.jobs import executor_for, run_jobs
+from papagaio.executors.here import on_this_machine
+from papagaio.jobs import run_jobs
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Progress, Step, no_progress
@@ -69,7 +70,7 @@ class Lab:
         self, *cells: Cell, workers: int = 1, progress: Progress = no_progress
     ) -> list[CellRecord]:
         jobs = [cell_job(self.context, cell) for cell in cells]
-        outcomes = run_jobs(jobs, executor_for(workers), unit="trainings", progress=progress)
+        outcomes = run_jobs(jobs, on_this_machine(workers), unit="trainings", progress=progress)
         return [outcome for _, outcome in outcomes if isinstance(outcome, CellRecord)]
 
 

@@ -12,8 +12,9 @@ from papagaio.auditing.preparing import Prepared, prepare
 from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import Diverged
+from papagaio.executors.named import executor_for
 from papagaio.images.duplicates import near_duplicates
-from papagaio.jobs import executor_for, run_jobs
+from papagaio.jobs import Executor, run_jobs
 from papagaio.ledger import Ledger
 from papagaio.options import to_toml
 from papagaio.progress import Progress, no_progress
@@ -24,6 +25,8 @@ from papagaio.summary import summarise
 from papagaio.version import __version__
 
 __all__ = ["audit"]
+
+_CELLS = "cells"
 
 
 def audit(
@@ -50,19 +53,24 @@ def audit(
 
     Raises:
         BadImages: a set does not fit the black box.
-        BadSettings: a response, recipe, student or device cannot be used.
+        BadSettings: a response, recipe, student device or cluster cannot be used.
         BadAnswer: the black box raised, broke its contract, or failed the check on the test set.
         BadLedger: the file is not a ledger, or holds answers with another number of classes.
         Busy: another process works in the run directory or on the ledger.
+        Lost: a cluster lost its machines; what is finished is kept.
         NoSpace: the disk is full.
     """
     with files.locked_run(options.out, begun="config.toml"):
         prepared = prepare(box, images, options, attacks, progress)
+        machine = prepared.machine
+        executor = executor_for(
+            options, options.out / _CELLS, device=machine.device, threads=machine.threads
+        )
         files.write(options.out / "config.toml", to_toml(prepared.options))
         log = Log(options.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
         empty, context, cells = _ask(box, prepared, options, log, progress)
-        return _train(prepared.options, empty, context, cells, log, progress)
+        return _train(executor, empty, context, cells, log, progress)
 
 
 def _ask(
@@ -77,7 +85,7 @@ def _ask(
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
     sets = freeze_training_sets(plan, answers, box.contract, out / "inputs")
     test = freeze_test_set(plan.images["test"], answers["test"], box.contract, out / "inputs")
-    context = CellContext(out / "cells", test, prepared.machine, options.checkpoint_seconds)
+    context = CellContext(out / _CELLS, test, prepared.machine, options.checkpoint_seconds)
     cells = [
         Cell(training, data, prepared.initial_digest)
         for training, data in zip(plan.trainings, sets, strict=True)
@@ -116,7 +124,7 @@ def _ask(
 
 
 def _train(
-    options: AuditOptions,
+    executor: Executor,
     empty: Result,
     context: CellContext,
     cells: Sequence[Cell],
@@ -128,7 +136,6 @@ def _train(
     records: dict[str, CellRecord] = {}
     diverged: list[DivergedRecord] = []
     try:
-        executor = executor_for(options.workers)
         for job, outcome in run_jobs(jobs, executor, unit="trainings", progress=progress):
             if isinstance(outcome, Diverged):
                 diverged.append(DivergedRecord(id=job.id, reason=str(outcome)))
@@ -147,7 +154,7 @@ def _train(
                 "summary": summarise(ordered),
             }
         )
-        write_result(result, options.out / "result.json")
-        write_report(result, options.out / "report.html")
+        write_result(result, context.folder.with_name("result.json"))
+        write_report(result, context.folder.with_name("report.html"))
         log.note("ended", complete=result.complete)
     return result
