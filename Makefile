@@ -33,6 +33,13 @@ SERVERS ?= kserve mlflow mlserver triton
 test-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers
 	$(BIN)/python -m pytest -q $(SERVERS:%=tests/servers/test_%.py)
 
+$(VENV)/.executors-ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[ray,slurm]'
+	touch $@
+
+test-executors: $(VENV)/.executors-ready ## run trainings on a Ray cluster of this machine, and through submitit
+	$(BIN)/python -m pytest -q tests/executors
+
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,4 +56,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test test-servers check fix docs clean
+.PHONY: help demo test test-servers test-executors check fix docs clean

@@ -78,8 +78,13 @@ def attempts(
     with TemporaryDirectory(prefix="papagaio-") as root, ThreadPoolExecutor(1) as pool:
         own = Path(root) / task.id
         mirror(kept, own)
-        here = replaced(task, lambda leaf: Path(root) if leaf == folder else fetch(leaf))
-        running = pool.submit(here, partial(_told, own / "checkpoint", snapshots, []))
+
+        def moved(leaf: object) -> object:
+            return Path(root) if isinstance(leaf, Path) and leaf == folder else fetch(leaf)
+
+        running = pool.submit(
+            replaced(task, moved), partial(_told, own / "checkpoint", snapshots, [])
+        )
         running.add_done_callback(lambda _: snapshots.put(None))
         while (snapshot := snapshots.get()) is not None:
             yield snapshot, None

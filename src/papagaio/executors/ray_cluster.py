@@ -156,8 +156,8 @@ def _anywhere() -> Callable[..., Any]:
             except ImportError:
                 found = "missing"
             if found != expected:
-                where = f"on {platform.node()} ({ray.util.get_node_ip_address()})"
-                yield {}, f"{name} is {found} {where}, and {expected} here; install the same there"
+                where = platform.node()
+                yield {}, f"{name} is {found} on {where}, and {expected} here; install it there"
                 return
         away = importlib.import_module("papagaio.executors.away")
         task, folder = ray.get(sent[0])
