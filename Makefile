@@ -57,6 +57,13 @@ package: $(VENV)/.ready build/package/.ready ## build the wheel and the sdist in
 	build/package/bin/twine check --strict build/dist/*
 	$(BIN)/python -m pytest -q tests/extras/test_package.py
 
+$(VENV)/.executors-ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[ray,slurm]'
+	touch $@
+
+test-executors: $(VENV)/.executors-ready ## run trainings on a Ray cluster of this machine, and through submitit
+	$(BIN)/python -m pytest -q tests/executors
+
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -73,4 +80,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test test-servers test-page test-extras package check fix docs clean
+.PHONY: help demo test test-servers test-page test-extras test-executors package check fix docs clean

@@ -41,12 +41,13 @@ from torch import nn
 from papagaio import __version__, files
 from papagaio.cli.progress import show_progress
 from papagaio.errors import BadSettings, Diverged, PapagaioError
+from papagaio.executors.here import on_this_machine
 from papagaio.hardware import cores, processor
 from papagaio.images.choosing import load
 from papagaio.images.fit import Fit, Shape
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.jobs import Executor, Job, executor_for, run_jobs
+from papagaio.jobs import Executor, Job, run_jobs
 from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.networks.named import build_student, default_student
 from papagaio.progress import Progress
@@ -292,7 +293,7 @@ def options_given() -> argparse.Namespace:
 
 def executor(options: argparse.Namespace) -> Executor:
     """Return what runs the jobs; for a report, an executor that runs nothing."""
-    return (lambda _, __: iter(())) if options.report else executor_for(options.workers)
+    return (lambda _, __: iter(())) if options.report else on_this_machine(options.workers)
 
 
 def if_exists(read: Callable[[Path], T], file: Path) -> T | None:

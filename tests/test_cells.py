@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.special import softmax
 
-from papagaio import scores
+from papagaio import files, scores
 from papagaio.auditing import cells as cells_module
 from papagaio.auditing.cells import Cell, CellContext, ScoringSet, TrainingSet, cell_job, run_cell
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import Diverged
-from papagaio.jobs import executor_for, run_jobs
+from papagaio.executors.here import on_this_machine
+from papagaio.jobs import run_jobs
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Progress, Step, no_progress
@@ -69,7 +70,7 @@ class Lab:
         self, *cells: Cell, workers: int = 1, progress: Progress = no_progress
     ) -> list[CellRecord]:
         jobs = [cell_job(self.context, cell) for cell in cells]
-        outcomes = run_jobs(jobs, executor_for(workers), unit="trainings", progress=progress)
+        outcomes = run_jobs(jobs, on_this_machine(workers), unit="trainings", progress=progress)
         return [outcome for _, outcome in outcomes if isinstance(outcome, CellRecord)]
 
 
@@ -218,7 +219,9 @@ def test_a_cells_job_has_its_name_its_length_and_its_record(lab: Lab) -> None:
 def test_a_finished_cell_is_not_trained_again(lab: Lab) -> None:
     (first,) = lab.run(lab.cell)
     (lab.folder(lab.cell) / "student.safetensors").write_bytes(b"left alone")
-    lab.cell.data.images.unlink()
+    images = lab.cell.data.images
+    assert isinstance(images, Path)
+    images.unlink()
     assert lab.run(lab.cell) == [first]
     assert weights(lab.folder(lab.cell)) == b"left alone"
 
@@ -277,6 +280,7 @@ def test_only_the_budgets_images_are_learned_from(lab: Lab) -> None:
     lab.run(lab.cell)
     before = weights(lab.folder(lab.cell))
     for path in (lab.cell.data.images, lab.cell.data.answers):
+        assert isinstance(path, Path)
         array = np.load(path)
         array[16:] = array[:4]
         np.save(path, array)
@@ -349,7 +353,7 @@ def test_a_curve_is_thinned_to_a_hundred_points_with_both_ends(
 
 
 def scored_again(lab: Lab, cell: Cell, student: Classifier) -> NDArray[np.float32]:
-    images = np.load(lab.context.test.answered.images)
+    images = files.read_array(lab.context.test.answered.images)
     return predict(student, images, lab.context.machine, cell.training.attack.recipe.augmentation)
 
 
@@ -373,8 +377,10 @@ def test_a_students_file_answers_as_its_scores_were_taken(
     student = build_student("small-cnn", "random", np.zeros((1, *shape), np.uint8), 3, seed=9)
     student.load_state_dict(load_file(lab.folder(cell) / "student.safetensors"))
     found = scored_again(lab, cell, student)
-    labels = np.load(lab.context.test.labels)
-    measured = scores.score_student(found, np.load(lab.context.test.answered.answers), labels)
+    labels = files.read_array(lab.context.test.labels)
+    measured = scores.score_student(
+        found, files.read_array(lab.context.test.answered.answers), labels
+    )
     for name, score in measured.items():
         assert getattr(record.scores, name) == score
 
@@ -387,10 +393,10 @@ def test_a_student_that_starts_from_a_copys_file_answers_as_the_copy(
     cell = changed(lab.cell, recipe=recipe)
     (record,) = lab.run(cell)
     file = lab.folder(cell) / "student.safetensors"
-    images = np.load(cell.data.images)[: cell.training.budget]
+    images = files.read_array(cell.data.images)[: cell.training.budget]
     student = build_student("small-cnn", str(file), images, CLASSES, seed=9)
     found = scores.kl_divergence(
-        scored_again(lab, cell, student), np.load(lab.context.test.answered.answers)
+        scored_again(lab, cell, student), files.read_array(lab.context.test.answered.answers)
     )
     assert record.scores.kl is not None
     assert found.value == pytest.approx(record.scores.kl.value, rel=1e-5)

@@ -22,6 +22,7 @@ ROOMS = (
     "progress",
     "jobs",
     "options",
+    "executors",
     "controls",
     "settings",
     "weights",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from papagaio.errors import BadSettings as BadSettings
     from papagaio.errors import Busy as Busy
     from papagaio.errors import Diverged as Diverged
+    from papagaio.errors import Lost as Lost
     from papagaio.errors import NoAnswer as NoAnswer
     from papagaio.errors import NoSpace as NoSpace
     from papagaio.errors import PapagaioError as PapagaioError
@@ -69,6 +70,7 @@ _HOMES = {
     "ImageSet": "images.imageset",
     "Ledger": "ledger",
     "Machine": "training.machine",
+    "Lost": "errors",
     "NoAnswer": "errors",
     "NoSpace": "errors",
     "PapagaioError": "errors",

@@ -12,6 +12,7 @@
   * BadLedger: a file is not a ledger, or its contents contradict each other.
   * Busy: another process works on the same run directory or ledger.
   * NoSpace: the disk is full.
+  * Lost: a cluster lost its machines, or a training its worker (exit code 1).
   * Diverged: the loss of a training stopped being finite (exit code 1: not the user's mistake).
   * GateFailed: a rule about a run does not hold (exit code 10).
 """
@@ -26,6 +27,7 @@ __all__ = [
     "Busy",
     "Diverged",
     "GateFailed",
+    "Lost",
     "NoAnswer",
     "NoSpace",
     "PapagaioError",
@@ -88,6 +90,12 @@ class Busy(PapagaioError):
 
 class NoSpace(PapagaioError):
     """The disk is full."""
+
+
+class Lost(PapagaioError):
+    """A cluster lost its machines, or a training its worker more than once."""
+
+    exit_code = 1
 
 
 class Diverged(PapagaioError):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from papagaio.controls import CONTROLS, control_named
+from papagaio.executors.options import ExecutorOptions
 from papagaio.options import Many, Option, OptionSet, Seed
 from papagaio.vocabulary import (
     Augmentation,
@@ -79,7 +80,7 @@ class Authorisation(OptionSet):
     on another machine."""
 
 
-class AuditOptions(Authorisation):
+class AuditOptions(Authorisation, ExecutorOptions):
     """How an open black box is audited."""
 
     budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1, examples=[5000])
@@ -145,9 +146,6 @@ class AuditOptions(Authorisation):
 
     threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(None, ge=1)
     """CPU threads of each training."""
-
-    workers: Annotated[int, Option(_MACHINE, "N")] = Field(1, ge=1)
-    """The number of trainings that run at the same time."""
 
     checkpoint_seconds: Annotated[float, Option(_MACHINE, "SECONDS")] = Field(
         10.0, ge=0, allow_inf_nan=False

@@ -44,18 +44,18 @@ _LEARNED = 0.6
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images and the answers to them, as two `.npy` files that smaller budgets share.
+    """Images and the answers to them, as two frozen arrays that smaller budgets share.
 
     Attributes:
         images: uint8 (N, H, W, C).
         answers: float32 (N, K), as the black box gave them; one-hot rows for true labels.
         shown: the response form of the answers.
-        digest: the digest of the images and answers that a training learns, the first in the files.
+        digest: the digest of what a training learns, the first images and answers.
         resolution: the step of the answers' scores, or 0 if they have none.
     """
 
-    images: Path
-    answers: Path
+    images: files.Frozen
+    answers: files.Frozen
     shown: Response
     digest: str
     resolution: float = 0.0
@@ -63,13 +63,13 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class ScoringSet:
-    """The test set: images with the black box's answers, and an `.npy` file of labels, int64 (N,).
+    """The test set: images with the black box's answers, and frozen labels, int64 (N,).
 
     The digest of `answered` covers the labels.
     """
 
     answered: TrainingSet
-    labels: Path
+    labels: files.Frozen
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ class _Trained:
 
 def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> _Trained:
     training, data = cell.training, cell.data
-    images = np.load(data.images, mmap_mode="r")[: training.budget]
-    full = np.asarray(np.load(data.answers, mmap_mode="r")[: training.budget])
+    images = files.read_array(data.images)[: training.budget]
+    full = np.asarray(files.read_array(data.answers)[: training.budget])
     answers = derive(full, data.shown, training.attack.response, data.resolution)
     build = partial(
         build_student, training.student, training.initial, images, full.shape[1], seed=training.seed
@@ -211,7 +211,7 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
     """Score a trained student on the test set."""
     training, recipe = cell.training, trained.recipe
     answered = context.test.answered
-    images = np.load(answered.images, mmap_mode="r")
+    images = files.read_array(answered.images)
     probabilities = predict(
         trained.student, images, context.machine, recipe.augmentation, progress=progress
     )
@@ -219,8 +219,10 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
     named = probabilities.argmax(1).astype(np.min_scalar_type(probabilities.shape[1]))
     files.write_array(folder / "named.npy", named)
     files.write_array(folder / "confidence.npy", probabilities.max(1))
-    labels = np.load(context.test.labels)
-    measured = scores.score_student(probabilities, np.load(answered.answers), labels)
+    labels = np.asarray(files.read_array(context.test.labels))
+    measured = scores.score_student(
+        probabilities, np.asarray(files.read_array(answered.answers)), labels
+    )
     if answered.shown != "probabilities" or answered.resolution:
         del measured["kl"]  # only to a full distribution is it a divergence
     # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.

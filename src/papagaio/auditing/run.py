@@ -1,6 +1,7 @@
 """An audit, from a black box and images to `result.json` and the report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from papagaio import files
 from papagaio.asking import question_for
@@ -13,8 +14,9 @@ from papagaio.auditing.preparing import Prepared, prepare
 from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import Diverged
+from papagaio.executors.named import executor_for
 from papagaio.images.duplicates import near_duplicates
-from papagaio.jobs import executor_for, run_jobs
+from papagaio.jobs import Job, run_jobs
 from papagaio.ledger import Ledger
 from papagaio.options import to_toml
 from papagaio.progress import Progress, no_progress
@@ -22,10 +24,15 @@ from papagaio.report.page import write_report
 from papagaio.result import CellRecord, DivergedRecord, Result, write_result
 from papagaio.settings import AuditOptions
 from papagaio.summary import summarise
-from papagaio.tracking.following import follow, need_trackers
+from papagaio.tracking.following import Following, follow, need_trackers
 from papagaio.version import __version__
 
 __all__ = ["audit"]
+
+_CELLS = "cells"
+
+# Runs the jobs that are not finished, and yields each with its outcome.
+Run = Callable[[Sequence[Job[CellRecord]]], Iterator[tuple[Job[CellRecord], CellRecord | Diverged]]]
 
 
 def audit(
@@ -52,20 +59,27 @@ def audit(
 
     Raises:
         BadImages: a set does not fit the black box.
-        BadSettings: a response, recipe, student or device cannot be used.
+        BadSettings: a response, recipe, student device or cluster cannot be used.
         BadAnswer: the black box raised, broke its contract, or failed the check on the test set.
         BadLedger: the file is not a ledger, or holds answers with another number of classes.
         Busy: another process works in the run directory or on the ledger.
+        Lost: a cluster lost its machines; what is finished is kept.
         NoSpace: the disk is full.
     """
     need_trackers(options.log_to)
     with files.locked_run(options.out, begun="config.toml"):
         prepared = prepare(box, images, options, attacks, progress)
+        machine = prepared.machine
+        executor = executor_for(
+            options, options.out / _CELLS, device=machine.device, threads=machine.threads
+        )
         files.write(options.out / "config.toml", to_toml(prepared.options))
         log = Log(options.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
         empty, context, cells = _ask(box, prepared, options, log, progress)
-        return _train(prepared.options, empty, context, cells, log, progress)
+        run = partial(run_jobs, executor=executor, unit="trainings", progress=progress)
+        followers = follow(options.log_to, options.out, empty, progress)
+        return _train(run, empty, context, cells, log, followers)
 
 
 def _ask(
@@ -81,7 +95,7 @@ def _ask(
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
     sets = freeze_training_sets(plan, answers, box.contract, out / "inputs")
     test = freeze_test_set(plan.images["test"], answers["test"], box.contract, out / "inputs")
-    context = CellContext(out / "cells", test, prepared.machine, options.checkpoint_seconds)
+    context = CellContext(out / _CELLS, test, prepared.machine, options.checkpoint_seconds)
     cells = [
         Cell(training, data, prepared.initial_digest)
         for training, data in zip(plan.trainings, sets, strict=True)
@@ -120,28 +134,26 @@ def _ask(
 
 
 def _train(
-    options: AuditOptions,
+    run: Run,
     empty: Result,
     context: CellContext,
     cells: Sequence[Cell],
     log: Log,
-    progress: Progress,
+    followers: Following,
 ) -> Result:
     """Train what is missing, and write the result and the report, also when interrupted."""
     jobs = [cell_job(context, cell) for cell in cells]
-    trackers = follow(options.log_to, options.out, empty, progress)
     records: dict[str, CellRecord] = {}
     diverged: list[DivergedRecord] = []
     try:
-        executor = executor_for(options.workers)
-        for job, outcome in run_jobs(jobs, executor, unit="trainings", progress=progress):
+        for job, outcome in run(jobs):
             if isinstance(outcome, Diverged):
                 diverged.append(DivergedRecord(id=job.id, reason=str(outcome)))
                 log.note("diverged", cell=job.id)
             else:
                 records[job.id] = outcome
                 log.note("trained", cell=job.id)
-                trackers.trained(outcome)
+                followers.trained(outcome)
     finally:
         ordered = [records[job.id] for job in jobs if job.id in records]
         result = empty.model_copy(
@@ -155,8 +167,8 @@ def _train(
         )
         detail = copy_detail(result, context.folder, context.test)
         result = result.model_copy(update={"detail": detail})
-        write_result(result, options.out / "result.json")
-        write_report(result, options.out / "report.html")
+        write_result(result, context.folder.with_name("result.json"))
+        write_report(result, context.folder.with_name("report.html"))
         log.note("ended", complete=result.complete)
-        trackers.end(result)
+        followers.end(result)
     return result
