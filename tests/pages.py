@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import CEILING, EXAMPLE, FLOOR, HARDER_FLOOR, cell, figure, result
+from example_results import CEILING, EXAMPLE, FLOOR, HARDER_FLOOR, cell, figure, result
 
 from papagaio.images.png import png
 from papagaio.report.page import write_report

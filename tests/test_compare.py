@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Papagaio, Tiny
+from example_results import cell, result
 from numpy.typing import NDArray
-from results import cell, result
 from scipy import stats
 
 from papagaio.comparing.comparison import Comparison, compare

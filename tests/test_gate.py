@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import xmlschema
 from conftest import Papagaio, Tiny
-from results import AT_CHANCE, CEILING, FLOOR, cell, figure, result
+from example_results import AT_CHANCE, CEILING, FLOOR, cell, figure, result
 
 from papagaio.errors import BadSettings
 from papagaio.gating.formats import FORMATS

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from results import (
+from example_results import (
     AT_CHANCE,
     CEILING,
     EXAMPLE,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Tiny
-from results import cell, result
+from example_results import cell, result
 
 from papagaio.errors import BadSettings
 from papagaio.result import Scores, read_result, write_result

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from results import AT_CHANCE, FLOOR, HARDER_FLOOR, ONE_CLASS, SEEDS, cell, result
+from example_results import AT_CHANCE, FLOOR, HARDER_FLOOR, ONE_CLASS, SEEDS, cell, result
 
 from papagaio.result import CellRecord, Scores
 from papagaio.scores import Figure
