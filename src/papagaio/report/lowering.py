@@ -19,7 +19,10 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
     if level == "not decided":
         return "First make the verdict certain: the sentence above says what is missing."
     if level == "low":
-        return "Repeat the audit when the model, the answers that it shows or the budget change."
+        return (
+            "Nothing at once. This is no proof of safety: repeat the audit with images nearer to"
+            " the model\u2019s task and with more answers, and whenever the model changes."
+        )
     helping = [one for one in responses if one.lost.endswith("points")]
     if helping:
         best = min(helping, key=lambda one: one.fidelity.value)
