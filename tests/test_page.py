@@ -46,7 +46,7 @@ def test_each_budget_has_its_strongest_copy_its_price_and_its_time() -> None:
 def test_a_goal_says_whether_it_was_measured_or_extrapolated() -> None:
     lines = {one.share: one for one in goals(result(THREE, queries=PAID))}
     # Copies reach 0.80 of the accuracy at about 1,000 answers, and 0.90 at about 4,000.
-    assert lines[0.8].basis == "between budgets"
+    assert lines[0.8].basis == "by the curve"
     assert 900 <= int(lines[0.8].answers.split()[0].replace(",", "")) <= 1200
     assert lines[0.95].basis == "extrapolated"
     sentence = in_a_sentence(goals(result(SEEDS, queries=PAID)))
@@ -91,10 +91,14 @@ def test_the_advice_follows_from_the_numbers() -> None:
     assert not untried(audited)
     only = result([*THREE, floor])
     assert untried(only)
-    assert first_step(only, showing_less(only)).startswith("Limit the answers per client")
-    assert "60.0 % instead of a" not in fewer_answers(only)
+    assert first_step(only, showing_less(only)).startswith("Limit the answers. From 250")
     assert "a fidelity of 60.0 % instead of 90.0 %" in fewer_answers(only)
     assert len(no_help(only)) == 2
+    copied = result([cell(budget=b, fidelity=f) for b, f in ((250, 0.985), (4000, 0.99))] + [floor])
+    assert first_step(copied, []).startswith(
+        "Nothing that this audit tried makes the risk less than critical: 250 answers already give"
+        " 98.7 % of the model\u2019s accuracy."
+    )
     at_floor = result([cell(fidelity=0.11), floor])
     assert "no proof of safety" in first_step(at_floor, [])
     assert no_help(at_floor) == []
