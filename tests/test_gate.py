@@ -167,6 +167,12 @@ def test_the_level_of_the_verdict_decides_a_rule_about_it() -> None:
     low, critical = (result([cell(fidelity=f), floor]) for f in (0.2, 0.99))
     assert states(low, "verdict <= moderate", "verdict > low") == ["pass", "fail"]
     assert states(critical, "verdict <= high", "verdict >= critical") == ["fail", "pass"]
+    # From high to critical: the interval decides about each level.
+    between = result([cell(fidelity=0.955), floor])
+    rules = ("verdict <= moderate", "verdict <= high", "verdict >= high")
+    assert states(between, *rules) == ["fail", "not decided", "pass"]
+    # Without a floor there is no verdict.
+    assert states(result([cell(fidelity=0.99)]), *rules) == ["not decided"] * 3
 
 
 def test_a_warning_fails_nothing_not_even_strictly(every: Gated) -> None:

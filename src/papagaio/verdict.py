@@ -89,6 +89,8 @@ class Verdict:
         budget: the number of answers at which it stands; None where no copy was scored.
         price: of that many answers; None where no price was given.
         cautions: what could make it meaningless, the most serious first.
+        reaches: the levels at both ends of the interval; None where nothing is decided for another
+            reason.
     """
 
     level: Level
@@ -97,6 +99,7 @@ class Verdict:
     budget: int | None
     price: float | None
     cautions: tuple[str, ...]
+    reaches: tuple[Level, Level] | None
 
     def __str__(self) -> str:
         return f"{self.level}: {self.reason}"
@@ -107,6 +110,9 @@ def verdict_of(result: Result) -> Verdict:
     row = strongest_copy(result)
     standing = None if row is None or black_box_fault(result) else standing_of(result, row)
     level, reason = _decide(result, row, standing)
+    reaches = None
+    if row and standing and not _doubt(result, row, level_of(standing)):
+        reaches = standing.levels
     return Verdict(
         level,
         reason,
@@ -114,6 +120,7 @@ def verdict_of(result: Result) -> Verdict:
         None if row is None or standing is None else row.budget,
         None if row is None or standing is None else price_of(result, row.budget),
         tuple(cautions(result)),
+        reaches,
     )
 
 

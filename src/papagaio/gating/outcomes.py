@@ -93,7 +93,7 @@ def _outcome(result: Result, rule: Rule) -> Outcome:
         return Outcome(rule, "not decided", "", doubt or f"{rule.metric}: {missing}")
     sign = 1 if rule.is_upper else -1
     state, row, figure = min(
-        ((_state(rule, figure), row, figure) for row, figure in figures),
+        ((_state(rule, figure.low, figure.high), row, figure) for row, figure in figures),
         key=lambda one: (_WORST.index(one[0]), -sign * one[2].value),
     )
     if state == "pass" and len(figures) < len(rows):
@@ -108,12 +108,13 @@ def _outcome(result: Result, rule: Rule) -> Outcome:
 
 def _of_the_verdict(result: Result, rule: Rule) -> Outcome:
     verdict = verdict_of(result)
-    if verdict.level == "not decided":
-        return Outcome(rule, "not decided", verdict.level, verdict.reason)
-    state: State = "pass" if rule.allows(LEVELS.index(verdict.level)) else "fail"
+    measured = verdict.level
     if doubt := doubt_about(result):
-        return Outcome(rule, "not decided", verdict.level, f"{doubt}; so far: {verdict.reason}")
-    return Outcome(rule, state, verdict.level, verdict.reason)
+        return Outcome(rule, "not decided", measured, f"{doubt}; so far: {verdict.reason}")
+    if verdict.reaches is None:
+        return Outcome(rule, "not decided", measured, verdict.reason)
+    low, high = map(LEVELS.index, verdict.reaches)
+    return Outcome(rule, _state(rule, low, high), measured, verdict.reason)
 
 
 def doubt_about(result: Result) -> str:
@@ -137,8 +138,8 @@ def _copies_meant(result: Result, rule: Rule) -> list[SummaryRow]:
     return rivals(result, rule.response, budget)
 
 
-def _state(rule: Rule, figure: Figure) -> State:
-    ends = {rule.allows(figure.low), rule.allows(figure.high)}
+def _state(rule: Rule, low: float, high: float) -> State:
+    ends = {rule.allows(low), rule.allows(high)}
     if len(ends) == 2:
         return "not decided"
     return "pass" if ends == {True} else "fail"
