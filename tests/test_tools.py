@@ -103,7 +103,7 @@ def test_a_report_is_opened_in_the_browser(tmp_path: Path) -> None:
         seen.unlink(missing_ok=True)
         # No browser of this machine's own.
         alone = {"BROWSER": known, "PATH": "", "HOME": str(tmp_path)}
-        command = [COMMAND, "view", page.parent]
+        command = [str(COMMAND), "view", str(page.parent)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=alone)
         assert (done.stdout, done.stderr) == (printed, "")
         assert (seen.read_text() if seen.exists() else "") == opened

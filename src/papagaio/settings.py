@@ -91,7 +91,7 @@ class AuditOptions(Authorisation, ExecutorOptions):
     """Smaller budgets to add to the curve, such as 100,500,1000."""
 
     price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
-        None, ge=0, allow_inf_nan=False
+        default=None, ge=0, allow_inf_nan=False
     )
     """The price of 1,000 queries, for the report."""
 
@@ -124,11 +124,11 @@ class AuditOptions(Authorisation, ExecutorOptions):
     """Augmentation for every recipe. By default, natural-image recipes choose between none, crop,
     flip and both, on answers held out of the budget."""
 
-    epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(None, ge=1)
+    epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(default=None, ge=1)
     """Epochs of every training."""
 
     seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
-        (0,), min_length=1
+        default=(0,), min_length=1
     )
     """One copy for each seed, such as 0,1,2. Several seeds give intervals over seeds."""
 
@@ -144,11 +144,11 @@ class AuditOptions(Authorisation, ExecutorOptions):
     precision: Annotated[Precision | Literal["auto"], Option(_MACHINE)] = "auto"
     """Precision of training; auto measures once per machine and network which is faster."""
 
-    threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(None, ge=1)
+    threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(default=None, ge=1)
     """CPU threads of each training."""
 
     checkpoint_seconds: Annotated[float, Option(_MACHINE, "SECONDS")] = Field(
-        10.0, ge=0, allow_inf_nan=False
+        default=10.0, ge=0, allow_inf_nan=False
     )
     """Minimum seconds between two checkpoints of a training."""
 
@@ -211,13 +211,13 @@ class BlackBoxOptions(Authorisation):
     function loads weights from another file: by default, only its own file is digested."""
 
     input: Annotated[str | None, Option(_BOX, "HxWxC", "what the black box declares")] = Field(
-        None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
+        default=None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
     )
     """The shape of the images that the black box takes, such as 224x224x3. Required for a Python
     function, and for a model's file or a service that does not say it."""
 
     classes: Annotated[int | None, Option(_BOX, "N", "what the black box declares")] = Field(
-        None, ge=2
+        default=None, ge=2
     )
     """The number of classes. Required for a Python function, and for a service that does not say
     it."""
@@ -230,14 +230,14 @@ class BlackBoxOptions(Authorisation):
 
     resolution: Annotated[
         float | None, BeforeValidator(_number), Option(_BOX, "STEP", "what the black box declares")
-    ] = Field(None, ge=1e-6, le=0.5)
+    ] = Field(default=None, ge=1e-6, le=0.5)
     """The step of the scores, such as 1/256, if the black box rounds or quantises them otherwise
     than rounded-k. Their sums may then be off by half a step per class."""
 
-    batch: Annotated[int, Option(_BOX, "N")] = Field(64, ge=1)
+    batch: Annotated[int, Option(_BOX, "N")] = Field(default=64, ge=1)
     """The largest number of images in one request."""
 
-    concurrency: Annotated[int, Option(_BOX, "N")] = Field(1, ge=1)
+    concurrency: Annotated[int, Option(_BOX, "N")] = Field(default=1, ge=1)
     """The most requests that are in flight at the same time. A Python function is then called from
     several threads."""
 
@@ -248,11 +248,13 @@ class BlackBoxOptions(Authorisation):
     'Authorization: Bearer ${API_KEY}'. They are filled in when a request is sent, and stored
     nowhere."""
 
-    timeout: Annotated[float, Option(_BOX, "SECONDS")] = Field(60.0, gt=0, allow_inf_nan=False)
+    timeout: Annotated[float, Option(_BOX, "SECONDS")] = Field(
+        default=60.0, gt=0, allow_inf_nan=False
+    )
     """How long a service may take to answer one request."""
 
     per_second: Annotated[float | None, Option(_BOX, "N", "no limit")] = Field(
-        None, gt=0, allow_inf_nan=False
+        default=None, gt=0, allow_inf_nan=False
     )
     """The most requests that a service is sent per second."""
 
@@ -326,15 +328,15 @@ class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
 class CheckOptions(BlackBoxOptions, TestOptions):
     """All settings of `papagaio check`."""
 
-    limit: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=20)
+    limit: Annotated[int, Option(_BUDGET, "N")] = Field(default=500, ge=20)
     """The most queries to send; a model's file is run on them once more for each way that is
     tried. Some repeat others."""
 
-    budget: Annotated[int | None, Option(_BUDGET, "N")] = Field(None, ge=1)
+    budget: Annotated[int | None, Option(_BUDGET, "N")] = Field(default=None, ge=1)
     """Tell how long it takes to query this many images, and what that costs."""
 
     price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
-        None, ge=0, allow_inf_nan=False
+        default=None, ge=0, allow_inf_nan=False
     )
     """The price of 1,000 queries, with --budget."""
 

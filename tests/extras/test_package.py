@@ -57,8 +57,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outside")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     executable = folder / "bin" / "python"
-    install = [executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", *WHEELS]
-    subprocess.run(install, check=True)
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    said_by(executable, *install, *WHEELS, at=folder)
     (site,) = folder.glob("lib/python*/site-packages")
     libraries = [one for one in sys.path if one.endswith("site-packages")]
     (site / "libraries.pth").write_text("\n".join(libraries))

@@ -96,9 +96,9 @@ def _read(run: Path) -> _Run:
         len(result.cells),
         result.trainings,
         result.black_box.name,
-        copy and copy.budget,
-        copy and copy.fidelity,
-        copy and copy.accuracy,
+        copy.budget if copy else None,
+        copy.fidelity if copy else None,
+        copy.accuracy if copy else None,
         verdict_of(result).level,
     )
 

@@ -103,7 +103,7 @@ def follow(places: Sequence[str], out: Path, result: Result, progress: Progress)
 
 def numbers_of(scores: Scores) -> dict[str, float]:
     """Every score that was measured, with the ends of its interval, by name."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name in Scores.model_fields:
         if (figure := getattr(scores, name)) is not None:
             numbers |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}

@@ -56,4 +56,4 @@ def _writer(folder: Path) -> "SummaryWriter":
     compat.notf = True
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # an extra
 
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))
