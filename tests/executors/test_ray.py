@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from conftest import COMMAND, Ended, Papagaio, Tiny
 
+from papagaio.errors import BadSettings
+from papagaio.executors.ray_cluster import ray_cluster
+
 pytest.importorskip("ray", reason="make test-executors installs Ray")
 
 # Ray tells its makers how it is used.
@@ -81,6 +84,7 @@ def test_two_nodes_of_which_one_dies_give_the_same_weights_and_then_no_node_is_o
     cluster.remove_node(nodes[1], allow_graceful=False)
     done = ended(running)
     assert done.code == 1
+    assert not done.stdout
     assert "Traceback" not in done.stderr
     complaint = done.stderr.splitlines()[-1]
     assert complaint.startswith("papagaio: the Ray cluster has no machine with the 1 cores")
@@ -121,9 +125,12 @@ def test_an_address_that_does_not_answer_is_one_line_before_anything_is_asked(
         if listens:
             silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
+        # Alone, without the imports of the command.
         begun = time.monotonic()
+        with pytest.raises(BadSettings):
+            ray_cluster(address, tiny.out, cpus=1, gpus=0)
+        assert time.monotonic() - begun < 10
         refused = papagaio(*tiny.audit(executor="ray", address=address))
-    assert time.monotonic() - begun < 10
     assert refused.code == 2
     assert f"--address {address}: no Ray cluster answers there" in refused.complaint
     assert not tiny.asked()
