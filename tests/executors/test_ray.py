@@ -1,5 +1,6 @@
 """Trainings on a real Ray cluster of this machine, whose nodes are killed."""
 
+import json
 import os
 import socket
 import subprocess
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 from conftest import COMMAND, Ended, Papagaio, Tiny
+
+from papagaio.errors import BadSettings
+from papagaio.executors.ray_cluster import ray_cluster
 
 pytest.importorskip("ray", reason="make test-executors installs Ray")
 
@@ -34,7 +38,7 @@ def cluster() -> Iterator[Any]:
 
 
 def started(tiny: Tiny, out: Path, **options: object) -> subprocess.Popen[str]:
-    command = [COMMAND, *tiny.audit(**LONG, out=out, **options)]
+    command = [str(COMMAND), *tiny.audit(**LONG, out=out, **options)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -80,6 +84,7 @@ def test_two_nodes_of_which_one_dies_give_the_same_weights_and_then_no_node_is_o
     cluster.remove_node(nodes[1], allow_graceful=False)
     done = ended(running)
     assert done.code == 1
+    assert not done.stdout
     assert "Traceback" not in done.stderr
     complaint = done.stderr.splitlines()[-1]
     assert complaint.startswith("papagaio: the Ray cluster has no machine with the 1 cores")
@@ -91,6 +96,7 @@ def test_two_nodes_of_which_one_dies_give_the_same_weights_and_then_no_node_is_o
 def test_a_machine_without_papagaio_is_one_line(
     cluster: Any,  # noqa: ANN401
     tiny: Tiny,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bare = tiny.folder / "bare"
     venv.create(bare)
@@ -98,13 +104,11 @@ def test_a_machine_without_papagaio_is_one_line(
     paths = [path for path in sys.path if path.endswith("site-packages")]
     (site,) = bare.glob("lib/python*/site-packages")
     (site / "others.pth").write_text("\n".join(paths))
-    ray = [bare / "bin" / "python", "-m", "ray.scripts.scripts"]
-    node = [*ray, "start", f"--address={cluster.address}", "--num-cpus=1", "--block"]
-    with subprocess.Popen(node, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        while len(cluster.global_state._live_node_ids()) < 2:
-            time.sleep(0.2)
-        done = ended(started(tiny, tiny.out, executor="ray", address=cluster.address))
-        running.terminate()
+    # As ray job submit does, tell Ray by which Python to start its workers.
+    runtime = {"runtime_env": {"py_executable": str(bare / "bin" / "python")}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(runtime))
+    cluster.add_node(num_cpus=1, **SMALL)
+    done = ended(started(tiny, tiny.out, executor="ray", address=cluster.address))
     assert done.code == 2
     assert "papagaio: --executor ray: papagaio is missing on " in done.stderr
     assert "Traceback" not in done.stderr
@@ -121,9 +125,12 @@ def test_an_address_that_does_not_answer_is_one_line_before_anything_is_asked(
         if listens:
             silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
+        # Alone, without the imports of the command.
         begun = time.monotonic()
+        with pytest.raises(BadSettings):
+            ray_cluster(address, tiny.out, cpus=1, gpus=0)
+        assert time.monotonic() - begun < 10
         refused = papagaio(*tiny.audit(executor="ray", address=address))
-    assert time.monotonic() - begun < 10
     assert refused.code == 2
     assert f"--address {address}: no Ray cluster answers there" in refused.complaint
     assert not tiny.asked()

@@ -5,7 +5,7 @@ folder that it writes to are `Path`s in it, and nothing else in it is a path.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
@@ -62,7 +62,7 @@ def mirror(kept: Files, folder: Path) -> None:
 
 def attempts(
     task: Task, folder: Path, kept: Files, fetch: Callable[[Any], Any]
-) -> Iterator[tuple[Files, tuple[str, Any] | None]]:
+) -> Generator[tuple[Files, tuple[str, Any] | None], None, None]:
     """Run a task in a folder of its own that is removed, and report after every checkpoint.
 
     Args:

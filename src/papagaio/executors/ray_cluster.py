@@ -5,9 +5,10 @@ This process sends tasks and writes all files. A machine of the cluster needs Pa
 
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -107,7 +108,9 @@ def _connected(address: str) -> Iterator[Any]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BadSettings(str(error), field="address", value=address) from error
     try:
-        yield ray
+        # Ray prints its notices about lost machines among the results.
+        with redirect_stdout(sys.stderr):
+            yield ray
     finally:
         ray.shutdown()
 
