@@ -16,6 +16,7 @@ from papagaio.cli.audit import audit
 from papagaio.cli.check import check
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
+from papagaio.cli.estimate import estimate
 from papagaio.cli.ledger import ledger
 from papagaio.cli.options import flag, reflowed
 from papagaio.cli.questions import questions
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 130 interrupted (run again to resume).",
 )
-for _command in (demo, teach, check, audit, questions, report, serve, doctor):
+for _command in (demo, teach, check, estimate, audit, questions, report, serve, doctor):
     app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)
 app.add_typer(ledger, name="ledger")
 # Commands of packages that build on this one.

@@ -67,7 +67,7 @@ def command(model: type[S], run: Callable[..., None]) -> Callable[..., None]:
         if option_of(field).positional
     }
     keyword = inspect.Parameter.KEYWORD_ONLY
-    fields = sorted(model.model_fields.items(), key=lambda item: _rank(model, item[1]))
+    fields = sorted(model.model_fields.items(), key=lambda item: _rank(model, item[0]))
     parameters = [
         inspect.Parameter(name, keyword, default=None, annotation=_annotation(name, field))
         for name, field in fields
@@ -91,13 +91,14 @@ _CONFIG = Annotated[
 ]
 
 
-def _rank(model: type[OptionSet], field: FieldInfo) -> int:
-    """Groups in the order of the classes that a model is made of."""
+def _rank(model: type[OptionSet], name: str) -> tuple[int, int]:
+    """Groups in the order of the classes that a model is made of, and so within a group."""
     classes = [one for one in model.__mro__ if issubclass(one, OptionSet)]
     own = [inspect.get_annotations(one) for one in classes]
     ordered = [name for names in own for name in model.model_fields if name in names]
-    groups = list(dict.fromkeys(option_of(model.model_fields[name]).group for name in ordered))
-    return groups.index(option_of(field).group)
+    groups = [option_of(model.model_fields[one]).group for one in dict.fromkeys(ordered)]
+    group = option_of(model.model_fields[name]).group
+    return list(dict.fromkeys(groups)).index(group), ordered.index(name)
 
 
 def _annotation(name: str, field: FieldInfo) -> Any:  # noqa: ANN401  # an annotated type
