@@ -18,7 +18,7 @@ from papagaio.cli.main import app
 from papagaio.errors import BadSettings
 from papagaio.options import OptionSet, validated
 from papagaio.serving.settings import ServeOptions
-from papagaio.settings import BlackBoxOptions, CheckOptions, Settings
+from papagaio.settings import BlackBoxOptions, CheckOptions, EstimateOptions, Settings
 from papagaio.teaching.settings import TeachSettings
 from papagaio_thesis.settings import ReproduceSettings
 
@@ -87,6 +87,7 @@ def check_other(words: list[str]) -> None:
 SETTINGS: dict[str, type[OptionSet]] = {
     "audit": Settings,
     "check": CheckOptions,
+    "estimate": EstimateOptions,
     "questions": Settings,
     "serve": ServeOptions,
     "teach": TeachSettings,

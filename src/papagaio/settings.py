@@ -26,9 +26,12 @@ __all__ = [
     "AuditOptions",
     "BlackBoxOptions",
     "CheckOptions",
+    "CopyOptions",
+    "EstimateOptions",
     "ImageOptions",
     "Settings",
     "TestOptions",
+    "TransferOptions",
 ]
 
 _BOX, _IMAGES, _BUDGET = "Black box", "Images", "Budget"
@@ -80,15 +83,8 @@ class Authorisation(OptionSet):
     on another machine."""
 
 
-class AuditOptions(Authorisation, ExecutorOptions):
-    """How an open black box is audited."""
-
-    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1, examples=[5000])
-    """The most transfer images to query: what a copier would pay for. The test set and the controls
-    are queried as well; --dry-run shows how many images that is."""
-
-    budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
-    """Smaller budgets to add to the curve, such as 100,500,1000."""
+class CopyOptions(Authorisation, ExecutorOptions):
+    """How copies are made, and what the answers that they learn cost."""
 
     price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
         default=None, ge=0, allow_inf_nan=False
@@ -132,12 +128,6 @@ class AuditOptions(Authorisation, ExecutorOptions):
     )
     """One copy for each seed, such as 0,1,2. Several seeds give intervals over seeds."""
 
-    controls: Annotated[
-        Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")
-    ] = tuple(control.name for control in CONTROLS)
-    """Floors (shuffled, noise) and ceilings (labels, own-data) to train. noise and own-data query
-    images beyond the budget."""
-
     device: Annotated[str, Option(_MACHINE, "auto|cpu|cuda|mps")] = "auto"
     """Where copies are trained."""
 
@@ -151,6 +141,29 @@ class AuditOptions(Authorisation, ExecutorOptions):
         default=10.0, ge=0, allow_inf_nan=False
     )
     """Minimum seconds between two checkpoints of a training."""
+
+    def price_of(self, queries: int) -> float | None:
+        """The price of a number of queries, if a price is given."""
+        if self.price_per_1000 is None:
+            return None
+        return round(queries * self.price_per_1000 / 1000, 6)
+
+
+class AuditOptions(CopyOptions):
+    """How an open black box is audited."""
+
+    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1, examples=[5000])
+    """The most transfer images to query: what a copier would pay for. The test set and the controls
+    are queried as well; --dry-run shows how many images that is."""
+
+    budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
+    """Smaller budgets to add to the curve, such as 100,500,1000."""
+
+    controls: Annotated[
+        Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")
+    ] = tuple(control.name for control in CONTROLS)
+    """Floors (shuffled, noise) and ceilings (labels, own-data) to train. noise and own-data query
+    images beyond the budget."""
 
     ledger: Annotated[Path | None, Option(_OUTPUT, "FILE", "OUT/ledger.sqlite")] = None
     """Where answers are kept. Audits that share a ledger pay for no image twice."""
@@ -182,12 +195,6 @@ class AuditOptions(Authorisation, ExecutorOptions):
     def ledger_path(self) -> Path:
         """Where answers are kept."""
         return self.ledger or self.out / _LEDGER
-
-    def price_of(self, queries: int) -> float | None:
-        """The price of a number of queries, if a price is given."""
-        if self.price_per_1000 is None:
-            return None
-        return round(queries * self.price_per_1000 / 1000, 6)
 
 
 class BlackBoxOptions(Authorisation):
@@ -310,12 +317,16 @@ class TestOptions(OptionSet):
     """The folder that holds cifar10/ and cifar100/ as Parquet files."""
 
 
-class ImageOptions(TestOptions):
-    """All images of an audit."""
+class TransferOptions(TestOptions):
+    """The images that a black box is queried about, and those that its copies are scored on."""
 
     transfer: Annotated[str, Option(_IMAGES, "IMAGES")] = Field(examples=["photos/"])
     """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
     recursively), or any form that --test takes. Their labels are never used."""
+
+
+class ImageOptions(TransferOptions):
+    """All images of an audit."""
 
     own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
     """More of your own labelled images of the black box's task, for the ceilings."""
@@ -323,6 +334,28 @@ class ImageOptions(TestOptions):
 
 class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
     """All settings of `papagaio audit`: black box, images, and how they are audited."""
+
+
+class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):
+    """All settings of `papagaio estimate`."""
+
+    sample: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=50)
+    """The most transfer images to query now. Up to 500 test images are queried as well."""
+
+    budget: Annotated[int | None, Option(_BUDGET, "N", "all transfer images")] = Field(None, ge=1)
+    """The number of answers whose copy is foretold: at most ten times the sample."""
+
+    seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
+        (0, 1), min_length=1
+    )
+    """One small copy for each seed, at each of four budgets within the sample."""
+
+    ledger: Annotated[Path, Option(_OUTPUT, "FILE")] = _RUN / _LEDGER
+    """Where answers are kept: by default where an audit looks for them, which then does not pay for
+    them again."""
+
+    out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/estimate")
+    """Where the small copies and a report on them are written."""
 
 
 class CheckOptions(BlackBoxOptions, TestOptions):

@@ -17,6 +17,7 @@ from papagaio.cli.check import check
 from papagaio.cli.compare import compare
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
+from papagaio.cli.estimate import estimate
 from papagaio.cli.gate import gate
 from papagaio.cli.init import init
 from papagaio.cli.ledger import ledger
@@ -44,7 +45,7 @@ app = typer.Typer(
     " again to resume).",
 )
 _COMMANDS = (
-    *(demo, teach, init, check, audit, questions, list_, view, report),
+    *(demo, teach, init, check, estimate, audit, questions, list_, view, report),
     *(gate, compare, serve, schema, doctor),
 )
 for _command in _COMMANDS:
