@@ -143,6 +143,8 @@ def test_the_result_holds_every_cell_and_fits_its_published_schema(
     ]
     assert kinds == copies + controls
     assert [row.seeds for row in result.summary] == [2] * 8
+    together = [(one.response, one.budget, one.seeds) for one in result.ensembles]
+    assert together == [(*copy[1:3], [0, 1]) for copy in copies[::2]]
     written = json.loads((Path(str(own_model["out"])) / "result.json").read_text())
     Draft202012Validator(json.loads(json_schema())).validate(written)
     assert written["schema"] == 2
@@ -249,6 +251,7 @@ def test_a_students_file_holds_what_the_scores_were_taken_on(
         "recipe.json",
         "curve.csv",
         "student.safetensors",
+        "test-logits.npy",
         "scores.json",
     }
     assert len((cell / "curve.csv").read_text().splitlines()) == 1 + result.cells[0].epochs

@@ -29,6 +29,7 @@ from papagaio.result import (
     CandidateRecord,
     CellRecord,
     CurvePoint,
+    EnsembleRecord,
     Result,
     Scores,
     SelectionRecord,
@@ -249,6 +250,35 @@ def test_the_conclusion_compares_the_copy_with_floor_ceiling_and_smallest_budget
         f" against 10.4 % for the floor ({FLOOR.title}) and 99.3 % for the ceiling"
         f" ({CEILING.title}); 250 answers already give 81.2 %."
     )
+
+
+def ensemble(fidelity: float = 0.995, **changes: Any) -> EnsembleRecord:  # noqa: ANN401
+    first = SEEDS[0]
+    same = {name: getattr(first, name) for name in ("student", "recipe", "response", "budget")}
+    scores = Scores(accuracy=figure(0.991), fidelity=figure(fidelity, 0.004))
+    values = same | {"seeds": [0, 1, 2], "scores": scores, "per_class": first.per_class}
+    return EnsembleRecord(**(values | changes))
+
+
+def test_copies_together_stand_beside_one_copy_and_in_the_conclusion() -> None:
+    smaller = [cell(budget=500, seed=seed, fidelity=0.9) for seed in (0, 1)]
+    both = [ensemble(), ensemble(0.93, budget=500, seeds=[0, 1])]
+    audited = result(SEEDS + smaller, ensembles=both)
+    assert conclusion(audited).endswith(
+        " 3 such copies that answer together, which needs no further query, reproduce 99.5 %"
+        " (99.1 to 99.9)."
+    )
+    cells = Page(render(audited)).cells["together"][8:]
+    copies, one, many = zip(*(cells[row + 4 : row + 7] for row in (0, 8)), strict=True)
+    assert [text.split()[0] for text in (*copies, *one, *many)] == [
+        "3", "2", "98.9", "90.0", "99.5", "93.0"
+    ]  # fmt: skip
+
+
+def test_an_ensemble_is_no_copy() -> None:
+    alone = result(ensembles=[ensemble()])
+    assert headline(alone) == headline(result())
+    assert [row.kind for row in alone.summary] == ["copy"]
 
 
 def test_a_copy_at_its_floor_shows_nothing() -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "CellRecord",
     "CurvePoint",
     "DivergedRecord",
+    "EnsembleRecord",
     "MachineRecord",
     "NamedClass",
     "Picture",
@@ -124,6 +125,24 @@ class CellRecord(_Record):
         name = self.id.rpartition("_")[0]
         fidelity = self.scores.fidelity
         return f"{name}: fidelity {fidelity.value:.3f}" if fidelity else name
+
+
+class EnsembleRecord(_Record):
+    """Copies that differ only in their seed, answering together: no query more, no training more.
+
+    Their answer is the mean of their centred logits. There is one such answer, so its intervals
+    are over test images only.
+    """
+
+    student: str
+    recipe: str
+    response: str
+    budget: int
+    seeds: list[int]
+    """The seeds of its copies."""
+    scores: Scores
+    per_class: list[Figure | None]
+    """Accuracy on each true class."""
 
 
 class DivergedRecord(_Record):
@@ -308,6 +327,8 @@ class Result(_Record):
     """Every class, in the black box's order, with its images of the transfer set."""
     references: References
     cells: list[CellRecord]
+    ensembles: list[EnsembleRecord] = []
+    """Where there are several seeds."""
     diverged: list[DivergedRecord]
     summary: list[SummaryRow]
     pictures: list[Picture]

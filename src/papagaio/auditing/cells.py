@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from papagaio import files, scores
 from papagaio.auditing.plan import Training
@@ -24,8 +25,9 @@ from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress
 from papagaio.responses import derive
 from papagaio.result import CandidateRecord, CellRecord, CurvePoint, Scores, SelectionRecord
+from papagaio.scores import Figure
 from papagaio.training.checkpoint import Checkpoints
-from papagaio.training.inference import predict
+from papagaio.training.inference import infer, softmax
 from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
@@ -35,7 +37,10 @@ from papagaio.version import __version__
 from papagaio.vocabulary import Response
 from papagaio.weights import save_weights
 
-__all__ = ["Cell", "CellContext", "ScoringSet", "TrainingSet", "cell_job", "run_cell"]
+__all__ = ["TEST_LOGITS", "Cell", "CellContext", "ScoringSet", "TrainingSet", "cell_job"]
+__all__ += ["measured", "run_cell"]
+
+TEST_LOGITS = "test-logits.npy"
 
 _CURVE_POINTS = 100
 # A copy that names the class of fewer of its own training answers has not learned them yet.
@@ -128,8 +133,8 @@ def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
 def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress) -> CellRecord:
     """Train one student and score it, resuming an earlier attempt that was interrupted.
 
-    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors` and, last of all,
-    `scores.json`.
+    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors`,
+    `test-logits.npy` and, last of all, `scores.json`.
 
     Raises:
         Diverged: the loss stopped being finite.
@@ -137,10 +142,19 @@ def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress)
     started = time.monotonic()
     folder = context.folder / context.id_of(cell)
     trained = _train(context, cell, folder, progress)
-    record = _record(context, cell, trained, progress)
+    logits = infer(
+        trained.student,
+        np.load(context.test.answered.images, mmap_mode="r"),
+        context.machine,
+        augmentation=trained.recipe.augmentation,
+        progress=progress,
+    )
+    record = _record(context, cell, trained, softmax(logits))
     record = record.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
     files.write(folder / "curve.csv", _curve_csv(trained.epochs))
     save_weights(folder / "student.safetensors", trained.student)
+    # For the copies that answer together.
+    files.write_array(folder / TEST_LOGITS, logits)
     # Last of all: a cell with scores is finished.
     files.write(folder / "scores.json", record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
@@ -154,6 +168,7 @@ class _Trained:
     recipe: Recipe
     selection: SelectionRecord | None
     epochs: list[Epoch]
+    shape: tuple[int, ...]
 
 
 def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> _Trained:
@@ -192,7 +207,7 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )
-    return _Trained(student, recipe, selection, epochs)
+    return _Trained(student, recipe, selection, epochs, images.shape[1:])
 
 
 def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord | None:
@@ -207,20 +222,30 @@ def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord
     return record
 
 
-def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progress) -> CellRecord:
-    """Score a trained student on the test set."""
-    training, recipe = cell.training, trained.recipe
-    answered = context.test.answered
-    images = np.load(answered.images, mmap_mode="r")
-    probabilities = predict(
-        trained.student, images, context.machine, recipe.augmentation, progress=progress
-    )
-    labels = np.load(context.test.labels)
-    measured = scores.score_student(probabilities, np.load(answered.answers), labels)
+def measured(
+    test: ScoringSet, probabilities: NDArray[np.float32]
+) -> tuple[Scores, list[Figure | None]]:
+    """Score a copy on the test set; return its scores, and its accuracy on each true class.
+
+    Args:
+        test: what it is scored on.
+        probabilities: float32 (N, K), the copy's.
+    """
+    labels, answered = np.load(test.labels), test.answered
+    each = scores.score_student(probabilities, np.load(answered.answers), labels)
     if answered.shown != "probabilities" or answered.resolution:
-        del measured["kl"]  # only to a full distribution is it a divergence
+        del each["kl"]  # only to a full distribution is it a divergence
+    return Scores(**each), scores.accuracy_per_class(probabilities, labels)
+
+
+def _record(
+    context: CellContext, cell: Cell, trained: _Trained, probabilities: NDArray[np.float32]
+) -> CellRecord:
+    training, recipe = cell.training, trained.recipe
+    shape = trained.shape
+    figures, per_class = measured(context.test, probabilities)
     # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
-    named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
+    named = recipes_for(shape).get(recipe.name, recipe)
     asked = named.epochs_for(training.budget)
     return CellRecord(
         id=context.id_of(cell),
@@ -239,8 +264,8 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
         recipe_epochs=asked,
         steps=len(trained.epochs) * recipe.steps_per_epoch(training.budget),
         parameters=sum(p.numel() for p in trained.student.parameters()),
-        scores=Scores(**measured),
-        per_class=scores.accuracy_per_class(probabilities, labels),
+        scores=figures,
+        per_class=per_class,
         curve=_thinned(trained.epochs),
     )
 

@@ -6,6 +6,7 @@ from papagaio import files
 from papagaio.asking import question_for
 from papagaio.auditing import describing
 from papagaio.auditing.cells import Cell, CellContext, cell_job
+from papagaio.auditing.ensembles import ensemble_record, ensembles_of
 from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.plan import AttackConfig, AuditImages
 from papagaio.auditing.preparing import Prepared, prepare
@@ -138,11 +139,13 @@ def _train(
                 log.note("trained", cell=job.id)
     finally:
         ordered = [records[job.id] for job in jobs if job.id in records]
+        finished = [c for job, c in zip(jobs, cells, strict=True) if job.id in records]
         result = empty.model_copy(
             update={
                 "seconds": log.seconds,
                 "complete": len(ordered) == len(jobs),
                 "cells": ordered,
+                "ensembles": [ensemble_record(context, e) for e in ensembles_of(finished)],
                 "diverged": diverged,
                 "summary": summarise(ordered),
             }
