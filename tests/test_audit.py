@@ -18,7 +18,7 @@ from papagaio.errors import BadImages, BadSettings
 from papagaio.images.imageset import ImageSet, SourceNotes
 from papagaio.ledger import Ledger
 from papagaio.options import validated
-from papagaio.result import Result, json_schema, read_result
+from papagaio.result import Result, UnansweredRecord, json_schema, read_result
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
@@ -156,6 +156,29 @@ def test_the_result_holds_every_cell_and_fits_its_published_schema(
 def test_the_schema_in_the_documentation_is_the_packages() -> None:
     published = Path(__file__).parents[1] / "docs" / "result.schema.json"
     assert published.read_text(encoding="utf-8") == json_schema()
+
+
+def test_a_student_is_distilled_from_each_ensemble_without_a_query(
+    own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(own_model, responses=["label"], controls=[], budget=40, distil=True)
+    result = audit(given)
+    assert [(c.kind, c.budget, c.seed) for c in result.cells] == [
+        ("copy", 40, 0),
+        ("copy", 40, 1),
+        ("copy", 20, 0),
+        ("copy", 20, 1),
+        ("distilled", 40, 0),
+        ("distilled", 20, 0),
+    ]
+    assert (result.trainings, result.complete, result.queries.total) == (6, True, sent(own_model))
+    assert result.unanswered == UnansweredRecord(images=20, near_duplicates=0)
+    # The student of the smaller budget saw the other 20 answered images without their answers.
+    assert {c.steps // c.epochs for c in result.cells if c.kind == "distilled"} == {1}
+    assert [(row.kind, row.seeds) for row in result.summary[2:]] == [("distilled", 1)] * 2
+    assert result.queries.spent == 40
+    monkeypatch.setattr("papagaio.auditing.distilled.distil", pytest.fail)
+    assert without_times(audit(given)) == without_times(result)
 
 
 def test_run_again_it_asks_and_trains_nothing_and_says_the_same(

@@ -25,6 +25,7 @@ from papagaio.report.plot import spread
 from papagaio.report.references import references
 from papagaio.report.series import series
 from papagaio.report.showing_less import advice, showing_less
+from papagaio.report.together import strongest
 from papagaio.result import (
     CandidateRecord,
     CellRecord,
@@ -33,6 +34,7 @@ from papagaio.result import (
     Result,
     Scores,
     SelectionRecord,
+    UnansweredRecord,
     read_result,
 )
 from papagaio.scores import Figure, rate
@@ -260,12 +262,12 @@ def ensemble(fidelity: float = 0.995, **changes: Any) -> EnsembleRecord:  # noqa
     return EnsembleRecord(**(values | changes))
 
 
-def test_copies_together_stand_beside_one_copy_and_in_the_conclusion() -> None:
+def test_copies_together_stand_beside_one_copy() -> None:
     smaller = [cell(budget=500, seed=seed, fidelity=0.9) for seed in (0, 1)]
     both = [ensemble(), ensemble(0.93, budget=500, seeds=[0, 1])]
     audited = result(SEEDS + smaller, ensembles=both)
-    assert conclusion(audited).endswith(
-        " 3 such copies that answer together, which needs no further query, reproduce 99.5 %"
+    assert strongest(audited, audited.summary[0]) == (
+        "3 such copies that answer together, which needs no further query, reproduce 99.5 %"
         " (99.1 to 99.9)."
     )
     cells = Page(render(audited)).cells["together"][8:]
@@ -275,10 +277,18 @@ def test_copies_together_stand_beside_one_copy_and_in_the_conclusion() -> None:
     ]  # fmt: skip
 
 
-def test_an_ensemble_is_no_copy() -> None:
-    alone = result(ensembles=[ensemble()])
-    assert headline(alone) == headline(result())
-    assert [row.kind for row in alone.summary] == ["copy"]
+def test_ensembles_and_distilled_students_are_no_copies() -> None:
+    student = cell(kind="distilled", fidelity=0.997)
+    unanswered = UnansweredRecord(images=3500, near_duplicates=1)
+    audited = result([*SEEDS, student], ensembles=[ensemble()], unanswered=unanswered)
+    assert headline(audited) == headline(result())
+    assert strongest(audited, audited.summary[0]).endswith(
+        "99.5 % (99.1 to 99.9); one student that learned from them, 99.7 % (98.7 to 100)."
+    )
+    page = render(audited)
+    assert "3,500 images that nobody asked about" in page
+    assert "1 near-duplicate of test images was left out" in " ".join(page.split())
+    assert Page(page).cells["together"][-1].split()[0] == "99.7"
 
 
 def test_a_copy_at_its_floor_shows_nothing() -> None:

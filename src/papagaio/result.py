@@ -35,6 +35,7 @@ __all__ = [
     "SummaryRow",
     "TestRecord",
     "TransferRecord",
+    "UnansweredRecord",
     "json_schema",
     "read_result",
     "write_result",
@@ -95,7 +96,8 @@ class CellRecord(_Record):
 
     id: str
     kind: str
-    """`copy`, or a floor or ceiling, such as `floor:shuffled`."""
+    """`copy`, `distilled` (a student of several copies), or a floor or ceiling, such as
+    `floor:shuffled`."""
     student: str
     initial: str
     recipe: str
@@ -234,6 +236,15 @@ class TestRecord(SetRecord):
     """Images with a near-duplicate in the transfer set."""
 
 
+class UnansweredRecord(_Record):
+    """Images that distilled students were shown and nobody asked about."""
+
+    images: int
+    """At the whole budget; at a smaller one, the rest of the transfer set comes to it."""
+    near_duplicates: int
+    """Images left out because a test image is almost the same."""
+
+
 class Queries(_Record):
     """Images sent to the black box, each counted once.
 
@@ -322,6 +333,8 @@ class Result(_Record):
     black_box: BlackBoxRecord
     transfer: TransferRecord
     test: TestRecord
+    unanswered: UnansweredRecord | None = None
+    """None without distilled students."""
     queries: Queries
     named: list[NamedClass]
     """Every class, in the black box's order, with its images of the transfer set."""

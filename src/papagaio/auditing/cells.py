@@ -23,7 +23,7 @@ from papagaio.jobs import Job
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress
-from papagaio.responses import derive
+from papagaio.responses import Answers, derive
 from papagaio.result import CandidateRecord, CellRecord, CurvePoint, Scores, SelectionRecord
 from papagaio.scores import Figure
 from papagaio.training.checkpoint import Checkpoints
@@ -38,7 +38,7 @@ from papagaio.vocabulary import Response
 from papagaio.weights import save_weights
 
 __all__ = ["TEST_LOGITS", "Cell", "CellContext", "ScoringSet", "TrainingSet", "cell_job"]
-__all__ += ["measured", "run_cell"]
+__all__ += ["Trained", "answers_of", "finish_cell", "finished_in", "measured", "run_cell"]
 
 TEST_LOGITS = "test-logits.npy"
 
@@ -126,7 +126,7 @@ def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
         id=context.id_of(cell),
         cost=cost,
         run=partial(run_cell, context, cell),
-        finished=partial(_finished, context, cell),
+        finished=partial(finished_in, context.folder / context.id_of(cell)),
     )
 
 
@@ -140,8 +140,51 @@ def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress)
         Diverged: the loss stopped being finite.
     """
     started = time.monotonic()
-    folder = context.folder / context.id_of(cell)
-    trained = _train(context, cell, folder, progress)
+    name = context.id_of(cell)
+    trained = _train(context, cell, context.folder / name, progress)
+    return finish_cell(context, name, cell.training, trained, started, progress)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves in memory.
+
+    Attributes:
+        student: the trained network.
+        recipe: as trained, with what was chosen for it.
+        selection: how it was chosen, or None.
+        epochs: its curve.
+        images: how many images an epoch showed.
+        asked: the epochs that its recipe asks for.
+    """
+
+    student: Classifier
+    recipe: Recipe
+    selection: SelectionRecord | None
+    epochs: list[Epoch]
+    images: int
+    asked: int
+
+
+def finish_cell(
+    context: CellContext,
+    name: str,
+    training: Training,
+    trained: Trained,
+    started: float,
+    progress: Progress,
+) -> CellRecord:
+    """Score a trained student, and leave its files in the folder of that name.
+
+    Args:
+        context: the folder, and what it is scored on.
+        name: the cell's id.
+        training: what was trained.
+        trained: what came of it.
+        started: when it began, by the monotonic clock.
+        progress: told how many test images are answered.
+    """
+    folder = context.folder / name
     logits = infer(
         trained.student,
         np.load(context.test.answered.images, mmap_mode="r"),
@@ -149,7 +192,7 @@ def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress)
         augmentation=trained.recipe.augmentation,
         progress=progress,
     )
-    record = _record(context, cell, trained, softmax(logits))
+    record = _record(name, training, trained, measured(context.test, softmax(logits)))
     record = record.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
     files.write(folder / "curve.csv", _curve_csv(trained.epochs))
     save_weights(folder / "student.safetensors", trained.student)
@@ -162,22 +205,23 @@ def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress)
     return record
 
 
-@dataclass(frozen=True)
-class _Trained:
-    student: Classifier
-    recipe: Recipe
-    selection: SelectionRecord | None
-    epochs: list[Epoch]
-    shape: tuple[int, ...]
+def answers_of(cell: Cell) -> tuple[NDArray[np.uint8], Answers]:
+    """The images that a cell learns from, uint8 (N, H, W, C), and what it is shown of the answers.
 
-
-def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> _Trained:
+    Nothing else reads a training set's files.
+    """
     training, data = cell.training, cell.data
     images = np.load(data.images, mmap_mode="r")[: training.budget]
     full = np.asarray(np.load(data.answers, mmap_mode="r")[: training.budget])
-    answers = derive(full, data.shown, training.attack.response, data.resolution)
+    return images, derive(full, data.shown, training.attack.response, data.resolution)
+
+
+def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> Trained:
+    training = cell.training
+    images, answers = answers_of(cell)
+    classes = answers.scores.shape[1]
     build = partial(
-        build_student, training.student, training.initial, images, full.shape[1], seed=training.seed
+        build_student, training.student, training.initial, images, classes, seed=training.seed
     )
     recipe = training.attack.recipe
     selection = None
@@ -207,7 +251,11 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )
-    return _Trained(student, recipe, selection, epochs, images.shape[1:])
+    # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
+    named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
+    return Trained(
+        student, recipe, selection, epochs, len(images), named.epochs_for(training.budget)
+    )
 
 
 def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord | None:
@@ -239,33 +287,31 @@ def measured(
 
 
 def _record(
-    context: CellContext, cell: Cell, trained: _Trained, probabilities: NDArray[np.float32]
+    name: str,
+    training: Training,
+    trained: Trained,
+    figures: tuple[Scores, list[Figure | None]],
 ) -> CellRecord:
-    training, recipe = cell.training, trained.recipe
-    shape = trained.shape
-    figures, per_class = measured(context.test, probabilities)
-    # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
-    named = recipes_for(shape).get(recipe.name, recipe)
-    asked = named.epochs_for(training.budget)
+    recipe, epochs = trained.recipe, len(trained.epochs)
     return CellRecord(
-        id=context.id_of(cell),
+        id=name,
         kind=training.kind,
         student=training.student,
         initial=training.initial,
         recipe=recipe.name,
         augmentation=list(recipe.augmentation),
         selection=trained.selection,
-        undertrained=len(trained.epochs) < asked or _has_not_learned(trained.epochs),
+        undertrained=epochs < trained.asked or _has_not_learned(trained.epochs),
         response=training.attack.response,
         budget=training.budget,
         seed=training.seed,
         seconds=0,
-        epochs=len(trained.epochs),
-        recipe_epochs=asked,
-        steps=len(trained.epochs) * recipe.steps_per_epoch(training.budget),
+        epochs=epochs,
+        recipe_epochs=trained.asked,
+        steps=epochs * recipe.steps_per_epoch(trained.images),
         parameters=sum(p.numel() for p in trained.student.parameters()),
-        scores=figures,
-        per_class=per_class,
+        scores=figures[0],
+        per_class=figures[1],
         curve=_thinned(trained.epochs),
     )
 
@@ -292,8 +338,9 @@ def _has_not_learned(epochs: Sequence[Epoch]) -> bool:
     return epochs[-1].distillation_accuracy < _LEARNED
 
 
-def _finished(context: CellContext, cell: Cell) -> CellRecord | None:
-    path = context.folder / context.id_of(cell) / "scores.json"
+def finished_in(folder: Path) -> CellRecord | None:
+    """The record of a training that has ended in this folder, or None."""
+    path = folder / "scores.json"
     return CellRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
 

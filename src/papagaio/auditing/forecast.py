@@ -76,6 +76,7 @@ def forecast(
         totals = ledger.totals()
     asked = [np.arange(missing[purpose]) for purpose in plan.queried[1:]]
     requests = [one for rows in asked for one in requests_of(rows, box.contract.batch, len(rows))]
+    trainings = len(plan.trainings) + plan.students
     canaries = sum(len(request.known) for request in requests)
     others = tuple(one for one in totals if one.question.box != question_for(box).box)
-    return Forecast(prepared.options, missing, total, canaries, len(plan.trainings), others)
+    return Forecast(prepared.options, missing, total, canaries, trainings, others)

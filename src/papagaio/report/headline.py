@@ -4,7 +4,6 @@ from papagaio.report.copies import copies, rivals, strength
 from papagaio.report.numbers import count, money, percent, plural, share
 from papagaio.report.references import highest
 from papagaio.report.series import series
-from papagaio.report.together import strongest
 from papagaio.result import Result, SummaryRow
 
 __all__ = ["at_the_floor", "black_box_fault", "conclusion", "headline", "headline_row"]
@@ -76,7 +75,7 @@ def conclusion(result: Result) -> str:
         )
     return (
         f"Somebody with {plural(row.budget, 'answer')} can reproduce {reproduced}"
-        f"{_against(result)}{_earlier(result, row)}.{strongest(result, row)}"
+        f"{_against(result)}{_earlier(result, row)}."
     )
 
 

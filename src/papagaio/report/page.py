@@ -17,7 +17,7 @@ from papagaio.report.epochs import epoch_curve
 from papagaio.report.headline import conclusion, headline, headline_row
 from papagaio.report.references import references
 from papagaio.report.showing_less import advice, showing_less
-from papagaio.report.together import together
+from papagaio.report.together import strongest, together
 from papagaio.result import Result
 
 __all__ = ["environment", "render", "write_report"]
@@ -39,6 +39,7 @@ def render(result: Result) -> str:
             epoch_curve=epoch_curve(result),
             references=references(result),
             together=together(result),
+            strongest=strongest(result, row) if row else "",
             responses=responses,
             advice=advice(responses),
             copy=next(iter(trainings(result, row)), None) if row else None,

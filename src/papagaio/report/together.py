@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from papagaio.report.copies import copies
 from papagaio.report.numbers import count, percent, share
 from papagaio.result import EnsembleRecord, Result, SummaryRow
+from papagaio.scores import Figure
 
 __all__ = ["Together", "strongest", "together"]
-
-_SAME = {"student", "recipe", "response", "budget"}
 
 
 @dataclass(frozen=True)
@@ -18,17 +17,27 @@ class Together:
     Attributes:
         copies: their mean.
         ensemble: their common answer.
+        student: the one student distilled from them; None without it.
     """
 
     copies: SummaryRow
     ensemble: EnsembleRecord
+    student: SummaryRow | None
 
 
 def together(result: Result) -> list[Together]:
     """Every ensemble, in the order of the summary."""
-    found = {str(one.model_dump(include=_SAME)): one for one in result.ensembles}
-    pairs = [(row, found.get(str(row.model_dump(include=_SAME)))) for row in copies(result)]
-    return [Together(row, ensemble) for row, ensemble in pairs if ensemble]
+    ensembles = {_key(one): one for one in result.ensembles}
+    students = {_key(row): row for row in result.summary if row.kind == "distilled"}
+    return [
+        Together(row, ensembles[_key(row)], students.get(_key(row)))
+        for row in copies(result)
+        if _key(row) in ensembles
+    ]
+
+
+def _key(record: SummaryRow | EnsembleRecord) -> tuple[str, str, str, int]:
+    return record.student, record.recipe, record.response, record.budget
 
 
 def strongest(result: Result, row: SummaryRow) -> str:
@@ -37,7 +46,16 @@ def strongest(result: Result, row: SummaryRow) -> str:
     if line is None or line.ensemble.scores.fidelity is None:
         return ""
     fidelity = line.ensemble.scores.fidelity
-    return (
-        f" {count(len(line.ensemble.seeds))} such copies that answer together, which needs no"
-        f" further query, reproduce {percent(fidelity.value)} ({share(fidelity).interval})."
+    sentence = (
+        f"{count(len(line.ensemble.seeds))} such copies that answer together, which needs no"
+        f" further query, reproduce {_with_interval(fidelity)}"
     )
+    if line.student is None or line.student.fidelity is None:
+        return f"{sentence}."
+    return (
+        f"{sentence}; one student that learned from them, {_with_interval(line.student.fidelity)}."
+    )
+
+
+def _with_interval(figure: Figure) -> str:
+    return f"{percent(figure.value)} ({share(figure).interval})"
