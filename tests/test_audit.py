@@ -18,7 +18,7 @@ from papagaio.errors import BadImages, BadSettings
 from papagaio.images.imageset import ImageSet, SourceNotes
 from papagaio.ledger import Ledger
 from papagaio.options import validated
-from papagaio.result import Result, json_schema, read_result
+from papagaio.result import Result, UnansweredRecord, json_schema, read_result
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import recipe_named
@@ -143,6 +143,8 @@ def test_the_result_holds_every_cell_and_fits_its_published_schema(
     ]
     assert kinds == copies + controls
     assert [row.seeds for row in result.summary] == [2] * 8
+    together = [(one.response, one.budget, one.seeds) for one in result.ensembles]
+    assert together == [(*copy[1:3], [0, 1]) for copy in copies[::2]]
     written = json.loads((Path(str(own_model["out"])) / "result.json").read_text())
     Draft202012Validator(json.loads(json_schema())).validate(written)
     assert written["schema"] == 2
@@ -154,6 +156,29 @@ def test_the_result_holds_every_cell_and_fits_its_published_schema(
 def test_the_schema_in_the_documentation_is_the_packages() -> None:
     published = Path(__file__).parents[1] / "docs" / "result.schema.json"
     assert published.read_text(encoding="utf-8") == json_schema()
+
+
+def test_a_student_is_distilled_from_each_ensemble_without_a_query(
+    own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(own_model, responses=["label"], controls=[], budget=40, distil=True)
+    result = audit(given)
+    assert [(c.kind, c.budget, c.seed) for c in result.cells] == [
+        ("copy", 40, 0),
+        ("copy", 40, 1),
+        ("copy", 20, 0),
+        ("copy", 20, 1),
+        ("distilled", 40, 0),
+        ("distilled", 20, 0),
+    ]
+    assert (result.trainings, result.complete, result.queries.total) == (6, True, sent(own_model))
+    assert result.unanswered == UnansweredRecord(images=20, near_duplicates=0)
+    # The student of the smaller budget saw the other 20 answered images without their answers.
+    assert {c.steps // c.epochs for c in result.cells if c.kind == "distilled"} == {1}
+    assert [(row.kind, row.seeds) for row in result.summary[2:]] == [("distilled", 1)] * 2
+    assert result.queries.spent == 40
+    monkeypatch.setattr("papagaio.auditing.distilled.distil", pytest.fail)
+    assert without_times(audit(given)) == without_times(result)
 
 
 def test_run_again_it_asks_and_trains_nothing_and_says_the_same(
@@ -234,6 +259,7 @@ def test_a_students_file_holds_what_the_scores_were_taken_on(
         "recipe.json",
         "curve.csv",
         "student.safetensors",
+        "test-logits.npy",
         "scores.json",
     }
     assert len((cell / "curve.csv").read_text().splitlines()) == 1 + result.cells[0].epochs

@@ -15,7 +15,15 @@ from scipy.special import softmax
 
 from papagaio import files, scores
 from papagaio.auditing import cells as cells_module
-from papagaio.auditing.cells import Cell, CellContext, ScoringSet, TrainingSet, cell_job, run_cell
+from papagaio.auditing.cells import (
+    TEST_LOGITS,
+    Cell,
+    CellContext,
+    ScoringSet,
+    TrainingSet,
+    cell_job,
+    run_cell,
+)
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import Diverged
 from papagaio.executors.here import on_this_machine
@@ -241,13 +249,12 @@ def test_a_cell_without_scores_is_trained_again(lab: Lab, missing: tuple[str, ..
     assert list(folder.glob("*.part")) == []
 
 
-def test_a_cell_leaves_its_recipe_curve_student_and_scores(lab: Lab) -> None:
+def test_a_cell_leaves_its_recipe_curve_student_logits_and_scores(lab: Lab) -> None:
     context = replace(lab.context, checkpoint_seconds=0)
     record = run_cell(context, lab.cell)
     folder = lab.folder(lab.cell)
     names = {path.name for path in folder.iterdir()}
-    arrays = {"named.npy", "confidence.npy"}
-    assert names == arrays | {"recipe.json", "curve.csv", "student.safetensors", "scores.json"}
+    assert names == {"recipe.json", "curve.csv", "student.safetensors", TEST_LOGITS, "scores.json"}
     written = json.loads((folder / "recipe.json").read_text())
     assert written == json.loads(json.dumps(asdict(RECIPE)))
     with (folder / "curve.csv").open(newline="") as file:

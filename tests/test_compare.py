@@ -146,7 +146,7 @@ def written(
     (folder / "cells" / made.id).mkdir(parents=True)
     np.save(folder / "inputs" / "test-queried-answers.npy", answers(box))
     np.save(folder / "inputs" / "test-labels.npy", labels)
-    np.save(folder / "cells" / made.id / "named.npy", named.astype(np.uint8))
+    np.save(folder / "cells" / made.id / "test-logits.npy", answers(named))
     return read_run(folder)
 
 
@@ -187,7 +187,7 @@ def test_a_run_without_what_its_copies_name_is_compared_unpaired_and_says_so(
     first: Run, tmp_path: Path
 ) -> None:
     second = written(tmp_path / "second", 60)
-    next(second.folder.rglob("named.npy")).unlink()
+    next(second.folder.rglob("test-logits.npy")).unlink()
     compared = compare(first, read_run(second.folder))
     assert [one.paired for one in compared.changes] == [True, False, False, False]
     assert any("not paired" in caution for caution in compared.cautions)
@@ -203,7 +203,7 @@ def second_again(second: Run) -> Run:
     assert second.named is not None
     named = np.where(np.arange(IMAGES) < 60, (second.named + 2) % CLASSES, second.named)
     (record,) = second.result.cells
-    np.save(second.folder / "cells" / record.id / "named.npy", named.astype(np.uint8))
+    np.save(second.folder / "cells" / record.id / "test-logits.npy", answers(named))
     return read_run(second.folder)
 
 
@@ -306,9 +306,8 @@ def test_an_audit_leaves_what_its_copies_name(tiny: Tiny, papagaio: Papagaio) ->
     papagaio(*tiny.audit())
     papagaio(*tiny.audit(out=tiny.folder / "second", seeds=1))
     run = read_run(tiny.out)
-    (path,) = tiny.out.glob("cells/*/named.npy")
-    named, (record,) = np.load(path), run.result.cells
-    assert (named.dtype, named.shape) == (np.uint8, (9,))
+    (path,) = tiny.out.glob("cells/*/test-logits.npy")
+    named, (record,) = np.load(path).argmax(1), run.result.cells
     assert run.named is not None
     assert _fidelity(named, run.named) == _stored(record)
     ended = papagaio("compare", tiny.out, tiny.folder / "second")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from example_results import EXAMPLE, FLOOR, SEEDS, cell, figure, result
 from pages import HOSTILE, PAGES, with_classes
-from results import EXAMPLE, FLOOR, SEEDS, cell, figure, result
 
 from papagaio.auditing.cells import ScoringSet, TrainingSet
 from papagaio.auditing.detail import copy_detail
@@ -134,13 +134,14 @@ def test_what_the_strongest_copy_names_is_read_from_its_folder(tmp_path: Path) -
         (tmp_path / "images.npy", np.zeros((4, 8, 8, 1), np.uint8)),
         (tmp_path / "answers.npy", np.eye(3, dtype=np.float32)[named]),
         (tmp_path / "labels.npy", labels),
-        (folder / "named.npy", copied),
     ):
         np.save(path, array)
     answered = TrainingSet(tmp_path / "images.npy", tmp_path / "answers.npy", "label", "")
     test = ScoringSet(answered, tmp_path / "labels.npy")
     assert copy_detail(audited, tmp_path, test) is None
-    np.save(folder / "confidence.npy", sure)
+    rest = (1 - sure) / 2
+    shares = np.where(np.eye(3, dtype=bool)[copied], sure[:, None], rest[:, None])
+    np.save(folder / "test-logits.npy", np.log(shares))
     found = copy_detail(audited, tmp_path, test)
     assert found is not None
     pairs = {(one.black_box, one.copied): one.images for one in found.pairs}

@@ -37,11 +37,14 @@ from papagaio.report.epochs import _ticks
 from papagaio.report.page import render, write_report
 from papagaio.report.plot import spread
 from papagaio.report.showing_less import advice, showing_less
+from papagaio.report.together import strongest
 from papagaio.result import (
     CandidateRecord,
     CellRecord,
+    EnsembleRecord,
     Scores,
     SelectionRecord,
+    UnansweredRecord,
     read_result,
 )
 from papagaio.scores import Figure, rate
@@ -173,6 +176,43 @@ def test_the_headline_leaves_out_what_was_not_scored() -> None:
     unscored = result([cell(scores=Scores())], queries={"price": None})
     assert headline(unscored).endswith("a copy could not be scored.")
     assert Page(render(unscored)).open == []
+
+
+def ensemble(fidelity: float = 0.995, **changes: Any) -> EnsembleRecord:  # noqa: ANN401
+    first = SEEDS[0]
+    same = {name: getattr(first, name) for name in ("student", "recipe", "response", "budget")}
+    scores = Scores(accuracy=figure(0.991), fidelity=figure(fidelity, 0.004))
+    values = same | {"seeds": [0, 1, 2], "scores": scores, "per_class": first.per_class}
+    return EnsembleRecord(**(values | changes))
+
+
+def test_copies_together_stand_beside_one_copy() -> None:
+    smaller = [cell(budget=500, seed=seed, fidelity=0.9) for seed in (0, 1)]
+    both = [ensemble(), ensemble(0.93, budget=500, seeds=[0, 1])]
+    audited = result(SEEDS + smaller, ensembles=both)
+    assert strongest(audited, audited.summary[0]) == (
+        "3 such copies that answer together, which needs no further query, reproduce 99.5 %"
+        " (99.1 to 99.9)."
+    )
+    cells = Page(render(audited)).cells["together"][8:]
+    copies, one, many = zip(*(cells[row + 4 : row + 7] for row in (0, 8)), strict=True)
+    assert [text.split()[0] for text in (*copies, *one, *many)] == [
+        "3", "2", "98.9", "90.0", "99.5", "93.0"
+    ]  # fmt: skip
+
+
+def test_ensembles_and_distilled_students_are_no_copies() -> None:
+    student = cell(kind="distilled", fidelity=0.997)
+    unanswered = UnansweredRecord(images=3500, near_duplicates=1)
+    audited = result([*SEEDS, student], ensembles=[ensemble()], unanswered=unanswered)
+    assert headline(audited) == headline(result())
+    assert strongest(audited, audited.summary[0]).endswith(
+        "99.5 % (99.1 to 99.9); one student that learned from them, 99.7 % (98.7 to 100)."
+    )
+    page = render(audited)
+    assert "3,500 images that nobody asked about" in page
+    assert "1 near-duplicate of test images was left out" in " ".join(page.split())
+    assert Page(page).cells["together"][-1].split()[0] == "99.7"
 
 
 def test_every_control_of_the_table_is_a_reference_with_its_own_figures() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "CopyDetail",
     "CurvePoint",
     "DivergedRecord",
+    "EnsembleRecord",
     "MachineRecord",
     "NamedClass",
     "NamedPair",
@@ -40,6 +41,7 @@ __all__ = [
     "TestPicture",
     "TestRecord",
     "TransferRecord",
+    "UnansweredRecord",
     "json_schema",
     "read_result",
     "write_result",
@@ -100,7 +102,8 @@ class CellRecord(_Record):
 
     id: str
     kind: str
-    """`copy`, or a floor or ceiling, such as `floor:shuffled`."""
+    """`copy`, `distilled` (a student of several copies), or a floor or ceiling, such as
+    `floor:shuffled`."""
     student: str
     initial: str
     recipe: str
@@ -130,6 +133,24 @@ class CellRecord(_Record):
         name = self.id.rpartition("_")[0]
         fidelity = self.scores.fidelity
         return f"{name}: fidelity {fidelity.value:.3f}" if fidelity else name
+
+
+class EnsembleRecord(_Record):
+    """Copies that differ only in their seed, answering together: no query more, no training more.
+
+    Their answer is the mean of their centred logits. There is one such answer, so its intervals
+    are over test images only.
+    """
+
+    student: str
+    recipe: str
+    response: str
+    budget: int
+    seeds: list[int]
+    """The seeds of its copies."""
+    scores: Scores
+    per_class: list[Figure | None]
+    """Accuracy on each true class."""
 
 
 class DivergedRecord(_Record):
@@ -219,6 +240,15 @@ class TestRecord(SetRecord):
 
     near_duplicates: int
     """Images with a near-duplicate in the transfer set."""
+
+
+class UnansweredRecord(_Record):
+    """Images that distilled students were shown and nobody asked about."""
+
+    images: int
+    """At the whole budget; at a smaller one, the rest of the transfer set comes to it."""
+    near_duplicates: int
+    """Images left out because a test image is almost the same."""
 
 
 class Queries(_Record):
@@ -356,11 +386,15 @@ class Result(_Record):
     black_box: BlackBoxRecord
     transfer: TransferRecord
     test: TestRecord
+    unanswered: UnansweredRecord | None = None
+    """None without distilled students."""
     queries: Queries
     named: list[NamedClass]
     """Every class, in the black box's order, with its images of the transfer set."""
     references: References
     cells: list[CellRecord]
+    ensembles: list[EnsembleRecord] = []
+    """Where there are several seeds."""
     diverged: list[DivergedRecord]
     summary: list[SummaryRow]
     pictures: list[Picture]

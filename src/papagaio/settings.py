@@ -159,6 +159,10 @@ class AuditOptions(CopyOptions):
     budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
     """Smaller budgets to add to the curve, such as 100,500,1000."""
 
+    distil: Annotated[bool, Option(_COPIES)] = False
+    """Also train one student on what the copies of several seeds answer together, about images that
+    were sent and others that were not, at no query. It takes longer than the copies."""
+
     controls: Annotated[
         Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")
     ] = tuple(control.name for control in CONTROLS)
@@ -185,6 +189,13 @@ class AuditOptions(CopyOptions):
         if budget is not None and not all(1 <= smaller <= budget for smaller in budgets):
             raise ValueError(f"each must be between 1 and the budget, {budget:,}")
         return budgets
+
+    @field_validator("distil")
+    @classmethod
+    def _has_several_seeds(cls, wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001
+        if wanted and len(info.data.get("seeds", ())) == 1:
+            raise ValueError("needs copies of several seeds, such as seeds 0,1,2")
+        return wanted
 
     @property
     def curve(self) -> tuple[int, ...]:
@@ -328,12 +339,24 @@ class TransferOptions(TestOptions):
 class ImageOptions(TransferOptions):
     """All images of an audit."""
 
+    pool: Annotated[str | None, Option(_IMAGES, "IMAGES", "the transfer set beyond the budget")] = (
+        None
+    )
+    """Images to show to distilled students; nobody asks about them. Needs distil."""
+
     own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
     """More of your own labelled images of the black box's task, for the ceilings."""
 
 
 class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
     """All settings of `papagaio audit`: black box, images, and how they are audited."""
+
+    @field_validator("pool")
+    @classmethod
+    def _is_for_students(cls, pool: str | None, info: ValidationInfo) -> str | None:
+        if pool is not None and not info.data.get("distil", True):
+            raise ValueError("shows these images to distilled students; add distil")
+        return pool
 
 
 class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):

@@ -36,11 +36,13 @@ class AuditImages:
             spent on them; their labels are never used.
         test: the owner's labelled images; they are used for scores only.
         own: more of the owner's labelled images of the black box's task, for the ceilings; or None.
+        pool: images that nobody asks about, for distilled students; or None.
     """
 
     transfer: ImageSet
     test: ImageSet
     own: ImageSet | None = None
+    pool: ImageSet | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,15 @@ class Plan:
         images: the image sets, by purpose.
         queried: the purposes the black box is asked about, in this order.
         trainings: all trainings, copies first.
+        students: the number of students that are distilled from these copies.
+        pool: images that only such students see; or None.
     """
 
     images: Mapping[Purpose, ImageSet]
     queried: tuple[Purpose, ...]
     trainings: tuple[Training, ...]
+    students: int = 0
+    pool: ImageSet | None = None
 
 
 def make_plan(
@@ -141,7 +147,8 @@ def make_plan(
     ]
     asked = [control.images for control in controls if control.answers == "queried"]
     queried = tuple(dict.fromkeys(("test", "transfer", *asked)))
-    return Plan(sets, queried, (*copies, *trained))
+    distilled = len(copies) // len(options.seeds) if options.distil else 0
+    return Plan(sets, queried, (*copies, *trained), distilled, images.pool)
 
 
 def attack_configs(options: AuditOptions, contract: Contract) -> list[AttackConfig]:

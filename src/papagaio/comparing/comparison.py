@@ -199,9 +199,9 @@ def _cautions(first: Run, second: Run, changes: Sequence[Change]) -> Iterator[st
             yield f"{run.folder}: {fault}"
     if not all(change.paired for change in changes):
         yield (
-            "Some differences are not paired, and their intervals are wider: a run lacks the"
-            " classes that its copies name for each image (cells/ID/named.npy), which its audit"
-            " did not write yet"
+            "Some differences are not paired, and their intervals are wider: a run lacks what"
+            " its copies answer to each image (cells/ID/test-logits.npy), which its audit did not"
+            " write yet"
         )
     if min(row.seeds for run in (first, second) for row in copies(run.result)) == 1:
         yield "Copies of one training each: the intervals do not include a change of the seed"

@@ -52,12 +52,13 @@ def read_run(folder: Path) -> Run:
 def named_by(run: Run, row: SummaryRow) -> Classes | None:
     """What the trainings of a copy name, int64 (S, N); None where one has left no file of it."""
     cells = [
-        _array(run.folder / "cells" / cell.id / "named.npy") for cell in trainings(run.result, row)
+        _array(run.folder / "cells" / cell.id / "test-logits.npy")
+        for cell in trainings(run.result, row)
     ]
     present = [one for one in cells if one is not None and len(one) == run.result.test.images]
     if not present or len(present) < len(cells):
         return None
-    return np.stack(present).astype(np.int64)
+    return np.stack([logits.argmax(1) for logits in present]).astype(np.int64)
 
 
 def check_comparable(first: Run, second: Run) -> None:

@@ -27,6 +27,7 @@ from papagaio.report.export import as_csv
 from papagaio.report.gauge import gauge
 from papagaio.report.lowering import fewer_answers, first_step, no_help, untried
 from papagaio.report.showing_less import advice, showing_less
+from papagaio.report.together import strongest, together
 from papagaio.result import Result
 from papagaio.verdict import verdict_of
 
@@ -103,8 +104,9 @@ def _verdict(result: Result) -> dict[str, object]:
 
 
 def _cost(result: Result) -> dict[str, object]:
-    lines = goals(result)
+    lines, row = goals(result), strongest_copy(result)
     return {
+        "strongest": strongest(result, row) if row else "",
         "budget_curve": budget_curve(result),
         "offers": offers(result),
         "goals": lines,
@@ -142,6 +144,7 @@ def _measured(result: Result) -> dict[str, object]:
         "epoch_curve": epoch_curve(result),
         "copy": next(iter(trainings(result, row)), None) if row else None,
         "chosen": _chosen(result),
+        "together": together(result),
         "csv": as_csv(result),
     }
 
