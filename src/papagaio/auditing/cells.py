@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,7 @@ from papagaio.training.inference import predict
 from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import recipes_for
-from papagaio.training.selection import Selection, select_augmentation
+from papagaio.training.selection import Selection, select_recipe
 from papagaio.version import __version__
 from papagaio.vocabulary import Response
 from papagaio.weights import save_weights
@@ -152,7 +151,7 @@ def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress)
 class _Trained:
     student: Classifier
     recipe: Recipe
-    selection: SelectionRecord | None
+    selection: Selection | None
     epochs: list[Epoch]
 
 
@@ -165,21 +164,17 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         build_student, training.student, training.initial, images, full.shape[1], seed=training.seed
     )
     recipe = training.attack.recipe
-    selection = None
-    if recipe.augmentation_choices:
-        select = partial(
-            select_augmentation,
-            build,
-            images,
-            answers,
-            recipe,
-            seed=training.seed,
-            machine=context.machine,
-            progress=progress,
-        )
-        selection = _kept(folder / "selection.json", select)
-        chosen = tuple(selection.chosen) if selection else ()
-        recipe = replace(recipe, augmentation=chosen, augmentation_choices=())
+    selection = select_recipe(
+        build,
+        images,
+        answers,
+        recipe,
+        seed=training.seed,
+        machine=context.machine,
+        kept=folder / "choice",
+        progress=progress,
+    )
+    recipe = selection.recipe if selection else replace(recipe, rounds=())
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = train(
@@ -195,21 +190,9 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
     return _Trained(student, recipe, selection, epochs)
 
 
-def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord | None:
-    """The selection that an interrupted attempt made, or a new one."""
-    if path.exists():
-        return SelectionRecord.model_validate_json(path.read_bytes())
-    selection = select()
-    if selection is None:
-        return None
-    record = _selection_record(selection)
-    files.write(path, record.model_dump_json(indent=1))
-    return record
-
-
 def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progress) -> CellRecord:
     """Score a trained student on the test set."""
-    training, recipe = cell.training, trained.recipe
+    training, recipe, given = cell.training, trained.recipe, cell.training.attack.recipe
     answered = context.test.answered
     images = np.load(answered.images, mmap_mode="r")
     probabilities = predict(
@@ -219,9 +202,8 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
     measured = scores.score_student(probabilities, np.load(answered.answers), labels)
     if answered.shown != "probabilities" or answered.resolution:
         del measured["kl"]  # only to a full distribution is it a divergence
-    # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
-    named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
-    asked = named.epochs_for(training.budget)
+    # In case its epochs were cut.
+    asked = replace(recipe, epochs_given=0).epochs_for(training.budget)
     return CellRecord(
         id=context.id_of(cell),
         kind=training.kind,
@@ -229,7 +211,7 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
         initial=training.initial,
         recipe=recipe.name,
         augmentation=list(recipe.augmentation),
-        selection=trained.selection,
+        selection=_selection_record(trained.selection, given) if trained.selection else None,
         undertrained=len(trained.epochs) < asked or _has_not_learned(trained.epochs),
         response=training.attack.response,
         budget=training.budget,
@@ -245,14 +227,16 @@ def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progr
     )
 
 
-def _selection_record(selection: Selection) -> SelectionRecord:
+def _selection_record(selection: Selection, given: Recipe) -> SelectionRecord:
     return SelectionRecord(
-        chosen=list(selection.augmentation),
+        chosen=list(selection.recipe.augmentation),
+        changes=dict(selection.changes),
         held_out=len(selection.candidates[0].hits),
         share=round(selection.share, 3),
         candidates=[
             CandidateRecord(
-                augmentation=list(candidate.augmentation),
+                augmentation=list(replace(given, **candidate.changes).augmentation),
+                changes=dict(candidate.changes),
                 fidelity=scores.rate(candidate.hits),
                 loss=float(candidate.losses.mean()),
                 epochs=selection.epochs,

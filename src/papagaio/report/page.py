@@ -17,7 +17,7 @@ from papagaio.report.epochs import epoch_curve
 from papagaio.report.headline import conclusion, headline, headline_row
 from papagaio.report.references import references
 from papagaio.report.showing_less import advice, showing_less
-from papagaio.result import Result
+from papagaio.result import CandidateRecord, Result
 
 __all__ = ["environment", "render", "write_report"]
 
@@ -77,6 +77,7 @@ def environment(*packages: str) -> Environment:
     ):
         made.filters[form.__name__] = form
     made.filters["augmentation"] = _augmentation
+    made.filters["recipe"] = _recipe
     made.filters["setting"] = lambda value: json.dumps(value, ensure_ascii=False)
     return made
 
@@ -85,10 +86,20 @@ def _augmentation(names: Sequence[str]) -> str:
     return " + ".join(names) or "none"
 
 
+def _recipe(candidate: CandidateRecord) -> str:
+    """What a candidate is trained with: `crop + flip; loss centred-l1`."""
+    others = (
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in candidate.changes.items()
+        if name != "augmentation"
+    )
+    return "; ".join(filter(None, (_augmentation(candidate.augmentation), ", ".join(others))))
+
+
 def _chosen(result: Result) -> str:
-    """How many copies chose each augmentation: `none 8, crop + flip 4`."""
+    """How many copies chose each candidate: `none 8, crop + flip 4`."""
     choices = Counter(
-        _augmentation(cell.selection.chosen)
+        _recipe(cell.selection.winner)
         for cell in result.cells
         if cell.kind == "copy" and cell.selection
     )
