@@ -28,7 +28,7 @@ from papagaio.teaching.box import network_box
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import auto_recipe, recipe_named
+from papagaio.training.recipes import recipe_named
 from papagaio.weights import load_weights, save_weights
 
 __all__ = ["BUDGETS", "SEEDS", "attacks", "demo", "digit_classifier"]
@@ -96,9 +96,9 @@ def attacks(shape: tuple[int, int, int]) -> list[AttackConfig]:
     thesis = recipe_named("thesis", shape)
     cut = replace(thesis, name="thesis-10-epochs", epochs=10, least_steps=1000)
     return [
-        AttackConfig("probabilities", auto_recipe("probabilities", 0.0, shape)),
+        AttackConfig("probabilities", recipe_named("recovered-logits", shape)),
         AttackConfig("probabilities", cut),
-        AttackConfig("label", auto_recipe("label", 0.0, shape)),
+        AttackConfig("label", recipe_named("labels", shape)),
     ]
 
 
