@@ -124,7 +124,7 @@ def setting_of(options: argparse.Namespace) -> Setting:
     shape = arrays["images"].shape[1:]
     recipe = recipe_named(default_recipe(options.response), shape)
     if not is_letters:
-        recipe = replace(recipe, epochs=EPOCHS, batch=BATCH, augmentation_choices=())
+        recipe = replace(recipe, epochs=EPOCHS, batch=BATCH, rounds=())
         recipe = replace(recipe, augmentation=tuple(options.augmentation))
     answers = derive(arrays["answers"][: options.answers], "probabilities", options.response)
     named = arrays["test_answers"].argmax(1)

@@ -132,7 +132,7 @@ def recipe_of(name: str, response: Response, shape: tuple[int, ...]) -> Recipe:
     recipe = recipe_named(default_recipe(response), (shape[0], shape[1], shape[2]))
     if name not in AUGMENTATIONS:
         return recipe
-    reduced = replace(recipe, epochs=12, batch=32, augmentation_choices=())
+    reduced = replace(recipe, epochs=12, batch=32, rounds=())
     return replace(reduced, augmentation=AUGMENTATIONS[name])
 
 

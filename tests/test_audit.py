@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from papagaio.options import validated
 from papagaio.result import Result, UnansweredRecord, json_schema, read_result
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import recipe_named
+from papagaio.training.recipes import auto_recipe
+from papagaio.vocabulary import Response
 
 CLASSES = 4
 
@@ -355,24 +357,24 @@ def test_a_label_only_black_box_is_audited_from_its_labels(
 def test_a_training_that_diverges_is_recorded_and_the_others_are_there(
     own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wild(name: str, shape: tuple[int, int, int]) -> Recipe:
-        recipe = recipe_named(name, shape)
-        return replace(recipe, rate=1e30) if name == "labels" else recipe
+    def wild(response: Response, *args: Any) -> Recipe:  # noqa: ANN401  # as `auto_recipe`
+        recipe = auto_recipe(response, *args)
+        return replace(recipe, rate=1e30) if response == "label" else recipe
 
-    monkeypatch.setattr("papagaio.auditing.plan.recipe_named", wild)
+    monkeypatch.setattr("papagaio.auditing.plan.auto_recipe", wild)
     result = audit(settings(own_model, budgets=[], seeds=[0], controls=[]))
     assert [cell.response for cell in result.cells] == ["probabilities"]
-    assert [one.id.split("_")[1] for one in result.diverged] == ["labels"]
+    assert [one.id.split("_")[2] for one in result.diverged] == ["label"]
     assert (result.complete, result.trainings) == (False, 2)
 
 
 def test_a_selection_is_made_once_and_kept_in_the_result(
     own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def choosy(name: str, shape: tuple[int, int, int]) -> Recipe:
-        return replace(recipe_named(name, shape), augmentation_choices=((), ("flip",)))
+    def choosy(*args: Any) -> Recipe:  # noqa: ANN401  # as `auto_recipe`
+        return replace(auto_recipe(*args), rounds=(({"augmentation": ("flip",)},),))
 
-    monkeypatch.setattr("papagaio.auditing.plan.recipe_named", choosy)
+    monkeypatch.setattr("papagaio.auditing.plan.auto_recipe", choosy)
     np.savez(str(own_model["transfer"]), images=images(120, 1))
     quick = {"budget": 120, "budgets": [], "seeds": [0], "controls": []}
     given = settings(own_model, **quick, responses=["probabilities"])
@@ -386,5 +388,5 @@ def test_a_selection_is_made_once_and_kept_in_the_result(
     assert json.loads((folder / "recipe.json").read_text())["augmentation"] == []
     # Interrupted after the choice, it is not chosen again.
     (folder / "scores.json").unlink()
-    monkeypatch.setattr("papagaio.auditing.cells.select_augmentation", pytest.fail)
+    monkeypatch.setattr("papagaio.training.selection.train", pytest.fail)
     assert audit(given).cells[0].selection == cell.selection

@@ -55,7 +55,8 @@ OTHER_VALUES: dict[str, object] = {
     "epochs": 3,
     "least_steps": 50,
     "augmentation": ("flip",),
-    "augmentation_choices": ((), ("flip",)),
+    "epochs_given": 4,
+    "rounds": (({"augmentation": ("flip",)},),),
     "fade": 10,
     "smoothing": 0.1,
     "alpha": 0.1,
@@ -407,3 +408,22 @@ def test_a_student_that_starts_from_a_copys_file_answers_as_the_copy(
     )
     assert record.scores.kl is not None
     assert found.value == pytest.approx(record.scores.kl.value, rel=1e-5)
+
+
+def test_neither_labels_nor_answers_of_the_test_set_change_the_choice(tmp_path: Path) -> None:
+    lab = lab_in(tmp_path)
+    rounds = (({"augmentation": ("flip",)},),)
+    data = training_set(tmp_path / "inputs", "more", 5, 120)
+    cell = changed(lab.cell, recipe=replace(RECIPE, rounds=rounds), data=data, budget=120)
+    answered = training_set(tmp_path / "planted", "test", 7, 30)
+    labels = tmp_path / "planted-labels.npy"
+    np.save(labels, (np.arange(30) + 1) % CLASSES)
+    planted = Lab(replace(lab.context, test=ScoringSet(answered, labels)), cell)
+    one, two = lab.run(cell) + planted.run(cell)
+    assert one.selection is not None
+    assert two.selection is not None
+    assert one.selection.chosen == two.selection.chosen
+    losses = [[c.loss for c in made.candidates] for made in (one.selection, two.selection)]
+    assert losses[0] == losses[1]
+    assert one.scores != two.scores
+    assert weights(lab.folder(cell)) == weights(planted.folder(cell))

@@ -611,26 +611,33 @@ def test_every_setting_is_shown_with_what_was_given() -> None:
     assert shown[:6] == ["device", '"cpu"', '"auto"', "batch", "64", "default"]
 
 
-def test_the_choice_of_augmentation_is_shown_with_its_evidence() -> None:
+def test_the_choice_of_the_recipe_is_shown_with_its_evidence() -> None:
     candidates = [
         CandidateRecord(
             augmentation=a, fidelity=figure(f, 0.02, 800), loss=loss, epochs=8, seconds=1
         )
         for a, f, loss in (([], 0.958, 0.213), (["crop", "flip"], 0.788, 0.702))
     ]
+    other = {"changes": {"loss": "centred-l1", "least_steps": 9}}
+    candidates.append(candidates[1].model_copy(update=other))
     selection = SelectionRecord(chosen=[], held_out=800, share=0.32, candidates=candidates)
     text = render(result([cell(selection=selection), cell(budget=9)]))
     words = " ".join(text.split())
     assert "each scored on 800 answers held out from its budget" in words
     assert "they took 32.0 % of the steps" in words
-    assert "chose each augmentation: none 1." in words
+    assert "chose each: none 1." in words
     shown = np.reshape(Page(text).cells["selection"][5:], (-1, 5))
     assert [[one.strip() for one in row] for row in shown.tolist()] == [
         ["none (chosen)", "95.8 % 93.8 to 97.8 n 800", "0.213", "8", "1.0"],
         ["crop + flip", "78.8 % 76.8 to 80.8 n 800", "0.702", "8", "1.0"],
+        [
+            "crop + flip; loss centred-l1, least steps 9",
+            *("78.8 % 76.8 to 80.8 n 800", "0.702", "8", "1.0"),
+        ],
     ]
+    assert "short copy on held-out answers: 95.8 %." in words
     given = render(result([cell(augmentation=["crop", "flip"])]))
-    assert "used this augmentation: crop + flip. It was not chosen" in given
+    assert "used this augmentation: crop + flip. Its recipe was not chosen" in given
 
 
 def test_trainings_that_diverged_are_listed_with_their_reason() -> None:

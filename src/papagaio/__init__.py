@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from papagaio.training.machine import Machine as Machine
     from papagaio.training.recipe import Recipe as Recipe
     from papagaio.training.recipes import recipe_named as recipe_named
-    from papagaio.training.selection import select_augmentation as select_augmentation
+    from papagaio.training.selection import select_recipe as select_recipe
 
 _HOMES = {
     "Answers": "responses",
@@ -90,7 +90,7 @@ _HOMES = {
     "read_result": "result",
     "recipe_named": "training.recipes",
     "score_student": "scores",
-    "select_augmentation": "training.selection",
+    "select_recipe": "training.selection",
     "train": "training.loop",
 }
 

@@ -78,6 +78,8 @@ class CandidateRecord(_Record):
     """A short training that was compared with others on held-out answers."""
 
     augmentation: list[str]
+    changes: dict[str, Any] = {}
+    """Fields of the recipe with other values than the recipe has by itself."""
     fidelity: Figure
     """On the held-out answers."""
     loss: float
@@ -87,14 +89,23 @@ class CandidateRecord(_Record):
 
 
 class SelectionRecord(_Record):
-    """How a copy's augmentation was chosen, on answers held out of its budget."""
+    """How a copy's recipe was chosen, on answers held out of its budget."""
 
     chosen: list[Augmentation]
+    """The augmentation of the winner."""
+    changes: dict[str, Any] = {}
+    """Fields of the recipe that the choice changed; none where the recipe stayed as it was."""
     held_out: int
     """The number of answers held out; all answers are learned from afterwards."""
     share: float
     """The steps of all short trainings together, divided by those of the copy's training."""
     candidates: list[CandidateRecord]
+
+    @property
+    def winner(self) -> CandidateRecord:
+        """The candidate that was chosen."""
+        wanted = self.chosen, self.changes
+        return next(one for one in self.candidates if (one.augmentation, one.changes) == wanted)
 
 
 class CellRecord(_Record):
@@ -109,7 +120,7 @@ class CellRecord(_Record):
     recipe: str
     augmentation: list[str]
     selection: SelectionRecord | None = None
-    """None where the augmentation was given, or there were too few answers to choose."""
+    """None where nothing was to be chosen, or there were too few answers to choose."""
     undertrained: bool
     """Whether it had fewer epochs than its recipe, or often disagrees with its training answers."""
     response: str

@@ -100,10 +100,11 @@ class CopyOptions(Authorisation, ExecutorOptions):
     """How much of an answer a copier sees: probabilities, rounded-3, rounded-2, rounded-1, top-5,
     top-3, top-1, label. What shows less is derived from stored answers, without a query."""
 
-    recipes: Annotated[
-        Many[str], Option(_COPIES, "RECIPE,...", "the best for each response", also="recipe")
-    ] = ()
-    """How copies are trained: recovered-logits, censored-logits, labels, thesis."""
+    recipes: Annotated[Many[str], Option(_COPIES, "RECIPE,...", also="recipe")] = Field(
+        ("auto",), min_length=1
+    )
+    """How copies are trained: auto, recovered-logits, censored-logits, labels, thesis. auto begins
+    with the best for the response, and tries others on answers held out of the budget."""
 
     students: Annotated[
         Many[str], Option(_COPIES, "STUDENT,...", "by image size", also="student")
@@ -117,8 +118,8 @@ class CopyOptions(Authorisation, ExecutorOptions):
     augmentation: Annotated[
         Many[Augmentation] | None, Option(_COPIES, "crop,flip,affine|none", "the recipe decides")
     ] = None
-    """Augmentation for every recipe. By default, natural-image recipes choose between none, crop,
-    flip and both, on answers held out of the budget."""
+    """Augmentation for every recipe; then no other is tried. By default, natural-image recipes
+    choose between none, crop, flip and both, on answers held out of the budget."""
 
     epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(default=None, ge=1)
     """Epochs of every training."""

@@ -35,7 +35,7 @@ Augmentation = Literal["flip", "crop", "affine"]
 AUGMENTATION_NAMES: tuple[Augmentation, ...] = get_args(Augmentation)
 
 # What training minimises; `training.losses` defines each.
-Loss = Literal["cross-entropy", "centred-l2", "censored-l2"]
+Loss = Literal["cross-entropy", "centred-l2", "centred-l1", "censored-l2"]
 
 # The precision of convolutions and matrix products.
 Precision = Literal["float32", "bfloat16"]

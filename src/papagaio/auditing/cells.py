@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,7 @@ from papagaio.training.inference import infer, softmax
 from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import recipes_for
-from papagaio.training.selection import Selection, select_augmentation
+from papagaio.training.selection import Selection, select_recipe
 from papagaio.version import __version__
 from papagaio.vocabulary import Response
 from papagaio.weights import save_weights
@@ -224,21 +223,17 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         build_student, training.student, training.initial, images, classes, seed=training.seed
     )
     recipe = training.attack.recipe
-    selection = None
-    if recipe.augmentation_choices:
-        select = partial(
-            select_augmentation,
-            build,
-            images,
-            answers,
-            recipe,
-            seed=training.seed,
-            machine=context.machine,
-            progress=progress,
-        )
-        selection = _kept(folder / "selection.json", select)
-        chosen = tuple(selection.chosen) if selection else ()
-        recipe = replace(recipe, augmentation=chosen, augmentation_choices=())
+    selection = select_recipe(
+        build,
+        images,
+        answers,
+        recipe,
+        seed=training.seed,
+        machine=context.machine,
+        kept=folder / "choice",
+        progress=progress,
+    )
+    recipe = selection.recipe if selection else replace(recipe, rounds=())
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = train(
@@ -251,23 +246,10 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )
-    # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
-    named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
-    return Trained(
-        student, recipe, selection, epochs, len(images), named.epochs_for(training.budget)
-    )
-
-
-def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord | None:
-    """The selection that an interrupted attempt made, or a new one."""
-    if path.exists():
-        return SelectionRecord.model_validate_json(path.read_bytes())
-    selection = select()
-    if selection is None:
-        return None
-    record = _selection_record(selection)
-    files.write(path, record.model_dump_json(indent=1))
-    return record
+    record = _selection_record(selection, training.attack.recipe) if selection else None
+    # In case its epochs were cut.
+    asked = replace(recipe, epochs_given=0).epochs_for(training.budget)
+    return Trained(student, recipe, record, epochs, len(images), asked)
 
 
 def measured(
@@ -317,14 +299,16 @@ def _record(
     )
 
 
-def _selection_record(selection: Selection) -> SelectionRecord:
+def _selection_record(selection: Selection, given: Recipe) -> SelectionRecord:
     return SelectionRecord(
-        chosen=list(selection.augmentation),
+        chosen=list(selection.recipe.augmentation),
+        changes=dict(selection.changes),
         held_out=len(selection.candidates[0].hits),
         share=round(selection.share, 3),
         candidates=[
             CandidateRecord(
-                augmentation=list(candidate.augmentation),
+                augmentation=list(replace(given, **candidate.changes).augmentation),
+                changes=dict(candidate.changes),
                 fidelity=scores.rate(candidate.hits),
                 loss=float(candidate.losses.mean()),
                 epochs=selection.epochs,

@@ -28,7 +28,7 @@ from papagaio.report.gauge import gauge
 from papagaio.report.lowering import fewer_answers, first_step, no_help, untried
 from papagaio.report.showing_less import advice, showing_less
 from papagaio.report.together import strongest, together
-from papagaio.result import Result
+from papagaio.result import CandidateRecord, Result
 from papagaio.verdict import verdict_of
 
 __all__ = ["environment", "render", "write_report"]
@@ -88,6 +88,7 @@ def environment(*packages: str) -> Environment:
     ):
         made.filters[form.__name__] = form
     made.filters["augmentation"] = _augmentation
+    made.filters["recipe"] = _recipe
     made.filters["setting"] = lambda value: json.dumps(value, ensure_ascii=False)
     return made
 
@@ -153,10 +154,20 @@ def _augmentation(names: Sequence[str]) -> str:
     return " + ".join(names) or "none"
 
 
+def _recipe(candidate: CandidateRecord) -> str:
+    """What a candidate is trained with: `crop + flip; loss centred-l1`."""
+    others = (
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in candidate.changes.items()
+        if name != "augmentation"
+    )
+    return "; ".join(filter(None, (_augmentation(candidate.augmentation), ", ".join(others))))
+
+
 def _chosen(result: Result) -> str:
-    """How many copies chose each augmentation: `none 8, crop + flip 4`."""
+    """How many copies chose each candidate: `none 8, crop + flip 4`."""
     choices = Counter(
-        _augmentation(cell.selection.chosen)
+        _recipe(cell.selection.winner)
         for cell in result.cells
         if cell.kind == "copy" and cell.selection
     )

@@ -53,7 +53,7 @@ def distilling_recipe(
         name=copy.name,
         batch=copy.batch,
         augmentation=copy.augmentation,
-        augmentation_choices=(),
+        rounds=(),
         fade=copy.fade,
         least_steps=0,
     )
