@@ -277,7 +277,7 @@ def test_each_round_adds_to_the_winner_of_the_one_before(
     worse_where(monkeypatch, tried, {"augmentation": ()}, {"rate": 2e-3})
     selection = chosen(SAME, 120, recipe=ROUNDS)
     seen = [(one.augmentation, one.rate, one.loss) for one in tried]
-    flip: tuple[Augmentation, ...] = ("flip",)
+    flip = ("flip",)
     assert seen == [
         ((), 2e-3, "centred-l2"),
         (flip, 2e-3, "centred-l2"),
@@ -285,7 +285,7 @@ def test_each_round_adds_to_the_winner_of_the_one_before(
         (flip, 2e-3, "centred-l1"),
     ]
     assert selection.changes == {"augmentation": flip, "rate": 1e-3}
-    assert selection.recipe == replace(ROUNDS, rounds=(), augmentation=flip, rate=1e-3)
+    assert selection.recipe == replace(ROUNDS, rounds=(), augmentation=("flip",), rate=1e-3)
     assert len(selection.candidates) == 4
 
 
