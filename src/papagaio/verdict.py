@@ -197,9 +197,21 @@ def _doubt(result: Result, row: SummaryRow, level: Level) -> str:
     # A higher floor only lowers a level, so the lowest needs none.
     if level != "low" and not any(one.kind in _IGNORANT for one in result.summary):
         return "no floor was trained to compare it with: add the control \u201cshuffled\u201d"
+    if level != "critical" and (better := _better_from_noise(result, row)):
+        return (
+            f"answers about noise give {percent(better)} of the decisions: other images are better"
+        )
     if level == "low" and any(cell.undertrained for cell in trainings(result, row)):
         return "that copy is undertrained, so this does not show a low risk"
     return ""
+
+
+def _better_from_noise(result: Result, row: SummaryRow) -> float | None:
+    """The fidelity of a student that learned answers about noise, if it is clearly above a copy."""
+    answered = {one.kind for one in CONTROLS if one.side == "floor"} - {*_IGNORANT}
+    rivals = [one.fidelity for one in result.summary if one.kind in answered and one.fidelity]
+    above = [one.value for one in rivals if row.fidelity and one.low > row.fidelity.high]
+    return max(above, default=None)
 
 
 def _figures(result: Result, row: SummaryRow, standing: Standing) -> str:

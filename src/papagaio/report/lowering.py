@@ -17,7 +17,7 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
     """What to do first, in a sentence or two that follow from the numbers."""
     level = verdict_of(result).level
     if level == "not decided":
-        return "First make the verdict certain: its sentence says what is missing."
+        return "First make the verdict certain: its sentence says what stands in the way."
     if level == "low":
         return (
             "Nothing at once. This is no proof of safety: repeat the audit with images nearer to"
