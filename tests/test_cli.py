@@ -42,7 +42,19 @@ def test_the_version_is_the_packages(papagaio: Papagaio) -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["demo", "teach", "check", "audit", "questions", "report", "gate", "compare", "reproduce", "ledger", "doctor"],
+    [
+        "demo",
+        "teach",
+        "check",
+        "audit",
+        "questions",
+        "report",
+        "gate",
+        "compare",
+        "reproduce",
+        "ledger",
+        "doctor",
+    ],
 )
 def test_every_verb_has_help_and_stands_in_the_readme(verb: str) -> None:
     assert "Usage:" in help_of(verb)
