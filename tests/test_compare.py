@@ -179,7 +179,7 @@ def test_two_defences_are_compared_by_the_strongest_copy_each_allows(
 ) -> None:
     compared = compare(first, written(tmp_path / "second", 60, response="label"))
     subjects = {one.subject for one in compared.changes}
-    assert subjects == {"black box", "strongest copy, 4,000 answers"}
+    assert subjects == {"black box", "strongest copy (probabilities to label), 4,000 answers"}
     assert "not decided" not in {one.direction for one in compared.changes[1:]}
 
 

@@ -16,6 +16,7 @@ from typer.main import get_command
 from papagaio.blackboxes.contract import Declaration
 from papagaio.cli.main import app
 from papagaio.errors import BadSettings
+from papagaio.gating.settings import GateOptions
 from papagaio.options import OptionSet, validated
 from papagaio.serving.settings import ServeOptions
 from papagaio.settings import BlackBoxOptions, CheckOptions, EstimateOptions, Settings
@@ -88,6 +89,7 @@ SETTINGS: dict[str, type[OptionSet]] = {
     "audit": Settings,
     "check": CheckOptions,
     "estimate": EstimateOptions,
+    "gate": GateOptions,
     "questions": Settings,
     "serve": ServeOptions,
     "teach": TeachSettings,

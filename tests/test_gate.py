@@ -1,7 +1,10 @@
 """Rules about a run: what they say, what decides them, and what other programs read."""
 
+import html
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,6 +14,7 @@ import pytest
 import xmlschema
 from conftest import Papagaio, Tiny
 from example_results import AT_CHANCE, CEILING, FLOOR, cell, figure, result
+from markdown_it import MarkdownIt
 
 from papagaio.errors import BadSettings
 from papagaio.gating.formats import FORMATS
@@ -171,6 +175,7 @@ def test_the_level_of_the_verdict_decides_a_rule_about_it() -> None:
     between = result([cell(fidelity=0.955), floor])
     rules = ("verdict <= moderate", "verdict <= high", "verdict >= high")
     assert states(between, *rules) == ["fail", "not decided", "pass"]
+    assert gated(between, *rules).outcomes[0].measured == "high to critical"
     # Without a floor there is no verdict.
     assert states(result([cell(fidelity=0.99)]), *rules) == ["not decided"] * 3
 
@@ -246,6 +251,36 @@ def test_hostile_names_stay_text_in_every_format(junit_schema: xmlschema.XMLSche
     assert [line for line in summary.splitlines() if line.startswith("#")] == [
         "## Model extraction gate: 1 of 5 rules failed"
     ]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_browser_shows_the_summary_of_a_job_with_hostile_names_as_text(tmp_path: Path) -> None:
+    audited = result([cell(student=HOSTILE)], black_box={"name": HOSTILE})
+    summary = FORMATS["markdown"](gated(audited, *EVERY))
+    shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(summary)
+    count = "document.body.dataset.rows = document.querySelectorAll('table tr').length;"
+    text = "document.body.dataset.text = document.querySelector('tr:nth-child(2) td:last-child')"
+    page = tmp_path / "summary.html"
+    page.write_text(
+        f"<meta charset=utf-8>{shown}<script>{count}{text}.innerText</script>", encoding="utf-8"
+    )
+    switches = "headless no-sandbox disable-gpu no-first-run disable-background-networking"
+    done = subprocess.run(
+        [
+            shutil.which("chromium") or "",
+            *(f"--{switch}" for switch in switches.split()),
+            f"--user-data-dir={tmp_path / 'browser'}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (body,) = re.findall("<body[^>]*>", done.stdout.decode())
+    assert 'data-rows="6"' in body
+    # The script of a name neither ran nor became an element.
+    assert html.unescape(body).count('|`*_<script>alert("x")</script>&amp;') == 1
 
 
 # the command

@@ -114,7 +114,9 @@ def _pairs(first: Run, second: Run) -> Iterator[tuple[str, SummaryRow, SummaryRo
         strongest, its_strongest = max(here, key=strength), max(there, key=strength)
         alike = [(row, others[_key(row)]) for row in here if _key(row) in others]
         if alike != [(strongest, its_strongest)]:
-            yield f"strongest copy, {budget:,} answers", strongest, its_strongest
+            shown = dict.fromkeys((strongest.response, its_strongest.response))
+            subject = f"strongest copy ({' to '.join(shown)}), {budget:,} answers"
+            yield subject, strongest, its_strongest
         for row, other in alike:
             yield f"{', '.join(_key(row)[:3])}, {budget:,} answers", row, other
 

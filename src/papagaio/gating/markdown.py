@@ -11,7 +11,7 @@ __all__ = ["markdown"]
 
 _SHOWN = {"pass": "✅ pass", "fail": "❌ **fail**", "not decided": "❔ not decided"}
 # Punctuation that Markdown, or HTML in it, may read as more than itself.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@:-])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&@:])")
 
 
 def markdown(gated: Gated) -> str:

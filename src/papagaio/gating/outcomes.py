@@ -113,8 +113,8 @@ def _of_the_verdict(result: Result, rule: Rule) -> Outcome:
         return Outcome(rule, "not decided", measured, f"{doubt}; so far: {verdict.reason}")
     if verdict.reaches is None:
         return Outcome(rule, "not decided", measured, verdict.reason)
-    low, high = map(LEVELS.index, verdict.reaches)
-    return Outcome(rule, _state(rule, low, high), measured, verdict.reason)
+    state = _state(rule, *map(LEVELS.index, verdict.reaches))
+    return Outcome(rule, state, " to ".join(dict.fromkeys(verdict.reaches)), verdict.reason)
 
 
 def doubt_about(result: Result) -> str:
