@@ -97,7 +97,10 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # the keys are strings
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever lives under that name
-    if name not in _HOMES:
-        raise AttributeError(f"module 'papagaio' has no attribute {name!r}")
-    return getattr(import_module(f"papagaio.{_HOMES[name]}"), name)
+# A type checker knows the names from the imports above, and would take any other for one of them.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever lives under that name
+        if name not in _HOMES:
+            raise AttributeError(f"module 'papagaio' has no attribute {name!r}")
+        return getattr(import_module(f"papagaio.{_HOMES[name]}"), name)
