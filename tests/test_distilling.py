@@ -180,8 +180,11 @@ def lab(tmp_path: Path) -> tuple[CellContext, DistilledCell]:
     )
     for copy in copies:
         run_cell(context, copy)
-    sets = [ImageSet.of("set", part) for part in (IMAGES[:20], IMAGES[20:28], IMAGES[28:])]
-    unanswered = freeze_unanswered(*sets, tmp_path / "unanswered.npy", no_progress)
+    transfer, pool, test = (
+        ImageSet.of("set", part) for part in (IMAGES[:20], IMAGES[20:28], IMAGES[28:])
+    )
+    file = tmp_path / "unanswered.npy"
+    unanswered = freeze_unanswered(transfer, pool, test, file, no_progress)
     return context, DistilledCell(copies, unanswered)
 
 
