@@ -343,7 +343,8 @@ class ImageOptions(TransferOptions):
     pool: Annotated[str | None, Option(_IMAGES, "IMAGES", "the transfer set beyond the budget")] = (
         None
     )
-    """Images to show to distilled students; nobody asks about them. Needs distil."""
+    """Images to show to distilled students, of which 40,000 (and 1 GB) are used at most; nobody
+    asks about them. Needs distil."""
 
     own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
     """More of your own labelled images of the black box's task, for the ceilings."""

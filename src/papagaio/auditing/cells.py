@@ -326,7 +326,10 @@ def _has_not_learned(epochs: Sequence[Epoch]) -> bool:
 def finished_in(folder: Path) -> CellRecord | None:
     """The record of a training that has ended in this folder, or None."""
     path = folder / "scores.json"
-    return CellRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+    # Without its logits it was trained before ensembles were scored.
+    if not path.exists() or not (folder / TEST_LOGITS).exists():
+        return None
+    return CellRecord.model_validate_json(path.read_bytes())
 
 
 def _curve_csv(epochs: Sequence[Epoch]) -> str:

@@ -1,5 +1,6 @@
 """Opening what settings name: the black box and the images."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -20,8 +21,8 @@ from papagaio.vocabulary import Part
 __all__ = ["declaration_of", "labelled_source", "open_black_box_of", "open_images"]
 
 
-# More images than this would be shown to a student once or twice.
-_LARGEST_POOL = 40_000
+# More images than this would be shown to a student once or twice; and what memory may hold.
+_MOST_IMAGES, _MOST_BYTES = 40_000, 1_000_000_000
 
 # Broken files that a message names; the result names all of them.
 _NAMED = 5
@@ -85,7 +86,8 @@ def open_images(
         settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
     )
     transfer = choosing(source, settings.budget)
-    pool = _pool(settings, source, choosing) if settings.distil else None
+    most = min(_MOST_IMAGES, _MOST_BYTES // math.prod(contract.shape))
+    pool = _pool(settings, source, most, choosing) if settings.distil else None
     for images in (test, transfer, own):
         for remark in remarks(images) if images else ():
             progress(Message(remark))
@@ -93,13 +95,13 @@ def open_images(
 
 
 def _pool(
-    settings: Settings, transfer: Source, choosing: Callable[[Source, int], ImageSet]
+    settings: Settings, transfer: Source, most: int, choosing: Callable[[Source, int], ImageSet]
 ) -> ImageSet | None:
-    """The images that nobody asks about; None where the budget is the whole transfer set."""
+    """At most so many images that nobody asks about; None where nothing lies beyond the budget."""
     if settings.pool:
         source = open_source(settings.pool, layout="any", data_dir=settings.data_dir)
-        return choosing(source, min(_LARGEST_POOL, source.size))
-    more = choosing(transfer, min(settings.budget + _LARGEST_POOL, transfer.size))
+        return choosing(source, min(most, source.size))
+    more = choosing(transfer, min(settings.budget + most, transfer.size))
     beyond = np.arange(settings.budget, len(more))
     return more.take(beyond) if len(beyond) else None
 
