@@ -329,9 +329,9 @@ def test_a_training_that_diverges_leaves_no_scores_and_the_cells_before_it(lab: 
 @pytest.mark.parametrize(
     ("recipe", "undertrained"),
     [
-        # The named recipe has more epochs.
-        (replace(recipe_named("recovered-logits", (8, 8, 1)), epochs=1, least_steps=0), True),
-        # A recipe of one's own has as many epochs as it says, but this one learns nothing.
+        # By itself, the recipe has more epochs.
+        (replace(recipe_named("recovered-logits", (8, 8, 1)), epochs_given=1), True),
+        # This one has as many epochs as it says, but learns nothing.
         (replace(RECIPE, rate=1e-9), True),
         (replace(RECIPE, rate=1e-2, epochs=200), False),
     ],
