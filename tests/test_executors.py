@@ -77,6 +77,25 @@ def test_an_interrupted_task_continues_elsewhere_from_what_came_back(tmp_path: P
     assert not (folder / "sum" / "checkpoint").exists()
 
 
+def choose(folder: Path, progress: Progress) -> str:
+    """Try two things before there is a checkpoint."""
+    for trial in ("first", "second"):
+        files.write(folder / "choice" / "tried" / trial, trial)
+        progress(Step("choosing", 1, 2, "trials"))
+        progress(Step("choosing", 1, 2, "trials"))
+    return "chosen"
+
+
+def test_what_a_choice_has_tried_comes_back_once_before_the_first_checkpoint(
+    tmp_path: Path,
+) -> None:
+    task = Task("choice", partial(choose, tmp_path))
+    reports = [*attempts(task, tmp_path, {}, lambda leaf: leaf)]
+    first, both = "tried/first", ["tried/first", "tried/second"]
+    assert [[*kept] for kept, _ in reports] == [[first], both, both]
+    assert [outcome for _, outcome in reports] == [None, None, ("choice", "chosen")]
+
+
 def arrays_in(folder: Path, side: int, channels: int) -> dict[str, Path]:
     random = np.random.default_rng(0)
     arrays = {
