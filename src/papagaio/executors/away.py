@@ -82,9 +82,7 @@ def attempts(
         def moved(leaf: object) -> object:
             return Path(root) if isinstance(leaf, Path) and leaf == folder else fetch(leaf)
 
-        running = pool.submit(
-            replaced(task, moved), partial(_told, own / "checkpoint", snapshots, [])
-        )
+        running = pool.submit(replaced(task, moved), partial(_told, own, snapshots, []))
         running.add_done_callback(lambda _: snapshots.put(None))
         while (snapshot := snapshots.get()) is not None:
             yield snapshot, None
@@ -92,15 +90,18 @@ def attempts(
 
 
 def _told(
-    checkpoint: Path, snapshots: SimpleQueue[Files | None], sent: list[int], _: Step | Message
+    own: Path, snapshots: SimpleQueue[Files | None], sent: list[int], _: Step | Message
 ) -> None:
-    """Send the files once for each checkpoint, between two epochs: no file is being written."""
-    if not checkpoint.exists():
-        return
-    written = checkpoint.stat().st_mtime_ns
-    if written not in sent:
+    """Send the files once for each checkpoint, and before the first one once for each change.
+
+    It is called between two steps of the task, when no file is being written.
+    """
+    checkpoint = own / "checkpoint"
+    watched = [checkpoint] if checkpoint.exists() else filter(Path.is_file, own.rglob("*"))
+    written = max((path.stat().st_mtime_ns for path in watched), default=0)
+    if written and written not in sent:
         sent.append(written)
-        snapshots.put(contents(checkpoint.parent))
+        snapshots.put(contents(own))
 
 
 def tolerate(task: Task, why: str, losses: Counter[str], progress: Progress) -> None:
