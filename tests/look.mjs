@@ -42,11 +42,25 @@ async function look(name, scheme, width) {
   await page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (wide > 0) wrong.push(`${wide} pixels wider than the screen`);
+  if (!(await page.evaluate(sorts))) wrong.push("a table does not sort");
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => window.axe.run());
   for (const one of violations) wrong.push(`axe ${one.id}: ${one.nodes.length} x ${one.nodes[0].html.slice(0, 160)}`);
   await page.close();
   return wrong;
+}
+
+// Whether a click on the seventh head of a sortable table sorts its rows, and another one turns them.
+function sorts() {
+  const table = document.querySelector("table.sortable");
+  if (!table) return true;
+  const numbers = () => [...table.tBodies[0].rows].map((row) => parseFloat(row.cells[6].textContent));
+  const click = () => table.tHead.rows[0].cells[6].querySelector("button").click();
+  click();
+  const up = numbers();
+  click();
+  const down = numbers();
+  return up.every((one, i) => !i || up[i - 1] <= one) && down.every((one, i) => one === up.at(-1 - i));
 }
 
 async function rate(name) {

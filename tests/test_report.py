@@ -239,7 +239,7 @@ def test_advice_follows_from_the_intervals() -> None:
     assert said(full, less) == (
         "Showing \u201clabel\u201d instead of \u201cprobabilities\u201d lowers the strongest copy"
         " from 95.0 % to 90.0 %."
-        " Users no longer see how sure the black box is, or any class but the first."
+        " Users no longer see how sure the model is, or any class but the first."
     )
     early = [cell(budget=500, fidelity=0.89), cell(budget=1000, fidelity=0.91)]
     assert said(*early, full, less).split(". ")[1] == (

@@ -90,13 +90,29 @@ def test_the_measure_decides_that_covers_more_of_its_own_way() -> None:
     assert said.level == "high"
 
 
-def test_the_floor_is_the_highest_trained_or_not() -> None:
-    audited = result(
-        [copy(0.9, 0.92), floor(0.2), copy(0.39, 0.41, kind=HARDER_FLOOR.kind)], black_box=WORKS
+def test_a_student_that_learned_answers_about_noise_is_no_floor() -> None:
+    noise = copy(0.93, 0.95, kind=HARDER_FLOOR.kind)
+    assert level(copy(0.97, 0.99), floor(0.2), noise) == "critical"
+    # It does not stand in for the student that learned nothing either.
+    assert level(copy(0.97, 0.99), noise) == "not decided"
+    # A copy that is no better than noise is still a copy.
+    assert level(copy(0.93, 0.95), floor(0.2), noise) == "high"
+
+
+def test_a_copy_that_is_clearly_worse_than_noise_decides_nothing() -> None:
+    said = verdict_of(result([copy(0.2, 0.3), floor(0.2), copy(0.5, 0.6, kind=HARDER_FLOOR.kind)]))
+    assert said.level == "not decided"
+    assert said.reason.endswith(
+        "but answers about noise give 55.0 % of the decisions: other images are better."
     )
+    assert level(copy(0.2, 0.3), floor(0.2), copy(0.29, 0.4, kind=HARDER_FLOOR.kind)) == "low"
+
+
+def test_the_floor_is_the_highest_trained_or_not() -> None:
+    audited = result([copy(0.9, 0.92), floor(0.4)], black_box=WORKS)
     found = standing_of(audited, audited.summary[0])
     assert found is not None
-    assert found.floor.name == "noise"
+    assert found.floor.name == "shuffled"
     assert found.floor.value == pytest.approx(0.4)
     # A black box that names one class on 472 of 590 images.
     most = WORKS | {"most_named": {"name": "3", "images": 472}}

@@ -21,8 +21,7 @@ def calibration(detail: CopyDetail) -> Markup:
     ticks = [(fifth / 5, f"{20 * fifth} %") for fifth in range(6)]
     plot.axes(svg, ticks, "how sure the copy is", "how often it is right")
     ideal = add(svg, "g", class_="reference ceiling")
-    ends = {"x1": plot.LEFT, "y1": plot.BOTTOM, "x2": plot.RIGHT, "y2": plot.TOP}
-    add(ideal, "line", **ends)
+    add(ideal, "line", x1=plot.LEFT, y1=plot.BOTTOM, x2=plot.RIGHT, y2=plot.TOP)
     marks = plot.group(svg, 0)
     points = [(plot.x_of(one.confidence), plot.y_of(one.right)) for one in detail.calibration]
     plot.line(marks, 0, points)

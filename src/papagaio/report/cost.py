@@ -39,8 +39,8 @@ class Goal:
         answers: how many, in words, with a band.
         price: in words; empty where unknown.
         time: in words; empty where unknown.
-        basis: `measured` (the smallest budget is enough), `between budgets`, `extrapolated` or
-            `out of reach`.
+        basis: `measured` (the smallest budget is enough), `by the curve`, `extrapolated` or `out
+            of reach`.
     """
 
     share: float
@@ -107,11 +107,11 @@ def _goal(result: Result, curve: LearningCurve, share: float) -> Goal:
     value = max(_rounded(needed.value), curve.smallest)
     price, seconds = price_of(result, value), seconds_of(result, value)
     words, basis = plural(value, "answer"), "measured"
-    if value > curve.smallest:
+    if curve.points[0].figure.value < share:
         high = "more than " + count(curve.farthest)
         high = high if needed.high is None else count(_rounded(needed.high))
         words = f"{words} ({count(_rounded(needed.low))} to {high})"
-        basis = "extrapolated" if value > curve.measured else "between budgets"
+        basis = "extrapolated" if value > curve.measured else "by the curve"
     return Goal(
         share,
         words,

@@ -11,10 +11,10 @@ __all__ = ["Gauge", "Segment", "gauge"]
 
 @dataclass(frozen=True)
 class Segment:
-    """A level, as wide as every other: its name, and where it begins, in words."""
+    """A level, as wide as every other: its name, and where it lies, in words."""
 
     level: str
-    begins: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def gauge(standing: Standing) -> Gauge:
         _place(value, ends)
         for value in (standing.figure.low, standing.figure.value, standing.figure.high)
     )
-    segments = tuple(Segment(*pair) for pair in zip(LEVELS, map(percent, begins), strict=True))
+    where = [f"below {percent(begins[1])}", *(f"from {percent(border)}" for border in begins[1:])]
+    segments = tuple(Segment(*pair) for pair in zip(LEVELS, where, strict=True))
     return Gauge(segments, low, max(high - low, 1.0), at)
 
 

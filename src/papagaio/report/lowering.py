@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from papagaio.numbers import count, percent
-from papagaio.report.cost import offers
+from papagaio.report.cost import Offer, offers
 from papagaio.report.showing_less import ShownResponse
-from papagaio.result import Result
-from papagaio.verdict import verdict_of
+from papagaio.result import Result, SummaryRow
+from papagaio.verdict import LEVELS, Level, standing_of, verdict_of
 
 __all__ = ["fewer_answers", "first_step", "no_help", "untried"]
 
@@ -14,22 +14,43 @@ _COPIED = {"moderate", "high", "critical"}
 
 
 def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
-    """What to do first, in a sentence that follows from the numbers."""
+    """What to do first, in a sentence or two that follow from the numbers."""
     level = verdict_of(result).level
     if level == "not decided":
-        return "First make the verdict certain: the sentence above says what is missing."
+        return "First make the verdict certain: its sentence says what stands in the way."
     if level == "low":
-        return "Repeat the audit when the model, the answers that it shows or the budget change."
-    helping = [one for one in responses if one.lost.endswith("points")]
+        return (
+            "Nothing at once. This is no proof of safety: repeat the audit with images nearer to"
+            " the model\u2019s task and with more answers, and whenever the model changes."
+        )
+    helping = [one for one in responses if _falls(result, one.copy, level)]
     if helping:
         best = min(helping, key=lambda one: one.fidelity.value)
         return (
             f"Show less: with \u201c{best.response}\u201d alone, the copy loses {best.lost} of"
             f" fidelity, and your clients no longer see {best.hidden}."
         )
-    if fewer_answers(result):
-        return "Limit the answers per client: fewer of them made a clearly worse copy."
-    return "Nothing that this audit tried makes the copy clearly worse: rely on contracts and logs."
+    bought = offers(result)
+    if bought and _falls(result, bought[0].copy, level):
+        return f"Limit the answers. {fewer_answers(result)}"
+    return (
+        f"Nothing that this audit tried makes the risk less than {level}{_already(bought)}. What"
+        " remains is outside it: contracts, limits per client, logs."
+    )
+
+
+def _falls(result: Result, copy: SummaryRow, level: Level) -> bool:
+    """Whether the whole interval of a copy lies below a level."""
+    standing = standing_of(result, copy)
+    return standing is not None and LEVELS.index(standing.levels[1]) < LEVELS.index(level)
+
+
+def _already(bought: Sequence[Offer]) -> str:
+    figure = bought[0].copy.relative_accuracy if bought else None
+    if figure is None:
+        return ""
+    answers = count(bought[0].copy.budget)
+    return f": {answers} answers already give {percent(figure.value)} of the model\u2019s accuracy"
 
 
 def fewer_answers(result: Result) -> str:

@@ -119,4 +119,4 @@ def _hidden(response: str) -> str:
         return f"differences smaller than {10 ** -int(number):g}"
     if kind == "top":
         return f"any class after the first {number}" if number != "1" else "any class but the first"
-    return "how sure the black box is, or any class but the first" if kind == "label" else "nothing"
+    return "how sure the model is, or any class but the first" if kind == "label" else "nothing"
