@@ -285,7 +285,7 @@ def table(found: dict[str, Study]) -> str:
         seeds = sorted(set.intersection(*(set(figures) for figures in study.values())))
         pairs = [(a, b) for a in seeds for b in seeds if a < b]
         kinds = {
-            "last left out, all seeds": [*left_out(study, seeds)],
+            "last left out, all seeds": [*left_out(study, seeds)] if len(seeds) > 1 else [],
             "last left out, each seed": [c for s in seeds for c in left_out(study, [s])],
             "estimate, two seeds": [c for pair in pairs for c in estimated(study, pair)],
         }
