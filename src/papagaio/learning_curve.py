@@ -118,7 +118,7 @@ class LearningCurve:
         gain = np.linalg.solve(_covariance(at, at) + noise, _covariance(at, asked)).T
         middle = _SLOPE * asked + gain @ (logits - _SLOPE * at)
         variance = np.diag(_covariance(asked, asked)) - (gain * _covariance(asked, at)).sum(1)
-        usual = np.median(worth)
+        usual = np.asarray(np.median(worth))
         reach = _REACH * np.sqrt(np.maximum(variance, 0) + _noise(middle, usual))
         low, high = (_shown(logit, usual) for logit in (middle - reach, middle + reach))
         return _shown(middle, usual), low, high
