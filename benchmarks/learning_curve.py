@@ -8,7 +8,8 @@ all cases, and a curve of the form that is used is nearer to it than other forms
 Copies learn a growing number of answers, with three seeds. The studies: the demo's digit classifier
 asked about letters, with probabilities and with labels; with --boxes, also the small black boxes
 whose answers benchmarks/augmentation.py leaves in its folder. The latter are reduced: 12 epochs,
-batches of 32, a fixed augmentation, 1,000 test images.
+batches of 32, a fixed augmentation, 1,000 test images. --runs adds the copies of audits with
+several budgets, such as runs/demo.
 
 Each training is a line in a file, written when it ends; a second run trains only what is missing.
 Leaving out the last point: from the budgets below each measured one, this one is foretold, at most
@@ -32,6 +33,7 @@ from papagaio.images.named import open_source
 from papagaio.learning_curve import FARTHEST, LearningCurve, Point
 from papagaio.networks.named import build_student, default_student
 from papagaio.responses import Response, derive
+from papagaio.result import read_result
 from papagaio.scores import Figure, fidelity, mean_over_seeds
 from papagaio.training.inference import predict
 from papagaio.training.loop import train
@@ -78,6 +80,9 @@ def main() -> None:
     parser.add_argument("--boxes", type=Path, help="the folder of benchmarks/augmentation.py")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--most", type=int, default=4000, help="the largest budget (4000)")
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", default=[], help="runs with several budgets"
+    )
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +92,7 @@ def main() -> None:
             measure(f"letters {response}", letters(options.folder), response, LETTERS, options)
         for name in AUGMENTATIONS if options.boxes else ():
             measure(name, photos(options.boxes / f"{name}.npz"), "probabilities", PHOTOS, options)
-    print(table(studies(results)))
+    print(table(studies(results) | audited(options.runs)))
 
 
 def letters(folder: Path) -> Answered:
@@ -157,6 +162,18 @@ def studies(results: Path) -> dict[str, Study]:
         one = json.loads(line)
         budgets = found.setdefault(one["study"], {})
         budgets.setdefault(one["budget"], {})[one["seed"]] = Figure(*one["fidelity"])
+    return found
+
+
+def audited(runs: Sequence[Path]) -> dict[str, Study]:
+    """The copies of audits: one study for each run, recipe and response."""
+    found: dict[str, Study] = {}
+    for run in runs:
+        for cell in read_result(run / "result.json").cells:
+            if cell.kind == "copy" and cell.scores.fidelity:
+                name = f"{run.name}, {cell.recipe}, {cell.response}"
+                budgets = found.setdefault(name, {})
+                budgets.setdefault(cell.budget, {})[cell.seed] = cell.scores.fidelity
     return found
 
 
@@ -268,7 +285,7 @@ def table(found: dict[str, Study]) -> str:
         seeds = sorted(set.intersection(*(set(figures) for figures in study.values())))
         pairs = [(a, b) for a in seeds for b in seeds if a < b]
         kinds = {
-            "last left out, all seeds": [*left_out(study, seeds)],
+            "last left out, all seeds": [*left_out(study, seeds)] if len(seeds) > 1 else [],
             "last left out, each seed": [c for s in seeds for c in left_out(study, [s])],
             "estimate, two seeds": [c for pair in pairs for c in estimated(study, pair)],
         }

@@ -1,10 +1,10 @@
 """A learning curve: copies at a few budgets -> figures at other budgets, each with a band.
 
-The logit of a share is taken as a line over the logarithm of the budget whose slope drifts: the
-drift is an integrated Wiener process, the model behind smoothing splines (Wahba, J. R. Statist.
-Soc. B, 1978). Between budgets the curve is a smooth line through the figures; beyond them the band
-widens with the distance. What is expected of a slope and of its drift was fitted to the studies in
-docs/learning-curve.md, and so a single point gives a curve too, with a wide band.
+The logit of a share is a line over the logarithm of the budget whose slope drifts and returns to
+what is usual (an Ornstein-Uhlenbeck process). So the curve passes smoothly through the figures, a
+steep rise is not expected to go on for ever, and the band widens with the distance. What is usual
+was found on the studies in docs/learning-curve.md; a single point therefore gives a curve too, with
+a wide band.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,13 @@ __all__ = ["FARTHEST", "LearningCurve", "Needed", "Point", "fit_curve"]
 # A curve is told up to this multiple of its largest budget.
 FARTHEST = 10
 
-# Per e-fold of the budget, in units of the logit: a slope's mean and deviation before any figure
-# is seen, and the variance by which it drifts.
-_SLOPE, _SLOPE_DEVIATION, _DRIFT = 0.7, 0.4, 0.15
+# The slope of the logit, per e-fold of the budget: its mean and deviation before any figure is
+# seen, and the e-folds over which it forgets what it was.
+_SLOPE, _SLOPE_DEVIATION, _MEMORY = 0.6, 0.7, 2.0
 # The deviation of the first logit before any figure is seen: nothing is known of it.
 _LEVEL_DEVIATION = 10.0
+# The deviation of a measured logit over seeds.
+_SEEDS = 0.1
 # The normal quantile of a 95 % interval.
 _REACH = 1.96
 # Shares and intervals are kept this far from 0 and 1, where a logit is infinite.
@@ -81,14 +83,15 @@ class LearningCurve:
     def at(self, budget: int) -> Figure:
         """The figure that copies from this many answers are expected to show, and its 95 % band.
 
-        `n` is the number of points behind it.
+        The band is for a figure measured like the points, on as many images; `n` is the number of
+        points.
 
         Raises:
             ValueError: the budget is below the smallest one or beyond the farthest.
         """
         if not self.smallest <= budget <= self.farthest:
             raise ValueError(f"the curve is told from {self.smallest} to {self.farthest} answers")
-        middle, low, high = (float(_share(each[0])) for each in self._band(np.array([budget])))
+        middle, low, high = (float(each[0]) for each in self._band(np.array([budget])))
         return Figure(middle, low, high, len(self.points))
 
     def needed(self, goal: float) -> Needed | None:
@@ -107,15 +110,18 @@ class LearningCurve:
         return None if low is None else Needed(low, value, high)
 
     def _band(self, budgets: NDArray[np.number]) -> tuple[_Array, _Array, _Array]:
-        """Logits at budgets: the curve, and the lower and upper ends of its band."""
+        """Shares at budgets: the curve, and the lower and upper ends of its band."""
         at = np.log([point.budget for point in self.points]) - np.log(self.smallest)
         asked = np.log(budgets) - np.log(self.smallest)
-        logits, noise = _logits([point.figure for point in self.points])
-        gain = np.linalg.solve(_covariance(at, at) + np.diag(noise), _covariance(at, asked)).T
+        logits, worth = _logits([point.figure for point in self.points])
+        noise = np.diag(_noise(logits, worth))
+        gain = np.linalg.solve(_covariance(at, at) + noise, _covariance(at, asked)).T
         middle = _SLOPE * asked + gain @ (logits - _SLOPE * at)
         variance = np.diag(_covariance(asked, asked)) - (gain * _covariance(asked, at)).sum(1)
-        reach = _REACH * np.sqrt(np.maximum(variance, 0))
-        return middle, middle - reach, middle + reach
+        usual = np.asarray(np.median(worth))
+        reach = _REACH * np.sqrt(np.maximum(variance, 0) + _noise(middle, usual))
+        low, high = (_shown(logit, usual) for logit in (middle - reach, middle + reach))
+        return _shown(middle, usual), low, high
 
 
 def fit_curve(points: Sequence[Point]) -> LearningCurve | None:
@@ -134,32 +140,43 @@ def fit_curve(points: Sequence[Point]) -> LearningCurve | None:
 def _covariance(one: _Array, other: _Array) -> _Array:
     """Of the logits at two lists of logarithms of budgets, before any figure is seen."""
     a, b = one[:, None], other[None, :]
-    near, far = np.minimum(a, b), np.maximum(a, b)
-    drift = near**2 * (3 * far - near) / 6
-    return np.asarray(_LEVEL_DEVIATION**2 + _SLOPE_DEVIATION**2 * a * b + _DRIFT * drift)
+    forgotten = 2 * np.minimum(a, b) / _MEMORY - 1 - np.exp(-abs(a - b) / _MEMORY)
+    forgotten += np.exp(-a / _MEMORY) + np.exp(-b / _MEMORY)
+    return _LEVEL_DEVIATION**2 + (_SLOPE_DEVIATION * _MEMORY) ** 2 * np.asarray(forgotten)
 
 
 def _logits(figures: Sequence[Figure]) -> tuple[_Array, _Array]:
-    """Logits of shares and their variances, both finite at 0 and 1 too.
+    """Logits of shares, and the number of images that each interval is worth.
 
-    An interval is worth a number of images; two hits and two misses are added to these (Agresti and
-    Coull, The American Statistician, 1998).
+    Two hits and two misses are added to the images (Agresti and Coull, The American Statistician,
+    1998), so that the logits are finite at 0 and 1 too.
     """
     value, low, high = (
         np.clip([getattr(figure, end) for figure in figures], _LEAST, 1 - _LEAST)
         for end in ("value", "low", "high")
     )
     centre, deviation = (low + high) / 2, np.maximum(high - low, _LEAST) / (2 * _REACH)
-    worth = centre * (1 - centre) / deviation**2
+    worth = np.maximum(centre * (1 - centre) / deviation**2, 1)
     share = (value * worth + 2) / (worth + 4)
-    return np.log(share / (1 - share)), 1 / ((worth + 4) * share * (1 - share))
+    return np.log(share / (1 - share)), worth
+
+
+def _shown(logits: _Array, worth: _Array) -> _Array:
+    """The shares that have these logits, without the hits and misses that were added."""
+    return np.clip((_share(logits) * (worth + 4) - 2) / worth, 0, 1)
+
+
+def _noise(logits: _Array, worth: _Array) -> _Array:
+    """The variance of measured logits: over images, binomial, and over seeds."""
+    share = _share(logits)
+    return _SEEDS**2 + 1 / ((worth + 4) * share * (1 - share))
 
 
 def _share(logits: _Array) -> _Array:
     return np.asarray(1 / (1 + np.exp(-logits)))
 
 
-def _first(budgets: _Array, logits: _Array, goal: float) -> int | None:
-    """The first budget at which a curve of logits reaches a goal."""
-    reached = _share(logits) >= goal
+def _first(budgets: _Array, shares: _Array, goal: float) -> int | None:
+    """The first budget at which a curve reaches a goal."""
+    reached = shares >= goal
     return int(np.ceil(budgets[reached.argmax()])) if reached.any() else None

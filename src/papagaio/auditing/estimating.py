@@ -33,10 +33,8 @@ __all__ = ["GOALS", "Estimate", "Prediction", "estimate"]
 
 # Fidelities for which an estimate says how many answers they need.
 GOALS = (0.8, 0.9, 0.95)
-
 _PARTS = (1 / 8, 1 / 4, 1 / 2)
 _TESTED = 500
-
 _Scores = NDArray[np.float32]
 
 
@@ -124,30 +122,36 @@ def estimate(options: EstimateOptions, progress: Progress = no_progress) -> Esti
     wanted = options.budget or source.size
     settings = _settings(options, min(options.sample, wanted, source.size))
     requests: list[_Request] = []
-    with closing(open_black_box_of(settings)) as opened:
-        box = _listing(opened, requests)
-        images = open_images(settings, box.contract, progress)
-        with Ledger(options.ledger) as ledger:
-            test = _tested(images.test, box, ledger)
-        result = audit(box, AuditImages(images.transfer, test), settings, progress)
-        with Ledger(options.ledger) as ledger:
-            answers = ask(box, images.transfer, ledger)
-    if not result.cells:
+    with closing(open_black_box_of(settings)) as box:
+        result, held_out = _audited(_listing(box, requests), settings, progress)
+    groups = _groups(result).values()
+    if not groups:
         raise Diverged("every training diverged; the answers are kept: try another recipe")
-    budget = min(wanted, FARTHEST * max(cell.budget for cell in result.cells))
-    held_out = _held_out(result, settings, images.transfer.pixels, answers)
+    farthest = FARTHEST * min(max(cell.budget for cell in cells) for cells in groups)
+    budget = min(wanted, farthest)
     return Estimate(
         wanted=wanted,
         budget=budget,
-        sample=len(images.transfer),
-        tested=len(test),
+        sample=result.transfer.images,
+        tested=result.test.images,
         sent=sum(request.images for request in requests),
         price=options.price_of(budget),
         query_seconds=_seconds(requests, budget),
-        predictions=tuple(
-            _prediction(cells, held_out, budget) for cells in _groups(result).values()
-        ),
+        predictions=tuple(_prediction(cells, held_out, budget) for cells in groups),
     )
+
+
+def _audited(
+    box: BlackBox, settings: Settings, progress: Progress
+) -> tuple[Result, dict[str, Figure]]:
+    """Audit the sample; return the result, and the fidelity on held-out answers by cell."""
+    images = open_images(settings, box.contract, progress)
+    with Ledger(settings.ledger_path) as ledger:
+        test = _tested(images.test, box, ledger)
+    result = audit(box, AuditImages(images.transfer, test), settings, progress)
+    with Ledger(settings.ledger_path) as ledger:
+        answers = ask(box, images.transfer, ledger)
+    return result, _held_out(result, settings, images.transfer.pixels, answers)
 
 
 def _settings(options: EstimateOptions, sample: int) -> Settings:
