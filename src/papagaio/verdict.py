@@ -207,10 +207,10 @@ def _doubt(result: Result, row: SummaryRow, level: Level) -> str:
 
 
 def _better_from_noise(result: Result, row: SummaryRow) -> float | None:
-    """The fidelity of a student that learned answers about noise, if it is clearly above a copy."""
+    """The fidelity of a student that learned answers about noise, if above a copy's interval."""
     answered = {one.kind for one in CONTROLS if one.side == "floor"} - {*_IGNORANT}
     rivals = [one.fidelity for one in result.summary if one.kind in answered and one.fidelity]
-    above = [one.value for one in rivals if row.fidelity and one.low > row.fidelity.high]
+    above = [one.value for one in rivals if row.fidelity and one.value > row.fidelity.high]
     return max(above, default=None)
 
 

@@ -80,5 +80,8 @@ def no_help(result: Result) -> list[str]:
 
 
 def untried(result: Result) -> bool:
-    """Whether every copy learned from the same response."""
-    return len({cell.response for cell in result.cells if cell.kind == "copy"}) < 2
+    """Whether all copies learned from one response, and the black box shows more than labels."""
+    return (
+        result.black_box.response != "label"
+        and len({cell.response for cell in result.cells if cell.kind == "copy"}) < 2
+    )
