@@ -37,6 +37,12 @@ SERVERS ?= kserve mlflow mlserver triton
 test-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers
 	$(BIN)/python -m pytest -q $(SERVERS:%=tests/servers/test_%.py)
 
+test-page: $(VENV)/.ready ## look at the report in Chromium with axe-core and Lighthouse, which are installed in build/page
+	npm install --silent --no-audit --no-fund --prefix build/page axe-core@4 lighthouse@12 puppeteer-core@24
+	mkdir -p build/page/pages
+	$(BIN)/python tests/pages.py build/page/pages
+	node tests/look.mjs build/page
+
 test-extras: $(VENV)/.extras-ready ## test trackers, with a real MLflow server
 	$(BIN)/python -m pytest -q tests/extras
 
@@ -50,6 +56,13 @@ package: $(VENV)/.ready build/package/.ready ## build the wheel and the sdist in
 	build/package/bin/python -m build --outdir build/dist
 	build/package/bin/twine check --strict build/dist/*
 	$(BIN)/python -m pytest -q tests/extras/test_package.py
+
+$(VENV)/.executors-ready: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[ray,slurm]'
+	touch $@
+
+test-executors: $(VENV)/.executors-ready ## run trainings on a Ray cluster of this machine, and through submitit
+	$(BIN)/python -m pytest -q tests/executors
 
 check: $(VENV)/.ready   ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -67,4 +80,4 @@ docs: $(VENV)/.docs-ready    ## build the documentation site in build/site
 clean:       ## remove the environment and the caches
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test test-servers test-extras package check fix docs clean
+.PHONY: help demo test test-servers test-page test-extras test-executors package check fix docs clean

@@ -290,12 +290,13 @@ def _own_copy(
 
 def _fidelity_from_one_view(context: "CellContext", cell: "Cell") -> float:
     """The fidelity of a finished cell's copy, without further views of each image."""
+    from papagaio import files
     from papagaio.networks.named import build_student
     from papagaio.training.inference import predict
     from papagaio.weights import load_weights
 
     answered = context.test.answered
-    test, answers = np.load(answered.images), np.load(answered.answers)
+    test, answers = files.read_array(answered.images), files.read_array(answered.answers)
     student = build_student(STUDENT, "random", test, answers.shape[1], seed=0)
     weights = context.folder / context.id_of(cell) / "student.safetensors"
     student.load_state_dict(load_weights(weights))

@@ -3,7 +3,7 @@
     python benchmarks/augmentation.py --data-dir FOLDER
     python benchmarks/augmentation.py --data-dir FOLDER --resnet FILE.onnx --seeds 0
 
-Claim: the augmentation that `select_augmentation` chooses makes copies about as good as those of
+Claim: the augmentation that `select_recipe` chooses makes copies about as good as those of
 the best augmentation, whatever the black box is invariant to.
 
 The script trains seven small black boxes; `--resnet` adds a ResNet-20 from an ONNX file, which
@@ -41,12 +41,13 @@ from torch import nn
 from papagaio import __version__, files
 from papagaio.cli.progress import show_progress
 from papagaio.errors import BadSettings, Diverged, PapagaioError
+from papagaio.executors.here import on_this_machine
 from papagaio.hardware import cores, processor
 from papagaio.images.choosing import load
 from papagaio.images.fit import Fit, Shape
 from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
-from papagaio.jobs import Executor, Job, executor_for, run_jobs
+from papagaio.jobs import Executor, Job, run_jobs
 from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.networks.named import build_student, default_student
 from papagaio.progress import Progress
@@ -57,7 +58,7 @@ from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named
-from papagaio.training.selection import select_augmentation
+from papagaio.training.selection import select_recipe
 from papagaio.vocabulary import Augmentation, Part
 
 Images = NDArray[np.uint8]
@@ -69,7 +70,7 @@ T = TypeVar("T")
 
 BUILD = Path(__file__).parents[1] / "build" / "augmentation"
 MACHINE = Machine()
-CANDIDATES = recipe_named("recovered-logits", (32, 32, 3)).augmentation_choices
+CANDIDATES: tuple[Augmentations, ...] = ((), ("crop",), ("flip",), ("crop", "flip"))
 # The name of the ONNX file's network, which others trained on CIFAR-10 with crop and flip.
 RESNET = "resnet20"
 CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -292,7 +293,7 @@ def options_given() -> argparse.Namespace:
 
 def executor(options: argparse.Namespace) -> Executor:
     """Return what runs the jobs; for a report, an executor that runs nothing."""
-    return (lambda _, __: iter(())) if options.report else executor_for(options.workers)
+    return (lambda _, __: iter(())) if options.report else on_this_machine(options.workers)
 
 
 def if_exists(read: Callable[[Path], T], file: Path) -> T | None:
@@ -499,12 +500,16 @@ def measure(measurement: Measurement, folder: Path, progress: Progress) -> Outco
     build = partial(build_student, default_student(shape), "random", images, classes, seed=seed)
     start = time.monotonic()
     if measurement.augmentation is None:
-        selection = select_augmentation(
+        selection = select_recipe(
             build, images, answers, recipe, seed=seed, machine=MACHINE, progress=progress
         )
         if selection is None:
             raise BadSettings("too few for a choice", field="answers", value=len(images))
-        record = asdict(selection) | {"seconds": time.monotonic() - start}
+        record = {
+            "augmentation": selection.recipe.augmentation,
+            "candidates": [vars(one) for one in selection.candidates],
+            "seconds": time.monotonic() - start,
+        }
     else:
         recipe = replace(recipe, augmentation=measurement.augmentation)
         copy = build()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from papagaio.errors import BadImages, BadSettings
 from papagaio.images.imageset import ImageSet, SourceNotes
 from papagaio.ledger import Ledger
 from papagaio.options import validated
-from papagaio.result import Result, json_schema, read_result
+from papagaio.result import Result, UnansweredRecord, json_schema, read_result
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import recipe_named
+from papagaio.training.recipes import auto_recipe
+from papagaio.vocabulary import Response
 
 CLASSES = 4
 
@@ -143,6 +145,8 @@ def test_the_result_holds_every_cell_and_fits_its_published_schema(
     ]
     assert kinds == copies + controls
     assert [row.seeds for row in result.summary] == [2] * 8
+    together = [(one.response, one.budget, one.seeds) for one in result.ensembles]
+    assert together == [(*copy[1:3], [0, 1]) for copy in copies[::2]]
     written = json.loads((Path(str(own_model["out"])) / "result.json").read_text())
     Draft202012Validator(json.loads(json_schema())).validate(written)
     assert written["schema"] == 2
@@ -154,6 +158,29 @@ def test_the_result_holds_every_cell_and_fits_its_published_schema(
 def test_the_schema_in_the_documentation_is_the_packages() -> None:
     published = Path(__file__).parents[1] / "docs" / "result.schema.json"
     assert published.read_text(encoding="utf-8") == json_schema()
+
+
+def test_a_student_is_distilled_from_each_ensemble_without_a_query(
+    own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(own_model, responses=["label"], controls=[], budget=40, distil=True)
+    result = audit(given)
+    assert [(c.kind, c.budget, c.seed) for c in result.cells] == [
+        ("copy", 40, 0),
+        ("copy", 40, 1),
+        ("copy", 20, 0),
+        ("copy", 20, 1),
+        ("distilled", 40, 0),
+        ("distilled", 20, 0),
+    ]
+    assert (result.trainings, result.complete, result.queries.total) == (6, True, sent(own_model))
+    assert result.unanswered == UnansweredRecord(images=20, near_duplicates=0)
+    # The student of the smaller budget saw the other 20 answered images without their answers.
+    assert {c.steps // c.epochs for c in result.cells if c.kind == "distilled"} == {1}
+    assert [(row.kind, row.seeds) for row in result.summary[2:]] == [("distilled", 1)] * 2
+    assert result.queries.spent == 40
+    monkeypatch.setattr("papagaio.auditing.distilled.distil", pytest.fail)
+    assert without_times(audit(given)) == without_times(result)
 
 
 def test_run_again_it_asks_and_trains_nothing_and_says_the_same(
@@ -234,6 +261,7 @@ def test_a_students_file_holds_what_the_scores_were_taken_on(
         "recipe.json",
         "curve.csv",
         "student.safetensors",
+        "test-logits.npy",
         "scores.json",
     }
     assert len((cell / "curve.csv").read_text().splitlines()) == 1 + result.cells[0].epochs
@@ -329,24 +357,24 @@ def test_a_label_only_black_box_is_audited_from_its_labels(
 def test_a_training_that_diverges_is_recorded_and_the_others_are_there(
     own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wild(name: str, shape: tuple[int, int, int]) -> Recipe:
-        recipe = recipe_named(name, shape)
-        return replace(recipe, rate=1e30) if name == "labels" else recipe
+    def wild(response: Response, *args: Any) -> Recipe:  # noqa: ANN401  # as `auto_recipe`
+        recipe = auto_recipe(response, *args)
+        return replace(recipe, rate=1e30) if response == "label" else recipe
 
-    monkeypatch.setattr("papagaio.auditing.plan.recipe_named", wild)
+    monkeypatch.setattr("papagaio.auditing.plan.auto_recipe", wild)
     result = audit(settings(own_model, budgets=[], seeds=[0], controls=[]))
     assert [cell.response for cell in result.cells] == ["probabilities"]
-    assert [one.id.split("_")[1] for one in result.diverged] == ["labels"]
+    assert [one.id.split("_")[2] for one in result.diverged] == ["label"]
     assert (result.complete, result.trainings) == (False, 2)
 
 
 def test_a_selection_is_made_once_and_kept_in_the_result(
     own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def choosy(name: str, shape: tuple[int, int, int]) -> Recipe:
-        return replace(recipe_named(name, shape), augmentation_choices=((), ("flip",)))
+    def choosy(*args: Any) -> Recipe:  # noqa: ANN401  # as `auto_recipe`
+        return replace(auto_recipe(*args), rounds=(({"augmentation": ("flip",)},),))
 
-    monkeypatch.setattr("papagaio.auditing.plan.recipe_named", choosy)
+    monkeypatch.setattr("papagaio.auditing.plan.auto_recipe", choosy)
     np.savez(str(own_model["transfer"]), images=images(120, 1))
     quick = {"budget": 120, "budgets": [], "seeds": [0], "controls": []}
     given = settings(own_model, **quick, responses=["probabilities"])
@@ -360,5 +388,5 @@ def test_a_selection_is_made_once_and_kept_in_the_result(
     assert json.loads((folder / "recipe.json").read_text())["augmentation"] == []
     # Interrupted after the choice, it is not chosen again.
     (folder / "scores.json").unlink()
-    monkeypatch.setattr("papagaio.auditing.cells.select_augmentation", pytest.fail)
+    monkeypatch.setattr("papagaio.training.selection.train", pytest.fail)
     assert audit(given).cells[0].selection == cell.selection

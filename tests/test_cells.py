@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.special import softmax
 
-from papagaio import scores
+from papagaio import files, scores
 from papagaio.auditing import cells as cells_module
-from papagaio.auditing.cells import Cell, CellContext, ScoringSet, TrainingSet, cell_job, run_cell
+from papagaio.auditing.cells import (
+    TEST_LOGITS,
+    Cell,
+    CellContext,
+    ScoringSet,
+    TrainingSet,
+    cell_job,
+    run_cell,
+)
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import Diverged
-from papagaio.jobs import executor_for, run_jobs
+from papagaio.executors.here import on_this_machine
+from papagaio.jobs import run_jobs
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Progress, Step, no_progress
@@ -46,7 +55,8 @@ OTHER_VALUES: dict[str, object] = {
     "epochs": 3,
     "least_steps": 50,
     "augmentation": ("flip",),
-    "augmentation_choices": ((), ("flip",)),
+    "epochs_given": 4,
+    "rounds": (({"augmentation": ("flip",)},),),
     "fade": 10,
     "smoothing": 0.1,
     "alpha": 0.1,
@@ -69,7 +79,7 @@ class Lab:
         self, *cells: Cell, workers: int = 1, progress: Progress = no_progress
     ) -> list[CellRecord]:
         jobs = [cell_job(self.context, cell) for cell in cells]
-        outcomes = run_jobs(jobs, executor_for(workers), unit="trainings", progress=progress)
+        outcomes = run_jobs(jobs, on_this_machine(workers), unit="trainings", progress=progress)
         return [outcome for _, outcome in outcomes if isinstance(outcome, CellRecord)]
 
 
@@ -218,7 +228,9 @@ def test_a_cells_job_has_its_name_its_length_and_its_record(lab: Lab) -> None:
 def test_a_finished_cell_is_not_trained_again(lab: Lab) -> None:
     (first,) = lab.run(lab.cell)
     (lab.folder(lab.cell) / "student.safetensors").write_bytes(b"left alone")
-    lab.cell.data.images.unlink()
+    images = lab.cell.data.images
+    assert isinstance(images, Path)
+    images.unlink()
     assert lab.run(lab.cell) == [first]
     assert weights(lab.folder(lab.cell)) == b"left alone"
 
@@ -238,12 +250,12 @@ def test_a_cell_without_scores_is_trained_again(lab: Lab, missing: tuple[str, ..
     assert list(folder.glob("*.part")) == []
 
 
-def test_a_cell_leaves_its_recipe_curve_student_and_scores(lab: Lab) -> None:
+def test_a_cell_leaves_its_recipe_curve_student_logits_and_scores(lab: Lab) -> None:
     context = replace(lab.context, checkpoint_seconds=0)
     record = run_cell(context, lab.cell)
     folder = lab.folder(lab.cell)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"recipe.json", "curve.csv", "student.safetensors", "scores.json"}
+    assert names == {"recipe.json", "curve.csv", "student.safetensors", TEST_LOGITS, "scores.json"}
     written = json.loads((folder / "recipe.json").read_text())
     assert written == json.loads(json.dumps(asdict(RECIPE)))
     with (folder / "curve.csv").open(newline="") as file:
@@ -276,6 +288,7 @@ def test_only_the_budgets_images_are_learned_from(lab: Lab) -> None:
     lab.run(lab.cell)
     before = weights(lab.folder(lab.cell))
     for path in (lab.cell.data.images, lab.cell.data.answers):
+        assert isinstance(path, Path)
         array = np.load(path)
         array[16:] = array[:4]
         np.save(path, array)
@@ -316,9 +329,9 @@ def test_a_training_that_diverges_leaves_no_scores_and_the_cells_before_it(lab: 
 @pytest.mark.parametrize(
     ("recipe", "undertrained"),
     [
-        # The named recipe has more epochs.
-        (replace(recipe_named("recovered-logits", (8, 8, 1)), epochs=1, least_steps=0), True),
-        # A recipe of one's own has as many epochs as it says, but this one learns nothing.
+        # By itself, the recipe has more epochs.
+        (replace(recipe_named("recovered-logits", (8, 8, 1)), epochs_given=1), True),
+        # This one has as many epochs as it says, but learns nothing.
         (replace(RECIPE, rate=1e-9), True),
         (replace(RECIPE, rate=1e-2, epochs=200), False),
     ],
@@ -348,7 +361,7 @@ def test_a_curve_is_thinned_to_a_hundred_points_with_both_ends(
 
 
 def scored_again(lab: Lab, cell: Cell, student: Classifier) -> NDArray[np.float32]:
-    images = np.load(lab.context.test.answered.images)
+    images = files.read_array(lab.context.test.answered.images)
     return predict(student, images, lab.context.machine, cell.training.attack.recipe.augmentation)
 
 
@@ -372,8 +385,10 @@ def test_a_students_file_answers_as_its_scores_were_taken(
     student = build_student("small-cnn", "random", np.zeros((1, *shape), np.uint8), 3, seed=9)
     student.load_state_dict(load_file(lab.folder(cell) / "student.safetensors"))
     found = scored_again(lab, cell, student)
-    labels = np.load(lab.context.test.labels)
-    measured = scores.score_student(found, np.load(lab.context.test.answered.answers), labels)
+    labels = files.read_array(lab.context.test.labels)
+    measured = scores.score_student(
+        found, files.read_array(lab.context.test.answered.answers), labels
+    )
     for name, score in measured.items():
         assert getattr(record.scores, name) == score
 
@@ -386,10 +401,29 @@ def test_a_student_that_starts_from_a_copys_file_answers_as_the_copy(
     cell = changed(lab.cell, recipe=recipe)
     (record,) = lab.run(cell)
     file = lab.folder(cell) / "student.safetensors"
-    images = np.load(cell.data.images)[: cell.training.budget]
+    images = files.read_array(cell.data.images)[: cell.training.budget]
     student = build_student("small-cnn", str(file), images, CLASSES, seed=9)
     found = scores.kl_divergence(
-        scored_again(lab, cell, student), np.load(lab.context.test.answered.answers)
+        scored_again(lab, cell, student), files.read_array(lab.context.test.answered.answers)
     )
     assert record.scores.kl is not None
     assert found.value == pytest.approx(record.scores.kl.value, rel=1e-5)
+
+
+def test_neither_labels_nor_answers_of_the_test_set_change_the_choice(tmp_path: Path) -> None:
+    lab = lab_in(tmp_path)
+    rounds = (({"augmentation": ("flip",)},),)
+    data = training_set(tmp_path / "inputs", "more", 5, 120)
+    cell = changed(lab.cell, recipe=replace(RECIPE, rounds=rounds), data=data, budget=120)
+    answered = training_set(tmp_path / "planted", "test", 7, 30)
+    labels = tmp_path / "planted-labels.npy"
+    np.save(labels, (np.arange(30) + 1) % CLASSES)
+    planted = Lab(replace(lab.context, test=ScoringSet(answered, labels)), cell)
+    one, two = lab.run(cell) + planted.run(cell)
+    assert one.selection is not None
+    assert two.selection is not None
+    assert one.selection.chosen == two.selection.chosen
+    losses = [[c.loss for c in made.candidates] for made in (one.selection, two.selection)]
+    assert losses[0] == losses[1]
+    assert one.scores != two.scores
+    assert weights(lab.folder(cell)) == weights(planted.folder(cell))

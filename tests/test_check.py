@@ -9,7 +9,7 @@ import pytest
 from conftest import Papagaio, Tiny
 from numpy.typing import NDArray
 
-from papagaio.auditing.check import check_response, check_test_answers
+from papagaio.auditing.check import check_learnable, check_response, check_test_answers
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
 from papagaio.errors import BadAnswer
@@ -101,3 +101,14 @@ def test_one_that_shows_less_than_it_declares_is_refused() -> None:
         check_response(BOX, one_hot)
     labels = replace(BOX, contract=replace(BOX.contract, response="label"))
     check_response(labels, one_hot)
+
+
+def test_answers_that_are_all_equal_teach_nothing() -> None:
+    equal = np.tile(np.array([0.1, 0.9], np.float32), (10, 1))
+    with pytest.raises(
+        BadAnswer, match=r"^transfer: .*class 1, to all 10 .*nothing can be learned"
+    ):
+        check_learnable(BOX, equal)
+    # Nine may be equal by chance, and one that differs teaches something.
+    check_learnable(BOX, equal[:9])
+    check_learnable(BOX, np.concatenate([equal, [[0.2, 0.8]]]).astype(np.float32))

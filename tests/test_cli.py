@@ -47,8 +47,19 @@ def test_the_version_is_the_packages(papagaio: Papagaio) -> None:
 @pytest.mark.parametrize(
     "verb",
     [
-        *("demo", "teach", "init", "check", "audit", "questions", "list", "view", "report"),
-        *("reproduce", "ledger", "schema", "doctor"),
+        *(
+            "demo",
+            "teach",
+            "init",
+            "check",
+            "estimate",
+            "audit",
+            "questions",
+            "list",
+            "view",
+            "report",
+        ),
+        *("gate", "compare", "reproduce", "ledger", "schema", "doctor"),
     ],
 )
 def test_every_verb_has_help_and_stands_in_the_readme(verb: str) -> None:

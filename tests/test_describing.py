@@ -163,7 +163,7 @@ def test_the_majoritys_interval_is_wilsons() -> None:
 
 def test_an_image_of_two_purposes_counts_once_in_the_total() -> None:
     asked = plan(transfer=(1, 2, 3, 4, 5), test=(5, 6), noise=(7, 8, 9), own=(1, 6, 7, 10))
-    record = queries_record(settings(), asked, totals(25, 3), (0, None))
+    record = queries_record(settings(), asked, totals(25, 3), (0, None), 0)
     assert (record.budget, record.spent, record.scoring, record.controls) == (5, 5, 2, 7)
     assert record.total == 10
     assert (record.ledger, record.interrupted) == (25, 3)
@@ -171,7 +171,7 @@ def test_an_image_of_two_purposes_counts_once_in_the_total() -> None:
 
 def test_repeated_images_of_a_set_are_no_queries() -> None:
     asked = plan(transfer=(1, 1, 2), test=(6, 6, 6))
-    record = queries_record(settings(budget=4), asked, totals(7, 0), (0, None))
+    record = queries_record(settings(budget=4), asked, totals(7, 0), (0, None), 0)
     assert (record.budget, record.spent, record.scoring, record.controls) == (4, 2, 1, 0)
     assert record.total == 3
 
@@ -184,7 +184,9 @@ def test_a_copier_pays_for_the_transfer_images_and_the_owner_for_all(
     price: float | None, copier: float | None, owner: float | None
 ) -> None:
     asked = plan(transfer=(1, 2, 3), test=(4,), noise=(5,))
-    record = queries_record(settings(**{"price-per-1000": price}), asked, totals(9, 7), (0, None))
+    record = queries_record(
+        settings(**{"price-per-1000": price}), asked, totals(9, 7), (0, None), 0
+    )
     assert (record.price, record.price_total) == (copier, owner)
 
 

@@ -16,9 +16,10 @@ from typer.main import get_command
 from papagaio.blackboxes.contract import Declaration
 from papagaio.cli.main import app
 from papagaio.errors import BadSettings
+from papagaio.gating.settings import GateOptions
 from papagaio.options import OptionSet, validated
 from papagaio.serving.settings import ServeOptions
-from papagaio.settings import BlackBoxOptions, CheckOptions, Settings
+from papagaio.settings import BlackBoxOptions, CheckOptions, EstimateOptions, Settings
 from papagaio.teaching.settings import TeachSettings
 from papagaio_thesis.settings import ReproduceSettings
 
@@ -87,6 +88,8 @@ def check_other(words: list[str]) -> None:
 SETTINGS: dict[str, type[OptionSet]] = {
     "audit": Settings,
     "check": CheckOptions,
+    "estimate": EstimateOptions,
+    "gate": GateOptions,
     "questions": Settings,
     "serve": ServeOptions,
     "teach": TeachSettings,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from papagaio.errors import BadSettings, Diverged
-from papagaio.jobs import Job, executor_for, in_process, run_jobs
+from papagaio.executors.here import in_process, on_this_machine
+from papagaio.jobs import Job, run_jobs
 from papagaio.progress import Message, Progress, Step
 
 
@@ -52,7 +53,9 @@ def test_missing_jobs_run_longest_first_after_the_finished_ones(tmp_path: Path) 
 def test_a_diverged_job_does_not_stop_the_others(tmp_path: Path, workers: int) -> None:
     jobs = [job(tmp_path, "a", 1, 2), job(tmp_path, "broken"), job(tmp_path, "b", 3)]
     # Finished or not is asked here, and a lambda does not pickle: only `run` goes to a worker.
-    outcomes = {one.id: outcome for one, outcome in run_jobs(jobs, executor_for(workers), unit="x")}
+    outcomes = {
+        one.id: outcome for one, outcome in run_jobs(jobs, on_this_machine(workers), unit="x")
+    }
     assert outcomes["a"] == Sum(3)
     assert outcomes["b"] == Sum(3)
     assert isinstance(outcomes["broken"], Diverged)
@@ -74,7 +77,7 @@ def test_progress_counts_jobs_and_shows_what_each_left(tmp_path: Path) -> None:
 
 def test_workers_are_processes_of_their_own(tmp_path: Path) -> None:
     jobs = [job(tmp_path, str(n), n) for n in range(4)]
-    outcomes = {one.id: outcome for one, outcome in run_jobs(jobs, executor_for(2), unit="sums")}
+    outcomes = {one.id: outcome for one, outcome in run_jobs(jobs, on_this_machine(2), unit="sums")}
     assert outcomes == {str(n): Sum(n) for n in range(4)}
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2", "3"}
 
@@ -87,4 +90,4 @@ def killed(_: Progress) -> Sum:
 def test_a_worker_that_is_killed_is_one_clear_error(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a", 1), Job[Sum]("killed", 0, killed, lambda: None)]
     with pytest.raises(BadSettings, match="workers 2: a worker process was killed"):
-        list(run_jobs(jobs, executor_for(2), unit="sums"))
+        list(run_jobs(jobs, on_this_machine(2), unit="sums"))

@@ -266,6 +266,20 @@ def test_totals_count_answers_requests_and_interrupted_images_by_question(ledger
     assert second == Totals(OTHERS[0], 0, 0, 4, second.first, second.first)
 
 
+def test_the_time_of_requests_that_overlap_is_counted_once(ledger: Ledger, path: Path) -> None:
+    fill(ledger, digests(3), scores(3))
+    fill(ledger, digests(2, seed=1), scores(2))
+    ledger.note_request(ASKED, 7)
+    day = "2026-11-26T10:00:"
+    with closing(sqlite3.connect(path)) as db:
+        times = [(f"{day}00.000+00:00", f"{day}04.000+00:00", 1)]
+        times += [(f"{day}03.000+00:00", f"{day}05.500+00:00", 2)]
+        db.executemany("UPDATE requests SET sent = ?, answered = ? WHERE number = ?", times)
+        db.commit()
+    assert ledger.seconds_asked(ASKED) == pytest.approx(5.5, abs=1e-3)
+    assert ledger.seconds_asked(OTHERS[0]) == 0
+
+
 def test_an_empty_ledger_has_no_totals_and_no_problems(ledger: Ledger) -> None:
     assert ledger.totals() == []
     assert list(ledger.problems()) == []

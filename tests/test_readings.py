@@ -19,7 +19,7 @@ from conftest import COMMAND, Papagaio
 from PIL import Image
 
 from papagaio.errors import BadSettings, Diverged
-from papagaio.jobs import in_process
+from papagaio.executors.here import in_process
 from papagaio.training import feed
 from papagaio.training.machine import Machine
 from papagaio_thesis import readings as readings_module

@@ -16,9 +16,10 @@ import papagaio_thesis.run as run_module
 from papagaio.auditing.log import Log
 from papagaio.cli.main import main
 from papagaio.errors import BadImages, BadSettings, Diverged
+from papagaio.executors.here import in_process
 from papagaio.images.imageset import ImageSet
 from papagaio.images.letters import LETTERS
-from papagaio.jobs import Job, in_process
+from papagaio.jobs import Job
 from papagaio.networks.headed import Architecture, Head, build_headed
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Progress, Step, no_progress

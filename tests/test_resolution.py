@@ -177,11 +177,11 @@ def test_a_black_box_that_hides_its_steps_is_refused_on_its_test_answers() -> No
 
 def test_the_recipe_of_scores_in_steps_is_that_of_rounded_ones() -> None:
     options = AuditOptions(budget=5)
-    names = [
-        attack_configs(options, replace(CONTRACT, resolution=step))[0].recipe.name
+    losses = [
+        attack_configs(options, replace(CONTRACT, resolution=step))[0].recipe.loss
         for step in (0.0, EIGHT_BITS)
     ]
-    assert names == ["recovered-logits", "censored-logits"]
+    assert losses == ["centred-l2", "censored-l2"]
 
 
 def test_only_a_step_changes_the_digests_of_what_is_learned(tmp_path: Path) -> None:
@@ -247,7 +247,9 @@ def test_check_finds_the_step_and_an_audit_with_it_records_it(
     result = json.loads(Path(tiny.out, "result.json").read_text())
     assert result["black_box"]["resolution"] == EIGHT_BITS
     (cell,) = result["cells"]
-    assert (cell["response"], cell["recipe"]) == ("probabilities", "censored-logits")
+    assert (cell["response"], cell["recipe"]) == ("probabilities", "auto")
+    trained = json.loads(Path(tiny.out, "cells", cell["id"], "recipe.json").read_text())
+    assert trained["loss"] == "censored-l2"
     assert "kl" not in {name for name, score in cell["scores"].items() if score}
 
 

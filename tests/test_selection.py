@@ -1,7 +1,13 @@
-"""The choice of augmentation: what it uses, what it leaves alone, and its share of the time."""
+"""The choice of a recipe: what it uses, what it leaves alone, and its share of the time."""
 
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +21,16 @@ from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Progress, Step, no_progress
 from papagaio.responses import Answers, derive
+from papagaio.training.judging import held_out_losses, standard_errors
 from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
-from papagaio.training.recipe import Recipe
+from papagaio.training.recipe import Changes, Recipe
 from papagaio.training.selection import (
     Candidate,
     Selection,
     _divided,
-    _least_augmented,
-    _losses,
-    _standard_errors,
-    select_augmentation,
+    _first_within_noise,
+    select_recipe,
 )
 from papagaio.vocabulary import Augmentation
 
@@ -40,7 +45,7 @@ RECIPE = Recipe(
     schedule="one-cycle",
     batch=32,
     epochs=30,
-    augmentation_choices=((), ("flip",)),
+    rounds=(({"augmentation": ("flip",)},),),
 )
 LABELS = replace(RECIPE, loss="cross-entropy", smoothing=0.05)
 
@@ -79,7 +84,7 @@ def select(
     def build() -> Classifier:
         return build_student("small-cnn", "random", images, CLASSES, seed=seed)
 
-    return select_augmentation(
+    return select_recipe(
         build, images, answers, recipe, seed=seed, machine=Machine(), progress=progress
     )
 
@@ -102,7 +107,7 @@ def test_a_black_box_that_sees_mirror_images_differently_gets_none(
 ) -> None:
     selection = chosen(box, recipe=recipe)
     none, flip = map(figures, selection.candidates)
-    assert selection.augmentation == ()
+    assert selection.recipe.augmentation == ()
     assert flip[1] > none[1]
     assert flip[0] < none[0]
 
@@ -111,8 +116,8 @@ def test_a_black_box_that_sees_mirror_images_differently_gets_none(
 def test_a_black_box_that_sees_mirror_images_alike_gets_flip(recipe: Recipe) -> None:
     selection = chosen(SAME, recipe=recipe)
     none, flip = selection.candidates
-    assert selection.augmentation == ("flip",)
-    assert _standard_errors(none.losses - flip.losses) > 2
+    assert selection.recipe.augmentation == ("flip",)
+    assert standard_errors(none.losses - flip.losses) > 2
     assert figures(flip)[0] > figures(none)[0]
 
 
@@ -121,8 +126,8 @@ def test_how_large_a_copys_logits_are_does_not_count(recipe: Recipe) -> None:
     answers = SAME(noise(40))
     logits = np.random.default_rng(1).normal(size=answers.shape).astype(np.float32)
     logits += np.log(answers)
-    expected = _losses(recipe, logits, Answers.of(answers))
-    doubled = _losses(recipe, 2 * logits, Answers.of(answers))
+    expected = held_out_losses(recipe, logits, Answers.of(answers))
+    doubled = held_out_losses(recipe, 2 * logits, Answers.of(answers))
     assert doubled == pytest.approx(expected, rel=0.02, abs=0.02)
 
 
@@ -133,7 +138,7 @@ def test_what_makes_no_difference_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("test_selection.noise", lambda _: images)
     selection = chosen(SAME, 200)
     none, flip = map(figures, selection.candidates)
-    assert selection.augmentation == ()
+    assert selection.recipe.augmentation == ()
     assert none[0] == pytest.approx(flip[0], abs=0.1)
 
 
@@ -151,7 +156,7 @@ def test_the_same_arguments_make_the_same_choice_and_disturb_no_other_randomness
 def test_images_and_answers_stay_as_they_are() -> None:
     images, answers = noise(120), SAME(noise(120))
     images.flags.writeable = answers.flags.writeable = False
-    selection = select_augmentation(
+    selection = select_recipe(
         lambda: build_student("small-cnn", "random", images, CLASSES, seed=0),
         images,
         Answers.of(answers),
@@ -182,7 +187,8 @@ def test_no_image_is_both_learned_and_held_out(images: int, epochs: int) -> None
     [(1000, 60, 0.34), (2000, 60, 0.34), (10_000, 60, 0.09), (200, 60, 4), (200, 1, 4)],
 )
 def test_the_choices_share_of_time_is_as_stated(images: int, epochs: int, share: float) -> None:
-    recipe = replace(RECIPE, batch=128, epochs=epochs)
+    three = tuple({"augmentation": (name,)} for name in ("flip", "crop", "affine"))
+    recipe = replace(RECIPE, batch=128, epochs=epochs, rounds=(three,))
     division = _divided(recipe, images)
     assert 4 * division.epochs * division.learned <= share * recipe.epochs * images
 
@@ -192,7 +198,8 @@ def test_every_candidate_is_told() -> None:
     select(UNRELATED, 120, progress=told.append)
     steps = [step for step in told if isinstance(step, Step)]
     assert [(step.done, step.total) for step in steps] == [(0, 2), (1, 2), (2, 2)]
-    assert steps[1].note.startswith("none: loss ")
+    assert steps[1].note.startswith("as given: loss ")
+    assert steps[2].note.startswith("augmentation flip: loss ")
 
 
 def diverging(*broken: tuple[str, ...]) -> Callable[..., list[Epoch]]:
@@ -209,7 +216,7 @@ def diverging(*broken: tuple[str, ...]) -> Callable[..., list[Epoch]]:
 def test_a_candidate_that_diverges_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("papagaio.training.selection.train", diverging(()))
     selection = chosen(UNRELATED, 120)
-    assert selection.augmentation == ("flip",)
+    assert selection.recipe.augmentation == ("flip",)
     assert len(selection.candidates) == 1
 
 
@@ -219,19 +226,139 @@ def test_where_every_candidate_diverges_the_copy_does(monkeypatch: pytest.Monkey
         select(UNRELATED, 120)
 
 
-@pytest.mark.parametrize(("above", "expected"), [(0.9, ()), (1.1, ("flip",)), (-0.5, ())])
-def test_the_least_augmented_within_one_standard_error_is_chosen(
-    above: float, expected: tuple[Augmentation, ...]
-) -> None:
+@pytest.mark.parametrize(("above", "expected"), [(0.9, "given"), (1.1, "flip"), (-0.5, "given")])
+def test_the_first_within_one_standard_error_is_chosen(above: float, expected: str) -> None:
     # 50 pairs whose differences have a mean of `above` and a standard error of 1.
     differences = np.tile([1.0, -1.0], 25)
     differences *= 50**0.5 / differences.std(ddof=1)
     hits = np.ones(50, bool)
-    none = Candidate((), hits, differences + above, seconds=1.0)
-    flip = Candidate(("flip",), hits, np.zeros(50), seconds=1.0)
-    assert _least_augmented([none, flip]).augmentation == expected
+    given = Candidate({}, hits, differences + above, seconds=1.0)
+    flip = Candidate({"augmentation": ("flip",)}, hits, np.zeros(50), seconds=1.0)
+    assert _first_within_noise([given, flip]) is {"given": given, "flip": flip}[expected]
 
 
 @pytest.mark.parametrize(("mean", "errors"), [(0.0, 0.0), (0.5, np.inf), (-0.5, -np.inf)])
 def test_differences_that_are_all_equal_are_not_noise(mean: float, errors: float) -> None:
-    assert _standard_errors(np.full(50, mean)) == errors
+    assert standard_errors(np.full(50, mean)) == errors
+
+
+# Rounds, and what is kept.
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
+    """The recipes of all short trainings, none of which takes a step."""
+    recipes: list[Recipe] = []
+
+    def noted(*args: Any, **_: Any) -> None:  # noqa: ANN401  # as `train`
+        recipes.append(args[3])
+
+    monkeypatch.setattr("papagaio.training.selection.train", noted)
+    return recipes
+
+
+def worse_where(monkeypatch: pytest.MonkeyPatch, tried: list[Recipe], *worse: Changes) -> None:
+    """Let each of these changes add 1 to every loss."""
+
+    def judged(_: Recipe, logits: NDArray[np.float32], __: Answers) -> NDArray[np.float64]:
+        bad = sum(replace(tried[-1], **one) == tried[-1] for one in worse)
+        return np.full(len(logits), float(bad))
+
+    monkeypatch.setattr("papagaio.training.selection.held_out_losses", judged)
+
+
+ROUNDS = replace(
+    RECIPE, rounds=(({"augmentation": ("flip",)},), ({"rate": 1e-3}, {"loss": "centred-l1"}))
+)
+
+
+def test_each_round_adds_to_the_winner_of_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, tried: list[Recipe]
+) -> None:
+    worse_where(monkeypatch, tried, {"augmentation": ()}, {"rate": 2e-3})
+    selection = chosen(SAME, 120, recipe=ROUNDS)
+    seen = [(one.augmentation, one.rate, one.loss) for one in tried]
+    flip: tuple[Augmentation, ...] = ("flip",)
+    assert seen == [
+        ((), 2e-3, "centred-l2"),
+        (flip, 2e-3, "centred-l2"),
+        (flip, 1e-3, "centred-l2"),
+        (flip, 2e-3, "centred-l1"),
+    ]
+    assert selection.changes == {"augmentation": flip, "rate": 1e-3}
+    assert selection.recipe == replace(ROUNDS, rounds=(), augmentation=("flip",), rate=1e-3)
+    assert len(selection.candidates) == 4
+
+
+def test_where_nothing_is_better_the_recipe_stays_as_given(
+    monkeypatch: pytest.MonkeyPatch, tried: list[Recipe]
+) -> None:
+    worse_where(monkeypatch, tried)
+    selection = chosen(SAME, 120, recipe=ROUNDS)
+    assert (selection.recipe, selection.changes) == (replace(ROUNDS, rounds=()), {})
+
+
+def test_candidates_that_are_kept_are_not_trained_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = noise(120)
+    make = partial(build_student, "small-cnn", "random", images, CLASSES, seed=0)
+    go = partial(select_recipe, make, images, Answers.of(UNRELATED(images)), kept=tmp_path)
+    first = go(RECIPE, seed=0, machine=Machine())
+    (tmp_path / "1.json").unlink()  # as if killed during the second candidate
+    calls = []
+
+    def counted(*args: Any, **kwargs: Any) -> list[Epoch]:  # noqa: ANN401  # as `train`
+        calls.append(args[3].augmentation)
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr("papagaio.training.selection.train", counted)
+    again = go(RECIPE, seed=0, machine=Machine())
+    assert calls == [("flip",)]
+    assert first is not None
+    assert again is not None
+    assert again.recipe == first.recipe
+    assert [*map(figures, again.candidates)] == [*map(figures, first.candidates)]
+
+
+def test_a_candidate_that_diverged_is_kept_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = noise(120)
+    make = partial(build_student, "small-cnn", "random", images, CLASSES, seed=0)
+    go = partial(select_recipe, make, images, Answers.of(UNRELATED(images)), kept=tmp_path)
+    monkeypatch.setattr("papagaio.training.selection.train", diverging(()))
+    first = go(RECIPE, seed=0, machine=Machine())
+    monkeypatch.setattr("papagaio.training.selection.train", pytest.fail)
+    again = go(RECIPE, seed=0, machine=Machine())
+    assert first is not None
+    assert again is not None
+    assert [one.changes for one in again.candidates] == [{"augmentation": ("flip",)}]
+
+
+def choose_in(folder: Path) -> Selection | None:
+    """A choice among four, kept in a folder; it takes a second or more."""
+    images = noise(400)
+    make = partial(build_student, "small-cnn", "random", images, CLASSES, seed=0)
+    others = tuple({"augmentation": (name,)} for name in ("flip", "crop", "affine"))
+    recipe = replace(RECIPE, rounds=(others,))
+    answers = Answers.of(UNRELATED(images))
+    return select_recipe(make, images, answers, recipe, seed=0, machine=Machine(), kept=folder)
+
+
+def test_a_kill_inside_the_choice_loses_at_most_the_candidate_in_training(tmp_path: Path) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=choose_in, args=(tmp_path / "a",))
+    child.start()
+    while child.is_alive() and not (tmp_path / "a" / "1.json").exists():
+        time.sleep(0.001)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").glob("*.json")}
+    assert 2 <= len(before) < 4
+    resumed, undisturbed = choose_in(tmp_path / "a"), choose_in(tmp_path / "b")
+    assert resumed is not None
+    assert undisturbed is not None
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert resumed.recipe == undisturbed.recipe
+    assert [*map(figures, resumed.candidates)] == [*map(figures, undisturbed.candidates)]

@@ -176,7 +176,8 @@ def test_every_response_has_every_recipe_or_the_one_that_suits_it() -> None:
     def names(**more: object) -> list[tuple[str, str]]:
         return [(attack.response, attack.recipe.name) for attack in attacks(**more)]
 
-    assert names() == [("probabilities", "recovered-logits"), ("label", "labels")]
+    assert names() == [("probabilities", "auto"), ("label", "auto")]
+    assert [attack.recipe.loss for attack in attacks()] == ["centred-l2", "cross-entropy"]
     assert names(recipes=["thesis", "labels"]) == [
         (response, name) for response in ("probabilities", "label") for name in ("thesis", "labels")
     ]
@@ -185,7 +186,7 @@ def test_every_response_has_every_recipe_or_the_one_that_suits_it() -> None:
 def test_without_responses_copies_see_what_the_black_box_shows() -> None:
     contract = replace(GREY, response="top-3")
     (attack,) = attack_configs(settings_of(NEEDED), contract)
-    assert (attack.response, attack.recipe.name) == ("top-3", "censored-logits")
+    assert (attack.response, attack.recipe.loss) == ("top-3", "censored-l2")
 
 
 def test_a_response_that_the_black_box_never_shows_is_refused_before_anything_is_asked() -> None:
@@ -201,10 +202,11 @@ def test_epochs_and_augmentation_are_changed_in_every_recipe() -> None:
     plain = recipes()
     # A number of epochs holds: the least number of steps, which each of these has, goes with it.
     assert all(recipe.least_steps for recipe in plain)
-    assert recipes(epochs=3) == [replace(recipe, epochs=3, least_steps=0) for recipe in plain]
+    assert recipes(epochs=3) == [replace(recipe, epochs_given=3) for recipe in plain]
+    assert {recipe.epochs_for(50) for recipe in recipes(epochs=3)} == {3}
     for wanted in (AUGMENTATION_NAMES[:1], ()):
         assert recipes(augmentation=list(wanted)) == [
-            replace(recipe, augmentation=wanted, augmentation_choices=()) for recipe in plain
+            replace(recipe, augmentation=wanted, rounds=()) for recipe in plain
         ]
 
 

@@ -25,7 +25,13 @@ from papagaio.training.muon import Muon, convolutions_before_norm, orthogonal
 from papagaio.training.optimisers import optimisers_for
 from papagaio.training.products import use_products
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import _NATURAL, _SMALL, default_recipe, recipe_named
+from papagaio.training.recipes import (
+    _AUGMENTATIONS,
+    _NATURAL,
+    _SMALL,
+    default_recipe,
+    recipe_named,
+)
 from papagaio.training.step import Batch, training_step
 from papagaio.vocabulary import Augmentation
 
@@ -196,8 +202,8 @@ def test_natural_images_leave_the_augmentation_to_be_chosen() -> None:
     for name in ("recovered-logits", "censored-logits", "labels"):
         recipe = recipe_named(name, (32, 32, 3))
         assert recipe.augmentation == ()
-        assert set(recipe.augmentation_choices) == {(), ("crop",), ("flip",), ("crop", "flip")}
-    assert not recipe_named("thesis", (32, 32, 3)).augmentation_choices
+        assert recipe.rounds == (_AUGMENTATIONS,)
+    assert not recipe_named("thesis", (32, 32, 3)).rounds
 
 
 def test_the_thesiss_recipe_is_as_written_there() -> None:
@@ -216,8 +222,9 @@ def in_words(recipe: Recipe) -> str:
     schedule = {"constant": "", "one-cycle": "one-cycle, "}[recipe.schedule]
     steps = f" and at least {recipe.least_steps} steps" if recipe.least_steps else ""
     seen = {(): "no augmentation", ("affine",): "small affine changes"}[recipe.augmentation]
-    if recipe.augmentation_choices:
-        assert recipe.augmentation_choices == ((), ("crop",), ("flip",), ("crop", "flip"))
+    if recipe.rounds:
+        names = [one["augmentation"] for one in recipe.rounds[0]]
+        assert names == [("crop",), ("flip",), ("crop", "flip")]
         seen = "no augmentation, crop, flip or both, as held-out answers decide"
     seen += " that fade" if recipe.fade else ""
     return f"{adam}, {schedule}batch {recipe.batch}, {recipe.epochs} epochs{steps}, {seen}"

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from results import AT_CHANCE, FLOOR, HARDER_FLOOR, ONE_CLASS, SEEDS, cell, result
+from example_results import AT_CHANCE, FLOOR, HARDER_FLOOR, ONE_CLASS, SEEDS, cell, result
 
 from papagaio.result import CellRecord, Scores
 from papagaio.scores import Figure
@@ -57,7 +57,7 @@ def test_the_sentence_has_the_figures_that_decide() -> None:
     queries = {"spent": 4000, "price": 6.0, "price_total": 14.7}
     said = verdict_of(result([copy(0.86, 0.90), floor(0.2)], black_box=WORKS, queries=queries))
     assert str(said) == (
-        "high: From 4,000 answers, which cost 6.00, a copy reaches 88.0 % of the black box\u2019s"
+        "high: From 4,000 answers, which cost 6.00, a copy reaches 88.0 % of the model\u2019s"
         " decisions (95 % interval 86.0 to 90.0), against 20.0 % for the floor (shuffled)."
     )
     assert (said.budget, said.price) == (4000, 6.0)
@@ -90,13 +90,29 @@ def test_the_measure_decides_that_covers_more_of_its_own_way() -> None:
     assert said.level == "high"
 
 
-def test_the_floor_is_the_highest_trained_or_not() -> None:
-    audited = result(
-        [copy(0.9, 0.92), floor(0.2), copy(0.39, 0.41, kind=HARDER_FLOOR.kind)], black_box=WORKS
+def test_a_student_that_learned_answers_about_noise_is_no_floor() -> None:
+    noise = copy(0.93, 0.95, kind=HARDER_FLOOR.kind)
+    assert level(copy(0.97, 0.99), floor(0.2), noise) == "critical"
+    # It does not stand in for the student that learned nothing either.
+    assert level(copy(0.97, 0.99), noise) == "not decided"
+    # A copy that is no better than noise is still a copy.
+    assert level(copy(0.93, 0.95), floor(0.2), noise) == "high"
+
+
+def test_a_copy_that_is_clearly_worse_than_noise_decides_nothing() -> None:
+    said = verdict_of(result([copy(0.2, 0.3), floor(0.2), copy(0.5, 0.6, kind=HARDER_FLOOR.kind)]))
+    assert said.level == "not decided"
+    assert said.reason.endswith(
+        "but answers about noise give 55.0 % of the decisions: other images are better."
     )
+    assert level(copy(0.2, 0.3), floor(0.2), copy(0.29, 0.4, kind=HARDER_FLOOR.kind)) == "low"
+
+
+def test_the_floor_is_the_highest_trained_or_not() -> None:
+    audited = result([copy(0.9, 0.92), floor(0.4)], black_box=WORKS)
     found = standing_of(audited, audited.summary[0])
     assert found is not None
-    assert found.floor.name == "noise"
+    assert found.floor.name == "shuffled"
     assert found.floor.value == pytest.approx(0.4)
     # A black box that names one class on 472 of 590 images.
     most = WORKS | {"most_named": {"name": "3", "images": 472}}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from papagaio.errors import BadSettings as BadSettings
     from papagaio.errors import Busy as Busy
     from papagaio.errors import Diverged as Diverged
+    from papagaio.errors import Lost as Lost
     from papagaio.errors import NoAnswer as NoAnswer
     from papagaio.errors import NoSpace as NoSpace
     from papagaio.errors import PapagaioError as PapagaioError
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from papagaio.training.machine import Machine as Machine
     from papagaio.training.recipe import Recipe as Recipe
     from papagaio.training.recipes import recipe_named as recipe_named
-    from papagaio.training.selection import select_augmentation as select_augmentation
+    from papagaio.training.selection import select_recipe as select_recipe
 
 _HOMES = {
     "Answers": "responses",
@@ -69,6 +70,7 @@ _HOMES = {
     "ImageSet": "images.imageset",
     "Ledger": "ledger",
     "Machine": "training.machine",
+    "Lost": "errors",
     "NoAnswer": "errors",
     "NoSpace": "errors",
     "PapagaioError": "errors",
@@ -88,7 +90,7 @@ _HOMES = {
     "read_result": "result",
     "recipe_named": "training.recipes",
     "score_student": "scores",
-    "select_augmentation": "training.selection",
+    "select_recipe": "training.selection",
     "train": "training.loop",
 }
 

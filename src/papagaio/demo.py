@@ -70,6 +70,8 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
         budgets=BUDGETS,
         responses=("probabilities", "label"),
         seeds=SEEDS,
+        # An example, so that the report speaks of money; the demo costs nothing.
+        price_per_1000=1.5,
         # Networks this small are mostly overhead: one thread each, several at the same time.
         device="cpu",
         precision="float32",

@@ -12,7 +12,9 @@
   * BadLedger: a file is not a ledger, or its contents contradict each other.
   * Busy: another process works on the same run directory or ledger.
   * NoSpace: the disk is full.
+  * Lost: a cluster lost its machines, or a training its worker (exit code 1).
   * Diverged: the loss of a training stopped being finite (exit code 1: not the user's mistake).
+  * GateFailed: a rule about a run does not hold (exit code 10).
 """
 
 from collections.abc import Callable
@@ -24,6 +26,8 @@ __all__ = [
     "BadSettings",
     "Busy",
     "Diverged",
+    "GateFailed",
+    "Lost",
     "NoAnswer",
     "NoSpace",
     "PapagaioError",
@@ -88,7 +92,19 @@ class NoSpace(PapagaioError):
     """The disk is full."""
 
 
+class Lost(PapagaioError):
+    """A cluster lost its machines, or a training its worker more than once."""
+
+    exit_code = 1
+
+
 class Diverged(PapagaioError):
     """The loss of a training stopped being finite."""
 
     exit_code = 1
+
+
+class GateFailed(PapagaioError):
+    """A rule about a run does not hold, or is not decided where it has to be."""
+
+    exit_code = 10

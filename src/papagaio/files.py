@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 from papagaio.errors import Busy, NoSpace, PapagaioError
 
 __all__ = [
+    "Frozen",
     "disk_full_is_no_space",
     "lock",
     "locked_run",
     "need_space",
+    "read_array",
     "sweep",
     "write",
     "write_array",
     "writing",
 ]
+
+# An array that trainings read: an `.npy` file or, on a machine of a cluster, the array itself.
+Frozen = Path | NDArray[Any]
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -48,6 +53,14 @@ def write_array(path: Path, array: NDArray[np.generic]) -> None:
     """
     with writing(path) as file:
         np.save(file, array, allow_pickle=False)
+
+
+def read_array(frozen: Frozen) -> NDArray[Any]:
+    """Return the array, memory-mapped where it is a file; it is not to be changed."""
+    if not isinstance(frozen, Path):
+        return frozen
+    array: NDArray[Any] = np.load(frozen, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 @contextmanager

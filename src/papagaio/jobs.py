@@ -1,23 +1,13 @@
 """Jobs: independent pieces of work, each with a finished record; the missing ones are run."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing.connection import wait
 from typing import Any, Generic, Protocol, TypeVar
 
-from papagaio.errors import BadSettings, Diverged
+from papagaio.errors import Diverged, PapagaioError
 from papagaio.progress import Message, Progress, Step, no_progress
 
-__all__ = ["Executor", "Job", "Record", "executor_for", "in_process", "processes", "run_jobs"]
-
-T = TypeVar("T")
+__all__ = ["Executor", "Job", "Record", "Task", "run_jobs"]
 
 
 class Record(Protocol):
@@ -49,8 +39,23 @@ class Job(Generic[R]):
     finished: Callable[[], R | None]
 
 
-# Runs tasks and yields their results in the order in which they are ready.
-Executor = Callable[[Sequence[Callable[[Progress], Any]], Progress], Iterator[Any]]
+@dataclass(frozen=True)
+class Task:
+    """A job as an executor runs it: its name and its work, which pickle."""
+
+    id: str
+    run: Callable[[Progress], Any]
+
+    def __call__(self, progress: Progress) -> tuple[str, Any]:
+        """Return the name, and the record or the error of the user's that ended the work."""
+        try:
+            return self.id, self.run(progress)
+        except PapagaioError as error:
+            return self.id, error
+
+
+# Runs tasks and yields what they return in the order in which it is ready.
+Executor = Callable[[Sequence[Task], Progress], Iterator[tuple[str, Any]]]
 
 
 def run_jobs(
@@ -68,6 +73,9 @@ def run_jobs(
 
     Yields:
         each job with its record, or with the error by which it diverged; finished jobs first.
+
+    Raises:
+        PapagaioError: what a job raised, if it did not diverge.
     """
     records = [(job, job.finished()) for job in jobs]
     missing = [job for job, record in records if record is None]
@@ -78,79 +86,13 @@ def run_jobs(
     progress(Step("training", done, len(jobs), unit))
     longest_first = sorted(missing, key=lambda job: job.cost, reverse=True)
     by_id = {job.id: job for job in longest_first}
-    tasks = [partial(_attempt, job.id, job.run) for job in longest_first]
+    tasks = [Task(job.id, job.run) for job in longest_first]
     for name, outcome in executor(tasks, progress):
         done += 1
+        if isinstance(outcome, PapagaioError) and not isinstance(outcome, Diverged):
+            raise outcome
         if isinstance(outcome, Diverged):
             progress(Message(f"{name}: {outcome}"))
         note = "diverged" if isinstance(outcome, Diverged) else outcome.note
         progress(Step("training", done, len(jobs), unit, note))
         yield by_id[name], outcome
-
-
-def _attempt(name: str, run: Callable[[Progress], R], progress: Progress) -> tuple[str, Any]:
-    try:
-        return name, run(progress)
-    except Diverged as error:
-        return name, error
-
-
-def executor_for(workers: int) -> Executor:
-    """Run here with one worker, and in worker processes with several."""
-    return in_process if workers == 1 else processes(workers)
-
-
-def in_process(
-    tasks: Sequence[Callable[[Progress], T]], progress: Progress = no_progress
-) -> Iterator[T]:
-    """Run tasks one after another in this process."""
-    for task in tasks:
-        yield task(progress)
-
-
-def processes(workers: int) -> Executor:
-    """Run tasks in this many worker processes, which end when this process does.
-
-    Worker processes report no progress. Tasks and their results must pickle.
-    """
-    return partial(_in_processes, workers)
-
-
-def _in_processes(
-    workers: int, tasks: Sequence[Callable[[Progress], T]], progress: Progress
-) -> Iterator[T]:
-    if len(tasks) < 2:
-        yield from in_process(tasks, progress)
-        return
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, _as_worker) as pool:
-        futures: list[Future[T]] = [pool.submit(task, no_progress) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise BadSettings(
-                "a worker process was killed, probably for lack of memory; use fewer",
-                field="workers",
-                value=workers,
-            ) from error
-        finally:
-            # On an interruption, do not wait for the workers: their checkpoints hold their work.
-            if not all(future.done() for future in futures):
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in set(multiprocessing.active_children()) - others:
-                    worker.terminate()
-
-
-def _as_worker() -> None:
-    """Leave Ctrl-C to the parent process, and end when it ends, even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

@@ -136,7 +136,7 @@ def _covariance(one: _Array, other: _Array) -> _Array:
     a, b = one[:, None], other[None, :]
     near, far = np.minimum(a, b), np.maximum(a, b)
     drift = near**2 * (3 * far - near) / 6
-    return _LEVEL_DEVIATION**2 + _SLOPE_DEVIATION**2 * a * b + _DRIFT * drift
+    return np.asarray(_LEVEL_DEVIATION**2 + _SLOPE_DEVIATION**2 * a * b + _DRIFT * drift)
 
 
 def _logits(figures: Sequence[Figure]) -> tuple[_Array, _Array]:

@@ -6,7 +6,18 @@ from math import inf, isclose
 
 from papagaio.scores import Figure
 
-__all__ = ["Shown", "count", "duration", "listing", "money", "nats", "percent", "plural", "ratio"]
+__all__ = [
+    "Shown",
+    "about",
+    "count",
+    "duration",
+    "listing",
+    "money",
+    "nats",
+    "percent",
+    "plural",
+    "ratio",
+]
 __all__ += ["share"]
 
 _Range = tuple[float, float]
@@ -59,6 +70,14 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def about(seconds: float) -> str:
+    """A duration in its largest unit."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
 
 
 def share(figure: Figure) -> Shown:

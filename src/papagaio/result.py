@@ -14,6 +14,7 @@ from papagaio.errors import BadSettings
 from papagaio.responses import shown_form
 from papagaio.scores import Figure
 from papagaio.standards import STANDARDS, Standard
+from papagaio.version import __version__
 from papagaio.vocabulary import Augmentation
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CopyDetail",
     "CurvePoint",
     "DivergedRecord",
+    "EnsembleRecord",
     "MachineRecord",
     "NamedClass",
     "NamedPair",
@@ -39,6 +41,7 @@ __all__ = [
     "TestPicture",
     "TestRecord",
     "TransferRecord",
+    "UnansweredRecord",
     "json_schema",
     "read_result",
     "write_result",
@@ -75,6 +78,8 @@ class CandidateRecord(_Record):
     """A short training that was compared with others on held-out answers."""
 
     augmentation: list[str]
+    changes: dict[str, Any] = {}
+    """Fields of the recipe with other values than the recipe has by itself."""
     fidelity: Figure
     """On the held-out answers."""
     loss: float
@@ -84,14 +89,23 @@ class CandidateRecord(_Record):
 
 
 class SelectionRecord(_Record):
-    """How a copy's augmentation was chosen, on answers held out of its budget."""
+    """How a copy's recipe was chosen, on answers held out of its budget."""
 
     chosen: list[Augmentation]
+    """The augmentation of the winner."""
+    changes: dict[str, Any] = {}
+    """Fields of the recipe that the choice changed; none where the recipe stayed as it was."""
     held_out: int
     """The number of answers held out; all answers are learned from afterwards."""
     share: float
     """The steps of all short trainings together, divided by those of the copy's training."""
     candidates: list[CandidateRecord]
+
+    @property
+    def winner(self) -> CandidateRecord:
+        """The candidate that was chosen."""
+        wanted = self.chosen, self.changes
+        return next(one for one in self.candidates if (one.augmentation, one.changes) == wanted)
 
 
 class CellRecord(_Record):
@@ -99,13 +113,14 @@ class CellRecord(_Record):
 
     id: str
     kind: str
-    """`copy`, or a floor or ceiling, such as `floor:shuffled`."""
+    """`copy`, `distilled` (a student of several copies), or a floor or ceiling, such as
+    `floor:shuffled`."""
     student: str
     initial: str
     recipe: str
     augmentation: list[str]
     selection: SelectionRecord | None = None
-    """None where the augmentation was given, or there were too few answers to choose."""
+    """None where nothing was to be chosen, or there were too few answers to choose."""
     undertrained: bool
     """Whether it had fewer epochs than its recipe, or often disagrees with its training answers."""
     response: str
@@ -129,6 +144,24 @@ class CellRecord(_Record):
         name = self.id.rpartition("_")[0]
         fidelity = self.scores.fidelity
         return f"{name}: fidelity {fidelity.value:.3f}" if fidelity else name
+
+
+class EnsembleRecord(_Record):
+    """Copies that differ only in their seed, answering together: no query more, no training more.
+
+    Their answer is the mean of their centred logits. There is one such answer, so its intervals
+    are over test images only.
+    """
+
+    student: str
+    recipe: str
+    response: str
+    budget: int
+    seeds: list[int]
+    """The seeds of its copies."""
+    scores: Scores
+    per_class: list[Figure | None]
+    """Accuracy on each true class."""
 
 
 class DivergedRecord(_Record):
@@ -218,6 +251,15 @@ class TestRecord(SetRecord):
 
     near_duplicates: int
     """Images with a near-duplicate in the transfer set."""
+
+
+class UnansweredRecord(_Record):
+    """Images that distilled students were shown and nobody asked about."""
+
+    images: int
+    """At the whole budget; at a smaller one, the rest of the transfer set comes to it."""
+    near_duplicates: int
+    """Images left out because a test image is almost the same."""
 
 
 class Queries(_Record):
@@ -355,11 +397,15 @@ class Result(_Record):
     black_box: BlackBoxRecord
     transfer: TransferRecord
     test: TestRecord
+    unanswered: UnansweredRecord | None = None
+    """None without distilled students."""
     queries: Queries
     named: list[NamedClass]
     """Every class, in the black box's order, with its images of the transfer set."""
     references: References
     cells: list[CellRecord]
+    ensembles: list[EnsembleRecord] = []
+    """Where there are several seeds."""
     diverged: list[DivergedRecord]
     summary: list[SummaryRow]
     pictures: list[Picture]
@@ -390,12 +436,29 @@ def read_result(path: Path) -> Result:
         BadSettings: it is missing, or not a result of this version.
     """
     try:
-        return Result.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise BadSettings(f"{path}: there is no result; name the folder of a run") from error
+    try:
+        return Result.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadSettings(
-            f"{path}: not a result of this version ({where}: {first['msg']})"
-        ) from error
+        why = _newer(content) or f"not a result of this version ({where}: {first['msg']})"
+        raise BadSettings(f"{path}: {why}") from error
+
+
+def _newer(content: bytes) -> str:
+    """What to do about a result of a later schema; empty where it is something else."""
+    own = Result.model_fields["schema_"].default
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return ""
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if type(schema) is not int or schema <= own:
+        return ""
+    return (
+        f"its schema is {schema}, written by papagaio {found.get('papagaio')}; papagaio"
+        f" {__version__} reads schema {own}: install a newer one"
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from papagaio.controls import CONTROLS, control_named
+from papagaio.executors.options import ExecutorOptions
 from papagaio.options import Many, Option, OptionSet, Seed
 from papagaio.vocabulary import (
     Augmentation,
@@ -25,9 +26,12 @@ __all__ = [
     "AuditOptions",
     "BlackBoxOptions",
     "CheckOptions",
+    "CopyOptions",
+    "EstimateOptions",
     "ImageOptions",
     "Settings",
     "TestOptions",
+    "TransferOptions",
 ]
 
 _BOX, _IMAGES, _BUDGET = "Black box", "Images", "Budget"
@@ -79,15 +83,8 @@ class Authorisation(OptionSet):
     on another machine."""
 
 
-class AuditOptions(Authorisation):
-    """How an open black box is audited."""
-
-    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1, examples=[5000])
-    """The most transfer images to query: what a copier would pay for. The test set and the controls
-    are queried as well; --dry-run shows how many images that is."""
-
-    budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
-    """Smaller budgets to add to the curve, such as 100,500,1000."""
+class CopyOptions(Authorisation, ExecutorOptions):
+    """How copies are made, and what the answers that they learn cost."""
 
     price_per_1000: Annotated[float | None, Option(_BUDGET, "PRICE")] = Field(
         default=None, ge=0, allow_inf_nan=False
@@ -103,10 +100,11 @@ class AuditOptions(Authorisation):
     """How much of an answer a copier sees: probabilities, rounded-3, rounded-2, rounded-1, top-5,
     top-3, top-1, label. What shows less is derived from stored answers, without a query."""
 
-    recipes: Annotated[
-        Many[str], Option(_COPIES, "RECIPE,...", "the best for each response", also="recipe")
-    ] = ()
-    """How copies are trained: recovered-logits, censored-logits, labels, thesis."""
+    recipes: Annotated[Many[str], Option(_COPIES, "RECIPE,...", also="recipe")] = Field(
+        ("auto",), min_length=1
+    )
+    """How copies are trained: auto, recovered-logits, censored-logits, labels, thesis. auto begins
+    with the best for the response, and tries others on answers held out of the budget."""
 
     students: Annotated[
         Many[str], Option(_COPIES, "STUDENT,...", "by image size", also="student")
@@ -120,8 +118,8 @@ class AuditOptions(Authorisation):
     augmentation: Annotated[
         Many[Augmentation] | None, Option(_COPIES, "crop,flip,affine|none", "the recipe decides")
     ] = None
-    """Augmentation for every recipe. By default, natural-image recipes choose between none, crop,
-    flip and both, on answers held out of the budget."""
+    """Augmentation for every recipe; then no other is tried. By default, natural-image recipes
+    choose between none, crop, flip and both, on answers held out of the budget."""
 
     epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(default=None, ge=1)
     """Epochs of every training."""
@@ -130,12 +128,6 @@ class AuditOptions(Authorisation):
         default=(0,), min_length=1
     )
     """One copy for each seed, such as 0,1,2. Several seeds give intervals over seeds."""
-
-    controls: Annotated[
-        Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")
-    ] = tuple(control.name for control in CONTROLS)
-    """Floors (shuffled, noise) and ceilings (labels, own-data) to train. noise and own-data query
-    images beyond the budget."""
 
     device: Annotated[str, Option(_MACHINE, "auto|cpu|cuda|mps")] = "auto"
     """Where copies are trained."""
@@ -146,13 +138,37 @@ class AuditOptions(Authorisation):
     threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(default=None, ge=1)
     """CPU threads of each training."""
 
-    workers: Annotated[int, Option(_MACHINE, "N")] = Field(default=1, ge=1)
-    """The number of trainings that run at the same time."""
-
     checkpoint_seconds: Annotated[float, Option(_MACHINE, "SECONDS")] = Field(
         default=10.0, ge=0, allow_inf_nan=False
     )
     """Minimum seconds between two checkpoints of a training."""
+
+    def price_of(self, queries: int) -> float | None:
+        """The price of a number of queries, if a price is given."""
+        if self.price_per_1000 is None:
+            return None
+        return round(queries * self.price_per_1000 / 1000, 6)
+
+
+class AuditOptions(CopyOptions):
+    """How an open black box is audited."""
+
+    budget: Annotated[int, Option(_BUDGET, "N")] = Field(ge=1, examples=[5000])
+    """The most transfer images to query: what a copier would pay for. The test set and the controls
+    are queried as well; --dry-run shows how many images that is."""
+
+    budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
+    """Smaller budgets to add to the curve, such as 100,500,1000."""
+
+    distil: Annotated[bool, Option(_COPIES)] = False
+    """Also train one student on what the copies of several seeds answer together, about images that
+    were sent and others that were not, at no query. It takes longer than the copies."""
+
+    controls: Annotated[
+        Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")
+    ] = tuple(control.name for control in CONTROLS)
+    """Floors (shuffled, noise) and ceilings (labels, own-data) to train. noise and own-data query
+    images beyond the budget."""
 
     ledger: Annotated[Path | None, Option(_OUTPUT, "FILE", "OUT/ledger.sqlite")] = None
     """Where answers are kept. Audits that share a ledger pay for no image twice."""
@@ -175,6 +191,13 @@ class AuditOptions(Authorisation):
             raise ValueError(f"each must be between 1 and the budget, {budget:,}")
         return budgets
 
+    @field_validator("distil")
+    @classmethod
+    def _has_several_seeds(cls, wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001
+        if wanted and len(info.data.get("seeds", ())) == 1:
+            raise ValueError("needs copies of several seeds, such as seeds 0,1,2")
+        return wanted
+
     @property
     def curve(self) -> tuple[int, ...]:
         """The budgets at which copies are made, smallest first, the whole budget included."""
@@ -184,12 +207,6 @@ class AuditOptions(Authorisation):
     def ledger_path(self) -> Path:
         """Where answers are kept."""
         return self.ledger or self.out / _LEDGER
-
-    def price_of(self, queries: int) -> float | None:
-        """The price of a number of queries, if a price is given."""
-        if self.price_per_1000 is None:
-            return None
-        return round(queries * self.price_per_1000 / 1000, 6)
 
 
 class BlackBoxOptions(Authorisation):
@@ -312,12 +329,22 @@ class TestOptions(OptionSet):
     """The folder that holds cifar10/ and cifar100/ as Parquet files."""
 
 
-class ImageOptions(TestOptions):
-    """All images of an audit."""
+class TransferOptions(TestOptions):
+    """The images that a black box is queried about, and those that its copies are scored on."""
 
     transfer: Annotated[str, Option(_IMAGES, "IMAGES")] = Field(examples=["photos/"])
     """Images unrelated to the black box's purpose, to query it about: a folder of images (searched
     recursively), or any form that --test takes. Their labels are never used."""
+
+
+class ImageOptions(TransferOptions):
+    """All images of an audit."""
+
+    pool: Annotated[str | None, Option(_IMAGES, "IMAGES", "the transfer set beyond the budget")] = (
+        None
+    )
+    """Images to show to distilled students, of which 40,000 (and 1 GB) are used at most; nobody
+    asks about them. Needs distil."""
 
     own_data: Annotated[str | None, Option(_IMAGES, "IMAGES")] = None
     """More of your own labelled images of the black box's task, for the ceilings."""
@@ -325,6 +352,35 @@ class ImageOptions(TestOptions):
 
 class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
     """All settings of `papagaio audit`: black box, images, and how they are audited."""
+
+    @field_validator("pool")
+    @classmethod
+    def _is_for_students(cls, pool: str | None, info: ValidationInfo) -> str | None:
+        if pool is not None and not info.data.get("distil", True):
+            raise ValueError("shows these images to distilled students; add distil")
+        return pool
+
+
+class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):
+    """All settings of `papagaio estimate`."""
+
+    sample: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=50)
+    """The most transfer images to query now. Up to 500 test images are queried as well."""
+
+    budget: Annotated[int | None, Option(_BUDGET, "N", "all transfer images")] = Field(None, ge=1)
+    """The number of answers whose copy is foretold: at most ten times the sample."""
+
+    seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
+        (0, 1), min_length=1
+    )
+    """One small copy for each seed, at each of four budgets within the sample."""
+
+    ledger: Annotated[Path, Option(_OUTPUT, "FILE")] = _RUN / _LEDGER
+    """Where answers are kept: by default where an audit looks for them, which then does not pay for
+    them again."""
+
+    out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/estimate")
+    """Where the small copies and a report on them are written."""
 
 
 class CheckOptions(BlackBoxOptions, TestOptions):

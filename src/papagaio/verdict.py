@@ -6,27 +6,32 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from papagaio.controls import CONTROLS
 from papagaio.findings.cautions import cautions
 from papagaio.findings.copies import trainings
-from papagaio.findings.references import highest
 from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest_copy
 from papagaio.numbers import count, money, percent, plural, ratio, share
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
+from papagaio.vocabulary import LEVELS, Level
 
 __all__ = ["BORDERS", "LEVELS", "Floor", "Level", "Measure", "Standing", "Verdict"]
 __all__ += ["level_of", "price_of", "standing_of", "verdict_of"]
 
-Level = Literal["low", "moderate", "high", "critical", "not decided"]
 Measure = Literal["relative_accuracy", "fidelity"]
 
-LEVELS: tuple[Level, ...] = ("low", "moderate", "high", "critical")
 # Where each level but the first begins, as a share of the way from the floor to the black box.
 BORDERS = (0.5, 0.8, 0.95)
 
+# A student that learned nothing of the black box. One that learned its answers about noise is no
+# floor of this scale: it is a copy, made with other images.
+_IGNORANT = {
+    one.kind: one.title for one in CONTROLS if one.side == "floor" and one.answers != "queried"
+}
+
 _OF = {
-    "relative_accuracy": "the black box\u2019s own accuracy",
-    "fidelity": "the black box\u2019s decisions",
+    "relative_accuracy": "the model\u2019s own accuracy",
+    "fidelity": "the model\u2019s decisions",
 }
 
 
@@ -84,6 +89,8 @@ class Verdict:
         budget: the number of answers at which it stands; None where no copy was scored.
         price: of that many answers; None where no price was given.
         cautions: what could make it meaningless, the most serious first.
+        reaches: the levels at both ends of the interval; None where nothing is decided for another
+            reason.
     """
 
     level: Level
@@ -92,6 +99,7 @@ class Verdict:
     budget: int | None
     price: float | None
     cautions: tuple[str, ...]
+    reaches: tuple[Level, Level] | None
 
     def __str__(self) -> str:
         return f"{self.level}: {self.reason}"
@@ -102,6 +110,9 @@ def verdict_of(result: Result) -> Verdict:
     row = strongest_copy(result)
     standing = None if row is None or black_box_fault(result) else standing_of(result, row)
     level, reason = _decide(result, row, standing)
+    reaches = None
+    if row and standing and not _doubt(result, row, level_of(standing)):
+        reaches = standing.levels
     return Verdict(
         level,
         reason,
@@ -109,6 +120,7 @@ def verdict_of(result: Result) -> Verdict:
         None if row is None or standing is None else row.budget,
         None if row is None or standing is None else price_of(result, row.budget),
         tuple(cautions(result)),
+        reaches,
     )
 
 
@@ -148,11 +160,10 @@ def _floor(result: Result, measure: Measure) -> Floor:
             Floor("chance", given.chance.value / own),
             Floor("always one class", given.majority.value / own),
         ]
-    trained = [row for row in result.summary if row.kind.startswith("floor:")]
     floors += [
-        Floor(row.kind.partition(":")[2], figure.value)
-        for row in trained
-        if (figure := getattr(row, measure)) is not None
+        Floor(_IGNORANT[row.kind], figure.value)
+        for row in result.summary
+        if row.kind in _IGNORANT and (figure := getattr(row, measure)) is not None
     ]
     return max(floors, key=lambda one: one.value)
 
@@ -171,7 +182,7 @@ def _decide(result: Result, row: SummaryRow | None, standing: Standing | None) -
             f"{figures}, and the interval reaches from {low} to {high}: more test images or more"
             " seeds decide."
         )
-    if at_the_floor(result):
+    if level == "low" and at_the_floor(result):
         return level, f"{figures}: this audit does not show that the model can be copied."
     return level, f"{figures}."
 
@@ -184,11 +195,23 @@ def _doubt(result: Result, row: SummaryRow, level: Level) -> str:
     if missing > 0:
         return f"{plural(missing, 'training')} of {count(result.trainings)} have not ended"
     # A higher floor only lowers a level, so the lowest needs none.
-    if level != "low" and highest(result, "floor") is None:
+    if level != "low" and not any(one.kind in _IGNORANT for one in result.summary):
         return "no floor was trained to compare it with: add the control \u201cshuffled\u201d"
+    if level != "critical" and (better := _better_from_noise(result, row)):
+        return (
+            f"answers about noise give {percent(better)} of the decisions: other images are better"
+        )
     if level == "low" and any(cell.undertrained for cell in trainings(result, row)):
         return "that copy is undertrained, so this does not show a low risk"
     return ""
+
+
+def _better_from_noise(result: Result, row: SummaryRow) -> float | None:
+    """The fidelity of a student that learned answers about noise, if it is clearly above a copy."""
+    answered = {one.kind for one in CONTROLS if one.side == "floor"} - {*_IGNORANT}
+    rivals = [one.fidelity for one in result.summary if one.kind in answered and one.fidelity]
+    above = [one.value for one in rivals if row.fidelity and one.low > row.fidelity.high]
+    return max(above, default=None)
 
 
 def _figures(result: Result, row: SummaryRow, standing: Standing) -> str:

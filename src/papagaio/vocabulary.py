@@ -4,14 +4,17 @@ from typing import Literal, get_args
 
 __all__ = [
     "AUGMENTATION_NAMES",
+    "LEVELS",
     "NORMALISATION_NAMES",
     "PRECISIONS",
     "RESPONSES",
+    "SCORES",
     "Augmentation",
     "Colour",
     "ColourOrder",
     "Exif",
     "Layout",
+    "Level",
     "Loss",
     "Normalisation",
     "Part",
@@ -32,7 +35,7 @@ Augmentation = Literal["flip", "crop", "affine"]
 AUGMENTATION_NAMES: tuple[Augmentation, ...] = get_args(Augmentation)
 
 # What training minimises; `training.losses` defines each.
-Loss = Literal["cross-entropy", "centred-l2", "censored-l2"]
+Loss = Literal["cross-entropy", "centred-l2", "centred-l1", "censored-l2"]
 
 # The precision of convolutions and matrix products.
 Precision = Literal["float32", "bfloat16"]
@@ -58,3 +61,18 @@ Returned = Literal["probabilities", "log-probabilities", "logits", "labels"]
 
 # The part of a published data set.
 Part = Literal["train", "test"]
+
+# What is measured of a copy; `scores` defines each.
+SCORES = (
+    "accuracy",
+    "relative_accuracy",
+    "fidelity",
+    "fidelity_where_wrong",
+    "kl",
+    "cross_entropy",
+    "calibration_error",
+)
+
+# How well a black box can be copied, and the levels that are decided, from the smallest risk.
+Level = Literal["low", "moderate", "high", "critical", "not decided"]
+LEVELS: tuple[Level, ...] = ("low", "moderate", "high", "critical")

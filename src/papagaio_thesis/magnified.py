@@ -48,7 +48,7 @@ def magnify(
     student = student_of(replace(trial, weights="random"))
     student.load_state_dict(load_weights(context.folder_of(trial) / "student.safetensors"))
     machine = replace(trial.machine, precision="float32")
-    learned = np.load(trial.training_set.images, mmap_mode="r")[: context.probed]
+    learned = files.read_array(trial.training_set.images)[: context.probed]
     bounded = bound_activations(student, learned, machine)
     record = MagnifiedRecord(
         study=trial.study,

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from torch import nn
 
+from papagaio.files import Frozen, read_array
 from papagaio.progress import Progress, no_progress
 from papagaio.training.inference import infer
 from papagaio.training.machine import Machine
@@ -20,7 +20,7 @@ __all__ = ["EvaluationSet", "measure", "measurement"]
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A part of CIFAR-10 on which networks are measured, as `.npy` files.
+    """A part of CIFAR-10 on which networks are measured, as frozen arrays.
 
     Attributes:
         part: the part.
@@ -31,14 +31,14 @@ class EvaluationSet:
     """
 
     part: Part
-    images: Path
-    labels: Path
-    teacher_labels: Path
+    images: Frozen
+    labels: Frozen
+    teacher_labels: Frozen
     size: int
 
     def pixels(self) -> NDArray[np.uint8]:
         """Return the images, memory-mapped."""
-        images: NDArray[np.uint8] = np.load(self.images, mmap_mode="r")
+        images: NDArray[np.uint8] = read_array(self.images)
         return images[: self.size]
 
 
@@ -69,7 +69,8 @@ def measure(
         progress=progress,
     )
     labels, teacher_labels = (
-        np.load(path) for path in (evaluation_set.labels, evaluation_set.teacher_labels)
+        np.asarray(read_array(frozen))
+        for frozen in (evaluation_set.labels, evaluation_set.teacher_labels)
     )
     return measurement(logits, labels, teacher_labels, evaluation_set.part, epoch)
 

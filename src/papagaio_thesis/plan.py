@@ -166,7 +166,7 @@ class Planner:
             batch=64,
             epochs=self.options.students.epochs,
             augmentation=("crop", "flip"),
-            augmentation_choices=(),
+            rounds=(),
         )
 
     def _thesis(self) -> Recipe:

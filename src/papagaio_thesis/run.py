@@ -8,8 +8,10 @@ from papagaio import files
 from papagaio.auditing.describing import machine_record, package_versions
 from papagaio.auditing.log import Log, command_line
 from papagaio.errors import Diverged
+from papagaio.executors.here import on_this_machine
+from papagaio.executors.named import executor_for
 from papagaio.hardware import cores
-from papagaio.jobs import executor_for, run_jobs
+from papagaio.jobs import Executor, run_jobs
 from papagaio.networks.headed import Architecture, build_headed
 from papagaio.progress import Message, Progress, no_progress, tracked
 from papagaio.training.machine import Machine, choose_device
@@ -38,6 +40,8 @@ from papagaio_thesis.trials import Trial, TrialContext, trial_job
 
 __all__ = ["reproduce"]
 
+_TRIALS = "trials"
+
 
 def reproduce(settings: ReproduceSettings, progress: Progress = no_progress) -> ThesisResult:
     """Reproduce the thesis, or parts of it: train what is missing, write the tables and the page.
@@ -53,12 +57,14 @@ def reproduce(settings: ReproduceSettings, progress: Progress = no_progress) -> 
         BadSettings: an option, the device, an architecture or a file of weights cannot be used.
         BadImages: image files are missing or broken.
         Busy: another process works in the run directory.
+        Lost: a cluster lost its machines; what is finished is kept.
         NoSpace: the disk is full.
         Diverged: some trainings diverged; everything else is finished and written.
     """
     keras = settings.stand_in is None and starts_from_keras(settings.weights_dir)
     options = read_options(settings.scale, settings.options, keras=keras)
     check_requirements(settings, options)
+    _executor(settings)  # refuses a cluster that does not answer before hours of training
     with files.lock(settings.out / ".lock"):
         log = Log(settings.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
@@ -117,7 +123,7 @@ def _study_readings(
         machine,
         settings.out / "readings",
     )
-    for outcome in study_readings(context, executor_for(settings.workers), progress):
+    for outcome in study_readings(context, on_this_machine(settings.workers), progress):
         if isinstance(outcome, DivergedRecord):
             outcomes.diverged.append(outcome)
         else:
@@ -145,9 +151,7 @@ def _study_students(
     outcomes.planned = len(trials)
     if not trials:
         return
-    context = TrialContext(
-        settings.out / "trials", inputs.train, inputs.test, options.images.probed
-    )
+    context = TrialContext(settings.out / _TRIALS, inputs.train, inputs.test, options.images.probed)
     _train(settings, context, trials, outcomes, log, progress)
 
 
@@ -155,7 +159,7 @@ def _study_digits(
     settings: ReproduceSettings, options: StudyOptions, outcomes: Outcomes, progress: Progress
 ) -> None:
     digits: list[DigitRecord] = []
-    executor = executor_for(settings.workers)
+    executor = on_this_machine(settings.workers)
     seeds, folder = options.studies.digit_seeds, settings.out / "digits"
     for outcome in study_digits(seeds, folder, executor, progress):
         if isinstance(outcome, DivergedRecord):
@@ -181,8 +185,7 @@ def _train(
         by_id.setdefault(context.id_of(trial), []).append(trial)
     jobs = [trial_job(context, same[0]) for same in by_id.values()]
     finished: list[Trial] = []
-    executor = executor_for(settings.workers)
-    for job, outcome in run_jobs(jobs, executor, unit="trainings", progress=progress):
+    for job, outcome in run_jobs(jobs, _executor(settings), unit="trainings", progress=progress):
         for trial in by_id[job.id]:
             if isinstance(outcome, Diverged):
                 outcomes.diverged.append(trial.diverged(str(outcome)))
@@ -195,6 +198,14 @@ def _train(
     if "magnified" in settings.studies and some:
         for trial in tracked(some, len(some), "magnifying images", "students", progress):
             outcomes.magnified.append(magnify(context, trial, progress))
+
+
+def _executor(settings: ReproduceSettings) -> Executor:
+    """Where trials run."""
+    machine = _machine(settings)
+    return executor_for(
+        settings, settings.out / _TRIALS, device=machine.device, threads=machine.threads
+    )
 
 
 def _is_magnified(trial: Trial) -> bool:

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from papagaio.options import Many, Option, OptionSet
+from papagaio.executors.options import ExecutorOptions
+from papagaio.options import Many, Option
 from papagaio.vocabulary import Precision
 from papagaio_thesis.experiments import EXPERIMENTS, OF_OWN_TEACHERS, STUDIES, Scale, Study
 
@@ -16,7 +17,7 @@ _PARTS, _INPUTS, _MACHINE, _OUTPUT = "What to run", "Images and weights", "Machi
 Experiment = Annotated[int, Field(ge=min(EXPERIMENTS), le=max(EXPERIMENTS))]
 
 
-class ReproduceSettings(OptionSet):
+class ReproduceSettings(ExecutorOptions):
     """All settings of `papagaio reproduce thesis`."""
 
     scale: Annotated[Scale, Option(_PARTS)] = "full"
@@ -71,9 +72,6 @@ class ReproduceSettings(OptionSet):
 
     threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(None, ge=1)
     """CPU threads of each training."""
-
-    workers: Annotated[int, Option(_MACHINE, "N")] = Field(1, ge=1)
-    """The number of trainings that run at the same time."""
 
     out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/thesis")
     """The run directory. The same command resumes an interrupted run."""

@@ -36,7 +36,7 @@ _REACH_IMAGES = 8
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images, the teacher's answers to them and their true classes, as `.npy` files.
+    """Images, the teacher's answers to them and their true classes, as frozen arrays.
 
     Attributes:
         name: the name of the set.
@@ -48,9 +48,9 @@ class TrainingSet:
     """
 
     name: str
-    images: Path
-    answers: Path
-    labels: Path
+    images: files.Frozen
+    answers: files.Frozen
+    labels: files.Frozen
     size: int
     digest: str
 
@@ -131,7 +131,7 @@ class TrialContext:
         The study does not (two may share a training), and neither does the number of threads,
         which changes only the last digits.
         """
-        decisive = asdict(trial) | {
+        decisive = vars(trial) | {
             "training_set": trial.training_set.digest,
             "weights": digest_of_initial(trial.weights),
             "machine": (trial.machine.device, trial.machine.precision),
@@ -139,7 +139,9 @@ class TrialContext:
             "papagaio": __version__,
         }
         del decisive["study"], decisive["variant"]
-        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(
+            json.dumps(decisive, sort_keys=True, default=asdict).encode()
+        ).hexdigest()
         body = trial.architecture.body.rpartition("/")[2]
         words = f"{body} {trial.initial} {trial.recipe.name} {trial.training_set.name} {trial.seed}"
         return f"{words.replace(' ', '-').replace(',', '')}_{digest[:8]}"
@@ -164,8 +166,8 @@ def _finished(context: TrialContext, trial: Trial) -> TrialRecord | None:
 
 def student_of(trial: Trial) -> Classifier:
     """Build a trial's student, with its initial weights."""
-    _, *shape = np.load(trial.training_set.images, mmap_mode="r").shape
-    classes = np.load(trial.training_set.answers, mmap_mode="r").shape[1]
+    _, *shape = files.read_array(trial.training_set.images).shape
+    classes = files.read_array(trial.training_set.answers).shape[1]
     height, width, channels = shape
     return build_headed(
         trial.architecture, trial.weights, (height, width, channels), classes, seed=trial.seed
@@ -194,12 +196,12 @@ def run_trial(context: TrialContext, trial: Trial, progress: Progress = no_progr
 
     epochs = train(
         student,
-        np.load(training_set.images, mmap_mode="r"),
-        Answers.of(np.load(training_set.answers)),
+        files.read_array(training_set.images),
+        Answers.of(np.asarray(files.read_array(training_set.answers))),
         trial.recipe,
         seed=trial.seed,
         machine=trial.machine,
-        labels=np.load(training_set.labels),
+        labels=np.asarray(files.read_array(training_set.labels)),
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
         visit=visit,

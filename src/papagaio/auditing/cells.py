@@ -9,12 +9,13 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from papagaio import files, scores
 from papagaio.auditing.plan import Training
@@ -22,20 +23,23 @@ from papagaio.jobs import Job
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress
-from papagaio.responses import derive
+from papagaio.responses import Answers, derive
 from papagaio.result import CandidateRecord, CellRecord, CurvePoint, Scores, SelectionRecord
+from papagaio.scores import Figure
 from papagaio.training.checkpoint import Checkpoints
-from papagaio.training.inference import predict
+from papagaio.training.inference import infer, softmax
 from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import recipes_for
-from papagaio.training.selection import Selection, select_augmentation
+from papagaio.training.selection import Selection, select_recipe
 from papagaio.version import __version__
 from papagaio.vocabulary import Response
 from papagaio.weights import save_weights
 
-__all__ = ["Cell", "CellContext", "ScoringSet", "TrainingSet", "cell_job", "run_cell"]
+__all__ = ["TEST_LOGITS", "Cell", "CellContext", "ScoringSet", "TrainingSet", "cell_job"]
+__all__ += ["Trained", "answers_of", "finish_cell", "finished_in", "measured", "run_cell"]
+
+TEST_LOGITS = "test-logits.npy"
 
 _CURVE_POINTS = 100
 # A copy that names the class of fewer of its own training answers has not learned them yet.
@@ -44,18 +48,18 @@ _LEARNED = 0.6
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images and the answers to them, as two `.npy` files that smaller budgets share.
+    """Images and the answers to them, as two frozen arrays that smaller budgets share.
 
     Attributes:
         images: uint8 (N, H, W, C).
         answers: float32 (N, K), as the black box gave them; one-hot rows for true labels.
         shown: the response form of the answers.
-        digest: the digest of the images and answers that a training learns, the first in the files.
+        digest: the digest of what a training learns, the first images and answers.
         resolution: the step of the answers' scores, or 0 if they have none.
     """
 
-    images: Path
-    answers: Path
+    images: files.Frozen
+    answers: files.Frozen
     shown: Response
     digest: str
     resolution: float = 0.0
@@ -63,13 +67,13 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class ScoringSet:
-    """The test set: images with the black box's answers, and an `.npy` file of labels, int64 (N,).
+    """The test set: images with the black box's answers, and frozen labels, int64 (N,).
 
     The digest of `answered` covers the labels.
     """
 
     answered: TrainingSet
-    labels: Path
+    labels: files.Frozen
 
 
 @dataclass(frozen=True)
@@ -121,26 +125,78 @@ def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
         id=context.id_of(cell),
         cost=cost,
         run=partial(run_cell, context, cell),
-        finished=partial(_finished, context, cell),
+        finished=partial(finished_in, context.folder / context.id_of(cell)),
     )
 
 
 def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress) -> CellRecord:
     """Train one student and score it, resuming an earlier attempt that was interrupted.
 
-    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors`, `named.npy` (the
-    class named for each test image), `confidence.npy` (its score) and, last of all, `scores.json`.
+    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors`,
+    `test-logits.npy` and, last of all, `scores.json`.
 
     Raises:
         Diverged: the loss stopped being finite.
     """
     started = time.monotonic()
-    folder = context.folder / context.id_of(cell)
-    trained = _train(context, cell, folder, progress)
-    record = _record(context, cell, trained, progress)
+    name = context.id_of(cell)
+    trained = _train(context, cell, context.folder / name, progress)
+    return finish_cell(context, name, cell.training, trained, started, progress)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves in memory.
+
+    Attributes:
+        student: the trained network.
+        recipe: as trained, with what was chosen for it.
+        selection: how it was chosen, or None.
+        epochs: its curve.
+        images: how many images an epoch showed.
+        asked: the epochs that its recipe asks for.
+    """
+
+    student: Classifier
+    recipe: Recipe
+    selection: SelectionRecord | None
+    epochs: list[Epoch]
+    images: int
+    asked: int
+
+
+def finish_cell(
+    context: CellContext,
+    name: str,
+    training: Training,
+    trained: Trained,
+    started: float,
+    progress: Progress,
+) -> CellRecord:
+    """Score a trained student, and leave its files in the folder of that name.
+
+    Args:
+        context: the folder, and what it is scored on.
+        name: the cell's id.
+        training: what was trained.
+        trained: what came of it.
+        started: when it began, by the monotonic clock.
+        progress: told how many test images are answered.
+    """
+    folder = context.folder / name
+    logits = infer(
+        trained.student,
+        files.read_array(context.test.answered.images),
+        context.machine,
+        augmentation=trained.recipe.augmentation,
+        progress=progress,
+    )
+    record = _record(name, training, trained, measured(context.test, softmax(logits)))
     record = record.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
     files.write(folder / "curve.csv", _curve_csv(trained.epochs))
     save_weights(folder / "student.safetensors", trained.student)
+    # For what follows all trainings: copies that answer together, runs that are compared.
+    files.write_array(folder / TEST_LOGITS, logits)
     # Last of all: a cell with scores is finished.
     files.write(folder / "scores.json", record.model_dump_json(indent=1))
     (folder / "checkpoint").unlink(missing_ok=True)
@@ -148,38 +204,36 @@ def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress)
     return record
 
 
-@dataclass(frozen=True)
-class _Trained:
-    student: Classifier
-    recipe: Recipe
-    selection: SelectionRecord | None
-    epochs: list[Epoch]
+def answers_of(cell: Cell) -> tuple[NDArray[np.uint8], Answers]:
+    """The images that a cell learns from, uint8 (N, H, W, C), and what it is shown of the answers.
 
-
-def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> _Trained:
+    Nothing else reads a training set's files.
+    """
     training, data = cell.training, cell.data
-    images = np.load(data.images, mmap_mode="r")[: training.budget]
-    full = np.asarray(np.load(data.answers, mmap_mode="r")[: training.budget])
-    answers = derive(full, data.shown, training.attack.response, data.resolution)
+    images = files.read_array(data.images)[: training.budget]
+    full = np.asarray(files.read_array(data.answers)[: training.budget])
+    return images, derive(full, data.shown, training.attack.response, data.resolution)
+
+
+def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> Trained:
+    training = cell.training
+    images, answers = answers_of(cell)
+    classes = answers.scores.shape[1]
     build = partial(
-        build_student, training.student, training.initial, images, full.shape[1], seed=training.seed
+        build_student, training.student, training.initial, images, classes, seed=training.seed
     )
     recipe = training.attack.recipe
-    selection = None
-    if recipe.augmentation_choices:
-        select = partial(
-            select_augmentation,
-            build,
-            images,
-            answers,
-            recipe,
-            seed=training.seed,
-            machine=context.machine,
-            progress=progress,
-        )
-        selection = _kept(folder / "selection.json", select)
-        chosen = tuple(selection.chosen) if selection else ()
-        recipe = replace(recipe, augmentation=chosen, augmentation_choices=())
+    selection = select_recipe(
+        build,
+        images,
+        answers,
+        recipe,
+        seed=training.seed,
+        machine=context.machine,
+        kept=folder / "choice",
+        progress=progress,
+    )
+    recipe = selection.recipe if selection else replace(recipe, rounds=())
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = train(
@@ -192,71 +246,69 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )
-    return _Trained(student, recipe, selection, epochs)
+    record = _selection_record(selection, training.attack.recipe) if selection else None
+    # In case its epochs were cut.
+    asked = replace(recipe, epochs_given=0).epochs_for(training.budget)
+    return Trained(student, recipe, record, epochs, len(images), asked)
 
 
-def _kept(path: Path, select: Callable[[], Selection | None]) -> SelectionRecord | None:
-    """The selection that an interrupted attempt made, or a new one."""
-    if path.exists():
-        return SelectionRecord.model_validate_json(path.read_bytes())
-    selection = select()
-    if selection is None:
-        return None
-    record = _selection_record(selection)
-    files.write(path, record.model_dump_json(indent=1))
-    return record
+def measured(
+    test: ScoringSet, probabilities: NDArray[np.float32]
+) -> tuple[Scores, list[Figure | None]]:
+    """Score a copy on the test set; return its scores, and its accuracy on each true class.
 
-
-def _record(context: CellContext, cell: Cell, trained: _Trained, progress: Progress) -> CellRecord:
-    """Score a trained student on the test set."""
-    training, recipe = cell.training, trained.recipe
-    answered = context.test.answered
-    images = np.load(answered.images, mmap_mode="r")
-    probabilities = predict(
-        trained.student, images, context.machine, recipe.augmentation, progress=progress
-    )
-    folder = context.folder / context.id_of(cell)
-    named = probabilities.argmax(1).astype(np.min_scalar_type(probabilities.shape[1]))
-    files.write_array(folder / "named.npy", named)
-    files.write_array(folder / "confidence.npy", probabilities.max(1))
-    labels = np.load(context.test.labels)
-    measured = scores.score_student(probabilities, np.load(answered.answers), labels)
+    Args:
+        test: what it is scored on.
+        probabilities: float32 (N, K), the copy's.
+    """
+    labels, answered = np.asarray(files.read_array(test.labels)), test.answered
+    box = np.asarray(files.read_array(answered.answers))
+    each = scores.score_student(probabilities, box, labels)
     if answered.shown != "probabilities" or answered.resolution:
-        del measured["kl"]  # only to a full distribution is it a divergence
-    # The recipe of that name, in case its epochs were cut; a custom recipe is its own measure.
-    named = recipes_for(images.shape[1:]).get(recipe.name, recipe)
-    asked = named.epochs_for(training.budget)
+        del each["kl"]  # only to a full distribution is it a divergence
+    return Scores(**each), scores.accuracy_per_class(probabilities, labels)
+
+
+def _record(
+    name: str,
+    training: Training,
+    trained: Trained,
+    figures: tuple[Scores, list[Figure | None]],
+) -> CellRecord:
+    recipe, epochs = trained.recipe, len(trained.epochs)
     return CellRecord(
-        id=context.id_of(cell),
+        id=name,
         kind=training.kind,
         student=training.student,
         initial=training.initial,
         recipe=recipe.name,
         augmentation=list(recipe.augmentation),
         selection=trained.selection,
-        undertrained=len(trained.epochs) < asked or _has_not_learned(trained.epochs),
+        undertrained=epochs < trained.asked or _has_not_learned(trained.epochs),
         response=training.attack.response,
         budget=training.budget,
         seed=training.seed,
         seconds=0,
-        epochs=len(trained.epochs),
-        recipe_epochs=asked,
-        steps=len(trained.epochs) * recipe.steps_per_epoch(training.budget),
+        epochs=epochs,
+        recipe_epochs=trained.asked,
+        steps=epochs * recipe.steps_per_epoch(trained.images),
         parameters=sum(p.numel() for p in trained.student.parameters()),
-        scores=Scores(**measured),
-        per_class=scores.accuracy_per_class(probabilities, labels),
+        scores=figures[0],
+        per_class=figures[1],
         curve=_thinned(trained.epochs),
     )
 
 
-def _selection_record(selection: Selection) -> SelectionRecord:
+def _selection_record(selection: Selection, given: Recipe) -> SelectionRecord:
     return SelectionRecord(
-        chosen=list(selection.augmentation),
+        chosen=list(selection.recipe.augmentation),
+        changes=dict(selection.changes),
         held_out=len(selection.candidates[0].hits),
         share=round(selection.share, 3),
         candidates=[
             CandidateRecord(
-                augmentation=list(candidate.augmentation),
+                augmentation=list(replace(given, **candidate.changes).augmentation),
+                changes=dict(candidate.changes),
                 fidelity=scores.rate(candidate.hits),
                 loss=float(candidate.losses.mean()),
                 epochs=selection.epochs,
@@ -271,9 +323,13 @@ def _has_not_learned(epochs: Sequence[Epoch]) -> bool:
     return epochs[-1].distillation_accuracy < _LEARNED
 
 
-def _finished(context: CellContext, cell: Cell) -> CellRecord | None:
-    path = context.folder / context.id_of(cell) / "scores.json"
-    return CellRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+def finished_in(folder: Path) -> CellRecord | None:
+    """The record of a training that has ended in this folder, or None."""
+    path = folder / "scores.json"
+    # Without its logits it was trained before ensembles were scored.
+    if not path.exists() or not (folder / TEST_LOGITS).exists():
+        return None
+    return CellRecord.model_validate_json(path.read_bytes())
 
 
 def _curve_csv(epochs: Sequence[Epoch]) -> str:

@@ -13,13 +13,15 @@ from papagaio.errors import BadAnswer
 from papagaio.responses import PLAIN, recognised_response, shown_form
 from papagaio.scores import is_better_than_majority, names_almost_one_class, rate
 
-__all__ = ["check_response", "check_test_answers"]
+__all__ = ["check_learnable", "check_response", "check_test_answers"]
 
 _MISUSED = (
     "It is probably used in the wrong way, or the test set's classes are in another order. Check "
     "the scale of pixels (0..255 or 0..1), the order of colours (RGB or BGR), and the order of "
     "class folders; papagaio check tries scales and colours for a model's file"
 )
+# Fewer answers may be equal by chance, where only a label is seen.
+_ENOUGH = 10
 _ONE_CLASS = "All test images are of one class, which shows nothing: name a test set with several"
 
 
@@ -80,4 +82,23 @@ def check_response(box: BlackBox, answers: NDArray[np.float32]) -> None:
             f"{shown_form(*found)}: {declare}; nothing was spent on the transfer set. To audit it "
             "as it is, set unchecked",
             field=field,
+        )
+
+
+def check_learnable(box: BlackBox, answers: NDArray[np.float32]) -> None:
+    """Refuse answers from which nothing can be learned: all are the same.
+
+    Args:
+        box: the black box.
+        answers: float32 (N, K), to the transfer images.
+
+    Raises:
+        BadAnswer: there are at least ten answers, and all are equal.
+    """
+    if len(answers) >= _ENOUGH and (answers == answers[0]).all():
+        raise BadAnswer(
+            f"{box.name} gives the same answer, class {answers[0].argmax()}, to all "
+            f"{len(answers):,} transfer images: nothing can be learned from them. Name other "
+            "images; these answers are kept. To audit it as it is, set unchecked",
+            field="transfer",
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from papagaio import scores
 from papagaio.auditing.plan import Plan
+from papagaio.auditing.unanswered import Unanswered
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.hardware import cores, processor
 from papagaio.images.imageset import ImageSet
@@ -27,6 +28,7 @@ from papagaio.result import (
     Revision,
     TestRecord,
     TransferRecord,
+    UnansweredRecord,
 )
 from papagaio.settings import AuditOptions
 from papagaio.training.machine import Machine
@@ -43,6 +45,7 @@ __all__ = [
     "source_revision",
     "test_record",
     "transfer_record",
+    "unanswered_record",
 ]
 
 _PICTURES = 24
@@ -99,6 +102,12 @@ def transfer_record(images: ImageSet) -> TransferRecord:
 def test_record(images: ImageSet, near_duplicates: int) -> TestRecord:
     """The test set, with the number of its near-duplicates of transfer images."""
     return TestRecord(**_set_fields(images), near_duplicates=near_duplicates)
+
+
+def unanswered_record(unanswered: Unanswered, budget: int) -> UnansweredRecord:
+    """What distilled students were shown and nobody asked about, at the whole budget."""
+    shown = len(unanswered.digests) - unanswered.first(budget)
+    return UnansweredRecord(images=shown, near_duplicates=unanswered.near_duplicates)
 
 
 def _text(name: str) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.auditing.cells import ScoringSet
+from papagaio import files
+from papagaio.auditing.cells import TEST_LOGITS, ScoringSet
 from papagaio.findings.copies import trainings
 from papagaio.findings.strongest import strongest_copy
 from papagaio.images.png import png, shrunk
 from papagaio.result import ConfidenceBin, CopyDetail, NamedPair, Result, TestPicture
+from papagaio.training.inference import softmax
 
 __all__ = ["copy_detail"]
 
@@ -32,19 +34,20 @@ def copy_detail(result: Result, folder: Path, test: ScoringSet) -> CopyDetail | 
         test: the test set.
 
     Returns:
-        None where there is no such copy, or its folder does not say what it named.
+        None where there is no such copy, or its folder does not say what it answered.
     """
     row = strongest_copy(result)
     cell = min(trainings(result, row), key=lambda one: one.seed, default=None) if row else None
-    kept = cell and [folder / cell.id / name for name in ("named.npy", "confidence.npy")]
-    if cell is None or not kept or not all(path.exists() for path in kept):
+    if cell is None or not (folder / cell.id / TEST_LOGITS).exists():
         return None
-    copied, confidence = (np.load(path) for path in kept)
-    named, labels = np.load(test.answered.answers).argmax(1), np.load(test.labels)
+    shares = softmax(np.load(folder / cell.id / TEST_LOGITS))
+    copied, confidence = shares.argmax(1), shares.max(1)
+    named = files.read_array(test.answered.answers).argmax(1)
+    labels = files.read_array(test.labels)
     agreeing = _surest_of_each(np.flatnonzero(copied == named), named, confidence)
     differing = np.flatnonzero(copied != named)
     differing = differing[np.argsort(-confidence[differing], kind="stable")]
-    images = np.load(test.answered.images, mmap_mode="r")
+    images = files.read_array(test.answered.images)
     names = [one.name for one in result.named]
 
     def pictures(rows: Iterable[np.integer]) -> list[TestPicture]:

@@ -73,6 +73,7 @@ def forecast(
         held = ledger.totals()
     asked = [np.arange(more) for more in np.diff(totals)]
     requests = [one for rows in asked for one in requests_of(rows, box.contract.batch, len(rows))]
+    trainings = len(plan.trainings) + plan.students
     canaries = sum(len(request.known) for request in requests)
     others = tuple(one for one in held if one.question.box != question_for(box).box)
-    return Forecast(prepared.options, missing, totals[-1], canaries, len(plan.trainings), others)
+    return Forecast(prepared.options, missing, totals[-1], canaries, trainings, others)

@@ -1,6 +1,10 @@
 """Opening what settings name: the black box and the images."""
 
+import math
+from collections.abc import Callable
 from functools import partial
+
+import numpy as np
 
 from papagaio.auditing.plan import AuditImages
 from papagaio.blackboxes.contract import BlackBox, Contract, Declaration
@@ -16,6 +20,9 @@ from papagaio.vocabulary import Part
 
 __all__ = ["declaration_of", "labelled_source", "open_black_box_of", "open_images"]
 
+
+# More images than this would be shown to a student once or twice; and what memory may hold.
+_MOST_IMAGES, _MOST_BYTES = 40_000, 1_000_000_000
 
 # Broken files that a message names; the result names all of them.
 _NAMED = 5
@@ -79,10 +86,24 @@ def open_images(
         settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
     )
     transfer = choosing(source, settings.budget)
-    for images in (test, transfer, *([] if own is None else [own])):
-        for remark in remarks(images):
+    most = min(_MOST_IMAGES, _MOST_BYTES // math.prod(contract.shape))
+    pool = _pool(settings, source, most, choosing) if settings.distil else None
+    for images in (test, transfer, own):
+        for remark in remarks(images) if images else ():
             progress(Message(remark))
-    return AuditImages(transfer, test, own)
+    return AuditImages(transfer, test, own, pool)
+
+
+def _pool(
+    settings: Settings, transfer: Source, most: int, choosing: Callable[[Source, int], ImageSet]
+) -> ImageSet | None:
+    """At most so many images that nobody asks about; None where nothing lies beyond the budget."""
+    if settings.pool:
+        source = open_source(settings.pool, layout="any", data_dir=settings.data_dir)
+        return choosing(source, min(most, source.size))
+    more = choosing(transfer, min(settings.budget + most, transfer.size))
+    beyond = np.arange(settings.budget, len(more))
+    return more.take(beyond) if len(beyond) else None
 
 
 def remarks(images: ImageSet) -> list[str]:

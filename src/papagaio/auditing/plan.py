@@ -19,7 +19,7 @@ from papagaio.progress import Progress, no_progress
 from papagaio.responses import is_derivable
 from papagaio.settings import AuditOptions
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import default_recipe, recipe_named
+from papagaio.training.recipes import AUTO, auto_recipe, recipe_named
 from papagaio.vocabulary import Response
 
 __all__ = ["AttackConfig", "AuditImages", "Plan", "Training", "attack_configs", "make_plan"]
@@ -36,11 +36,13 @@ class AuditImages:
             spent on them; their labels are never used.
         test: the owner's labelled images; they are used for scores only.
         own: more of the owner's labelled images of the black box's task, for the ceilings; or None.
+        pool: images that nobody asks about, for distilled students; or None.
     """
 
     transfer: ImageSet
     test: ImageSet
     own: ImageSet | None = None
+    pool: ImageSet | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,15 @@ class Plan:
         images: the image sets, by purpose.
         queried: the purposes the black box is asked about, in this order.
         trainings: all trainings, copies first.
+        students: the number of students that are distilled from these copies.
+        pool: images that only such students see; or None.
     """
 
     images: Mapping[Purpose, ImageSet]
     queried: tuple[Purpose, ...]
     trainings: tuple[Training, ...]
+    students: int = 0
+    pool: ImageSet | None = None
 
 
 def make_plan(
@@ -141,11 +147,12 @@ def make_plan(
     ]
     asked = [control.images for control in controls if control.answers == "queried"]
     queried = tuple(dict.fromkeys(("test", "transfer", *asked)))
-    return Plan(sets, queried, (*copies, *trained))
+    distilled = len(copies) // len(options.seeds) if options.distil else 0
+    return Plan(sets, queried, (*copies, *trained), distilled, images.pool)
 
 
 def attack_configs(options: AuditOptions, contract: Contract) -> list[AttackConfig]:
-    """Every response with every recipe; without recipes, each response with its default one.
+    """Every response with every recipe.
 
     Raises:
         BadSettings: a recipe is unknown, or a response shows more than the black box does.
@@ -159,9 +166,9 @@ def attack_configs(options: AuditOptions, contract: Contract) -> list[AttackConf
                 value=response,
             )
     return [
-        AttackConfig(response, _recipe(name, options, contract.shape))
+        AttackConfig(response, _changed(recipe, options))
         for response in responses
-        for name in options.recipes or (default_recipe(response, contract.resolution),)
+        for recipe in _recipes(response, options, contract)
     ]
 
 
@@ -170,16 +177,27 @@ def _attack_of(
 ) -> AttackConfig:
     if control.answers != "labels":
         return attacks[0]
-    from_labels = AttackConfig("label", _recipe(default_recipe("label"), options, shape))
+    from_labels = AttackConfig("label", _changed(auto_recipe("label", 0.0, shape), options))
     return next((attack for attack in attacks if attack.response == "label"), from_labels)
 
 
-def _recipe(name: str, options: AuditOptions, shape: Shape) -> Recipe:
-    recipe = recipe_named(name, shape)
+def _recipes(response: Response, options: AuditOptions, contract: Contract) -> list[Recipe]:
+    return [
+        auto_recipe(response, contract.resolution, contract.shape)
+        if name == AUTO
+        else recipe_named(name, contract.shape)
+        for name in options.recipes
+    ]
+
+
+def _changed(recipe: Recipe, options: AuditOptions) -> Recipe:
+    """The recipe with the epochs and the augmentation of the options, which are not tried."""
     if options.epochs is not None:
-        recipe = replace(recipe, epochs=options.epochs, least_steps=0)
+        recipe = replace(recipe, epochs_given=options.epochs)
     if options.augmentation is not None:
-        recipe = replace(recipe, augmentation=options.augmentation, augmentation_choices=())
+        rounds = [[c for c in changes if "augmentation" not in c] for changes in recipe.rounds]
+        kept = tuple(tuple(changes) for changes in rounds if changes)
+        recipe = replace(recipe, augmentation=options.augmentation, rounds=kept)
     return recipe
 
 

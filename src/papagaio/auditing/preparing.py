@@ -100,7 +100,7 @@ def _digest_of(file: Path) -> str | None:
 
 
 def _check_images(images: AuditImages, box: BlackBox) -> None:
-    for each in (images.transfer, images.test, images.own):
+    for each in (images.transfer, images.test, images.own, images.pool):
         if each is None:
             continue
         if not len(each):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from papagaio import files
 from papagaio.asking import ask
 from papagaio.auditing.cells import ScoringSet, TrainingSet
-from papagaio.auditing.check import check_response, check_test_answers
+from papagaio.auditing.check import check_learnable, check_response, check_test_answers
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.blackboxes.forms import check_form
@@ -61,6 +61,8 @@ def ask_plan(
         answers[purpose] = ask(box, plan.images[purpose], ledger, progress, canaries=canaries)
         # The ledger may hold answers to papagaio check, which takes any form.
         check_form(box.name, answers[purpose], *form)
+        if purpose == "transfer" and not unchecked:
+            check_learnable(box, answers[purpose])
     return answers
 
 

@@ -1,20 +1,27 @@
 """An audit, from a black box and images to `result.json` and the report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from papagaio import files
 from papagaio.asking import question_for
 from papagaio.auditing import describing
 from papagaio.auditing.cells import Cell, CellContext, cell_job
 from papagaio.auditing.detail import copy_detail
+from papagaio.auditing.distilled import DistilledCell, distilled_job
+from papagaio.auditing.ensembles import ensemble_record, ensembles_of
 from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.plan import AttackConfig, AuditImages
 from papagaio.auditing.preparing import Prepared, prepare
 from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
+from papagaio.auditing.unanswered import Unanswered, freeze_unanswered
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import Diverged
+from papagaio.executors.here import on_this_machine
+from papagaio.executors.named import executor_for
 from papagaio.images.duplicates import near_duplicates
-from papagaio.jobs import executor_for, run_jobs
+from papagaio.jobs import Job, run_jobs
 from papagaio.ledger import Ledger
 from papagaio.options import to_toml
 from papagaio.progress import Progress, no_progress
@@ -22,10 +29,15 @@ from papagaio.report.page import write_report
 from papagaio.result import CellRecord, DivergedRecord, Result, write_result
 from papagaio.settings import AuditOptions
 from papagaio.summary import summarise
-from papagaio.tracking.following import follow, need_trackers
+from papagaio.tracking.following import Following, follow, need_trackers
 from papagaio.version import __version__
 
 __all__ = ["audit"]
+
+_CELLS = "cells"
+
+# Runs the jobs that are not finished, and yields each with its outcome.
+Run = Callable[[Sequence[Job[CellRecord]]], Iterator[tuple[Job[CellRecord], CellRecord | Diverged]]]
 
 
 def audit(
@@ -52,26 +64,47 @@ def audit(
 
     Raises:
         BadImages: a set does not fit the black box.
-        BadSettings: a response, recipe, student or device cannot be used.
+        BadSettings: a response, recipe, student device or cluster cannot be used.
         BadAnswer: the black box raised, broke its contract, or failed the check on the test set.
         BadLedger: the file is not a ledger, or holds answers with another number of classes.
         Busy: another process works in the run directory or on the ledger.
+        Lost: a cluster lost its machines; what is finished is kept.
         NoSpace: the disk is full.
     """
     need_trackers(options.log_to)
     with files.locked_run(options.out, begun="config.toml"):
         prepared = prepare(box, images, options, attacks, progress)
+        machine = prepared.machine
+        executor = executor_for(
+            options, options.out / _CELLS, device=machine.device, threads=machine.threads
+        )
         files.write(options.out / "config.toml", to_toml(prepared.options))
         log = Log(options.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
-        empty, context, cells = _ask(box, prepared, options, log, progress)
-        return _train(prepared.options, empty, context, cells, log, progress)
+        asked = _ask(box, prepared, options, log, progress)
+        followers = follow(options.log_to, options.out, asked.empty, progress)
+        run = partial(run_jobs, executor=executor, unit="trainings", progress=progress)
+        # Students learn from the files of copies, which are on this machine.
+        run_here = partial(
+            run_jobs, executor=on_this_machine(options.workers), unit="students", progress=progress
+        )
+        return _train(asked, run, run_here, log, followers)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The result without trainings, the trainings with their data, and what students are shown."""
+
+    empty: Result
+    context: CellContext
+    cells: list[Cell]
+    unanswered: Unanswered | None
 
 
 def _ask(
     box: BlackBox, prepared: Prepared, given: AuditOptions, log: Log, progress: Progress
-) -> tuple[Result, CellContext, list[Cell]]:
-    """Ask everything; return the result without trainings, and the trainings with their data."""
+) -> _Asked:
+    """Ask everything, and freeze in files what trainings read."""
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
     with Ledger(options.ledger_path) as ledger:
         answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
@@ -81,12 +114,16 @@ def _ask(
     log.note("asked", answers=held.answers, interrupted=held.interrupted)
     sets = freeze_training_sets(plan, answers, box.contract, out / "inputs")
     test = freeze_test_set(plan.images["test"], answers["test"], box.contract, out / "inputs")
-    context = CellContext(out / "cells", test, prepared.machine, options.checkpoint_seconds)
+    context = CellContext(out / _CELLS, test, prepared.machine, options.checkpoint_seconds)
     cells = [
         Cell(training, data, prepared.initial_digest)
         for training, data in zip(plan.trainings, sets, strict=True)
     ]
     images, transfer = plan.images["test"], plan.images["transfer"]
+    unanswered = None
+    if plan.students:
+        file = out / "inputs" / "unanswered-images.npy"
+        unanswered = freeze_unanswered(transfer, plan.pool, images, file, progress)
     labels, names = images.required_labels, describing.class_names_of(box, images)
     black_box = describing.black_box_record(box, names, answers["test"], labels)
     empty = Result(
@@ -105,10 +142,11 @@ def _ask(
         black_box=black_box,
         transfer=describing.transfer_record(transfer),
         test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
+        unanswered=unanswered and describing.unanswered_record(unanswered, len(transfer)),
         queries=describing.queries_record(options, plan, held, canaries, seconds),
         named=describing.named_classes(answers["transfer"], names),
         references=describing.references_record(labels, box.contract.classes),
-        trainings=len(cells),
+        trainings=len(cells) + plan.students,
         cells=[],
         diverged=[],
         summary=[],
@@ -116,47 +154,70 @@ def _ask(
         settings=options.model_dump(mode="json", by_alias=True, exclude_none=True),
         settings_given=given.model_dump(mode="json", by_alias=True, exclude_unset=True),
     )
-    return empty, context, cells
+    return _Asked(empty, context, cells, unanswered)
 
 
-def _train(
-    options: AuditOptions,
-    empty: Result,
-    context: CellContext,
-    cells: Sequence[Cell],
-    log: Log,
-    progress: Progress,
-) -> Result:
+def _train(asked: _Asked, run: Run, run_here: Run, log: Log, followers: Following) -> Result:
     """Train what is missing, and write the result and the report, also when interrupted."""
-    jobs = [cell_job(context, cell) for cell in cells]
-    trackers = follow(options.log_to, options.out, empty, progress)
-    records: dict[str, CellRecord] = {}
-    diverged: list[DivergedRecord] = []
+    context = asked.context
+    ended: dict[str, CellRecord | Diverged] = {}
     try:
-        executor = executor_for(options.workers)
-        for job, outcome in run_jobs(jobs, executor, unit="trainings", progress=progress):
-            if isinstance(outcome, Diverged):
-                diverged.append(DivergedRecord(id=job.id, reason=str(outcome)))
-                log.note("diverged", cell=job.id)
-            else:
-                records[job.id] = outcome
-                log.note("trained", cell=job.id)
-                trackers.trained(outcome)
+        for job, outcome in run([cell_job(context, cell) for cell in asked.cells]):
+            ended[job.id] = _noted(job.id, outcome, log, followers)
+        for job, outcome in run_here([distilled_job(context, c) for c in _distilled(asked, ended)]):
+            ended[job.id] = _noted(job.id, outcome, log, followers)
     finally:
-        ordered = [records[job.id] for job in jobs if job.id in records]
-        result = empty.model_copy(
-            update={
-                "seconds": log.seconds,
-                "complete": len(ordered) == len(jobs),
-                "cells": ordered,
-                "diverged": diverged,
-                "summary": summarise(ordered),
-            }
-        )
+        result = _result(asked, ended, log)
         detail = copy_detail(result, context.folder, context.test)
         result = result.model_copy(update={"detail": detail})
-        write_result(result, options.out / "result.json")
-        write_report(result, options.out / "report.html")
+        write_result(result, context.folder.with_name("result.json"))
+        write_report(result, context.folder.with_name("report.html"))
         log.note("ended", complete=result.complete)
-        trackers.end(result)
+        followers.end(result)
     return result
+
+
+def _noted(
+    name: str, outcome: CellRecord | Diverged, log: Log, followers: Following
+) -> CellRecord | Diverged:
+    log.note("diverged" if isinstance(outcome, Diverged) else "trained", cell=name)
+    if isinstance(outcome, CellRecord):
+        followers.trained(outcome)
+    return outcome
+
+
+def _finished(asked: _Asked, ended: Mapping[str, CellRecord | Diverged]) -> list[Cell]:
+    names = {name for name, outcome in ended.items() if isinstance(outcome, CellRecord)}
+    return [cell for cell in asked.cells if asked.context.id_of(cell) in names]
+
+
+def _distilled(asked: _Asked, ended: Mapping[str, CellRecord | Diverged]) -> list[DistilledCell]:
+    """A student for every ensemble, if students are wanted."""
+    if asked.unanswered is None:
+        return []
+    ensembles = ensembles_of(_finished(asked, ended))
+    return [DistilledCell(copies, asked.unanswered) for copies in ensembles]
+
+
+def _result(asked: _Asked, ended: Mapping[str, CellRecord | Diverged], log: Log) -> Result:
+    """The result with what has ended so far, in the order of the plan and students last."""
+    context, cells = asked.context, asked.cells
+    names = [context.id_of(cell) for cell in cells]
+    names += [cell.id_in(context) for cell in _distilled(asked, ended)]
+    outcomes = [(name, ended[name]) for name in names if name in ended]
+    records = [outcome for _, outcome in outcomes if isinstance(outcome, CellRecord)]
+    ensembles = ensembles_of(_finished(asked, ended))
+    return asked.empty.model_copy(
+        update={
+            "seconds": log.seconds,
+            "complete": len(records) == asked.empty.trainings,
+            "cells": records,
+            "ensembles": [ensemble_record(context, copies) for copies in ensembles],
+            "diverged": [
+                DivergedRecord(id=name, reason=str(outcome))
+                for name, outcome in outcomes
+                if isinstance(outcome, Diverged)
+            ],
+            "summary": summarise(records),
+        }
+    )

@@ -1,13 +1,18 @@
 """`papagaio audit`: a full audit of the user's own model."""
 
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from papagaio.cli.gate import raise_if_failed
 from papagaio.cli.options import command
 from papagaio.cli.printing import AsJson, print_json, print_result
 from papagaio.errors import Diverged
+from papagaio.gating.rules import check_measured
+from papagaio.gating.settings import GateRules
+from papagaio.options import read_toml, validated
 from papagaio.settings import Settings
 
 __all__ = ["audit"]
@@ -23,6 +28,15 @@ def _audit(
             rich_help_panel="Budget",
         ),
     ] = False,
+    gate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A TOML file of rules for the result, as for papagaio gate --config; exit code 10"
+            " if one fails.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how good a copy of a black box can be trained from its answers.
@@ -37,7 +51,10 @@ def _audit(
     from papagaio.auditing.opening import open_black_box_of, open_images
     from papagaio.auditing.run import audit as run
     from papagaio.cli.progress import show_progress
+    from papagaio.gating.outcomes import gate as decide
+    from papagaio.gating.text import text
 
+    rules = _rules(gate, settings) if gate else None
     with show_progress() as progress, closing(open_black_box_of(settings)) as box:
         images = open_images(settings, box.contract, progress)
         if dry_run:
@@ -49,9 +66,21 @@ def _audit(
             return
         result = run(box, images, settings, progress)
     print_result(result, settings.out, as_json=as_json)
+    gated = rules and decide(str(settings.out), result, rules.rules, strict=rules.strict)
+    if gated:
+        typer.echo(text(gated), nl=False, err=as_json)
     if result.diverged:
         names = ", ".join(one.id for one in result.diverged)
         raise Diverged(f"the loss of {names} stopped being finite; the report is without it")
+    if gated:
+        raise_if_failed(gated)
+
+
+def _rules(file: Path, settings: Settings) -> GateRules:
+    """The rules of a file; those about copies that the audit does not make are refused."""
+    given = validated(GateRules, read_toml(file), lambda name: f"{file}: {name}")
+    check_measured(given.rules, settings.curve, settings.responses)
+    return given
 
 
 audit = command(Settings, _audit)

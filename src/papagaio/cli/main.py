@@ -1,7 +1,7 @@
 """`papagaio`: the commands, and the one place where errors become text and exit codes.
 
 Exit codes: 0 done; 1 failed (a bug, a training that diverged, or a service that broke); 2 the
-user's mistake; 130 interrupted; the same command resumes.
+user's mistake; 10 a rule of a gate fails; 130 interrupted; the same command resumes.
 """
 
 import errno
@@ -14,8 +14,11 @@ from rich.markup import escape
 
 from papagaio.cli.audit import audit
 from papagaio.cli.check import check
+from papagaio.cli.compare import compare
 from papagaio.cli.demo import demo
 from papagaio.cli.doctor import doctor
+from papagaio.cli.estimate import estimate
+from papagaio.cli.gate import gate
 from papagaio.cli.init import init
 from papagaio.cli.ledger import ledger
 from papagaio.cli.list import list_
@@ -38,11 +41,12 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 130 interrupted (run again to resume).",
+    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 10 a gate fails, 130 interrupted (run"
+    " again to resume).",
 )
 _COMMANDS = (
-    *(demo, teach, init, check, audit, questions, list_, view, report),
-    *(serve, schema, doctor),
+    *(demo, teach, init, check, estimate, audit, questions, list_, view, report),
+    *(gate, compare, serve, schema, doctor),
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.strip("_"), help=escape(reflowed(_command.__doc__)))(_command)

@@ -94,10 +94,12 @@ def by_group(model: type[OptionSet]) -> list[tuple[str, FieldInfo]]:
     """The fields of a model, group by group, in the order of the classes that it is made of."""
     classes = [one for one in model.__mro__ if issubclass(one, OptionSet)]
     own = [inspect.get_annotations(one) for one in classes]
-    ordered = [name for names in own for name in model.model_fields if name in names]
-    groups = list(dict.fromkeys(option_of(model.model_fields[name]).group for name in ordered))
-    fields = model.model_fields.items()
-    return sorted(fields, key=lambda item: groups.index(option_of(item[1]).group))
+    fields = model.model_fields
+    ordered = dict.fromkeys(name for names in own for name in fields if name in names)
+    groups = list(dict.fromkeys(option_of(fields[name]).group for name in ordered))
+    # The sort is stable: within a group, in that order too.
+    by_class = [(name, fields[name]) for name in ordered]
+    return sorted(by_class, key=lambda item: groups.index(option_of(item[1]).group))
 
 
 def _annotation(name: str, field: FieldInfo) -> Any:  # noqa: ANN401  # an annotated type

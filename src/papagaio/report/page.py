@@ -1,23 +1,34 @@
-"""`report.html`: a result rendered into its template."""
+"""`report.html`: a result rendered into its template, one section per file."""
 
 import json
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files as resources
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from papagaio import files, numbers
-from papagaio.findings.cautions import cautions
 from papagaio.findings.copies import trainings
 from papagaio.findings.headline import headline
 from papagaio.findings.references import references
 from papagaio.findings.strongest import strongest_copy
+from papagaio.report.calibration import calibration
 from papagaio.report.classes import class_figures
+from papagaio.report.confusion import confused, matrix
+from papagaio.report.cost import goals, in_a_sentence, offers, seconds_of
 from papagaio.report.curve import budget_curve
 from papagaio.report.epochs import epoch_curve
+from papagaio.report.export import as_csv
+from papagaio.report.gauge import gauge
+from papagaio.report.lowering import fewer_answers, first_step, no_help, untried
 from papagaio.report.showing_less import advice, showing_less
-from papagaio.result import Result
+from papagaio.report.together import strongest, together
+from papagaio.result import CandidateRecord, Result
 from papagaio.verdict import verdict_of
 
 __all__ = ["environment", "render", "write_report"]
@@ -25,24 +36,21 @@ __all__ = ["environment", "render", "write_report"]
 
 def render(result: Result) -> str:
     """The report: one HTML page that loads nothing from outside."""
-    row = strongest_copy(result)
-    responses = showing_less(result)
+    script = resources("papagaio.report").joinpath("report.js").read_text(encoding="utf-8")
+    digest = b64encode(sha256(script.encode()).digest()).decode()
     return (
         environment("papagaio.report")
         .get_template("report.html.j2")
         .render(
             result=result,
-            cautions=cautions(result),
-            headline=headline(result),
-            verdict=verdict_of(result),
-            budget_curve=budget_curve(result),
-            epoch_curve=epoch_curve(result),
-            references=references(result),
-            responses=responses,
-            advice=advice(responses),
-            copy=next(iter(trainings(result, row)), None) if row else None,
-            chosen=_chosen(result),
-            classes=class_figures(result),
+            # The page's own text: a browser hashes what it reads.
+            script=Markup(script),  # noqa: S704
+            script_hash=Markup(f"sha256-{digest}"),  # noqa: S704
+            **_verdict(result),
+            **_cost(result),
+            **_lowering(result),
+            **_where(result),
+            **_measured(result),
         )
     )
 
@@ -56,6 +64,7 @@ def write_report(result: Result, path: Path) -> None:
     files.write(path, render(result))
 
 
+@cache
 def environment(*packages: str) -> Environment:
     """A Jinja environment for the templates of some packages, with number formats as filters."""
     made = Environment(
@@ -66,6 +75,7 @@ def environment(*packages: str) -> Environment:
         undefined=StrictUndefined,
     )
     for form in (
+        numbers.about,
         numbers.count,
         numbers.duration,
         numbers.listing,
@@ -78,18 +88,86 @@ def environment(*packages: str) -> Environment:
     ):
         made.filters[form.__name__] = form
     made.filters["augmentation"] = _augmentation
+    made.filters["recipe"] = _recipe
     made.filters["setting"] = lambda value: json.dumps(value, ensure_ascii=False)
     return made
+
+
+def _verdict(result: Result) -> dict[str, object]:
+    verdict, row = verdict_of(result), strongest_copy(result)
+    return {
+        "verdict": verdict,
+        "cautions": verdict.cautions,
+        "gauge": verdict.standing and gauge(verdict.standing),
+        "seeds": row.seeds if row else 0,
+        "seconds": seconds_of(result, row.budget) if row else None,
+    }
+
+
+def _cost(result: Result) -> dict[str, object]:
+    lines, row = goals(result), strongest_copy(result)
+    return {
+        "strongest": strongest(result, row) if row else "",
+        "budget_curve": budget_curve(result),
+        "offers": offers(result),
+        "goals": lines,
+        "sentence": in_a_sentence(lines),
+    }
+
+
+def _lowering(result: Result) -> dict[str, object]:
+    responses = showing_less(result)
+    return {
+        "responses": responses,
+        "advice": advice(responses),
+        "first_step": first_step(result, responses),
+        "limit": fewer_answers(result),
+        "untried": untried(result),
+        "no_help": no_help(result),
+    }
+
+
+def _where(result: Result) -> dict[str, object]:
+    detail = result.detail
+    return {
+        "classes": class_figures(result),
+        "matrix": detail and matrix(result, detail),
+        "confused": detail and confused(result, detail),
+        "calibration": detail and calibration(detail),
+    }
+
+
+def _measured(result: Result) -> dict[str, object]:
+    row = strongest_copy(result)
+    return {
+        "headline": headline(result),
+        "references": references(result),
+        "epoch_curve": epoch_curve(result),
+        "copy": next(iter(trainings(result, row)), None) if row else None,
+        "chosen": _chosen(result),
+        "together": together(result),
+        "csv": as_csv(result),
+    }
 
 
 def _augmentation(names: Sequence[str]) -> str:
     return " + ".join(names) or "none"
 
 
+def _recipe(candidate: CandidateRecord) -> str:
+    """What a candidate is trained with: `crop + flip; loss centred-l1`."""
+    others = (
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in candidate.changes.items()
+        if name != "augmentation"
+    )
+    return "; ".join(filter(None, (_augmentation(candidate.augmentation), ", ".join(others))))
+
+
 def _chosen(result: Result) -> str:
-    """How many copies chose each augmentation: `none 8, crop + flip 4`."""
+    """How many copies chose each candidate: `none 8, crop + flip 4`."""
     choices = Counter(
-        _augmentation(cell.selection.chosen)
+        _recipe(cell.selection.winner)
         for cell in result.cells
         if cell.kind == "copy" and cell.selection
     )

@@ -10,7 +10,7 @@ __all__ += ["spread", "x_of", "y_of"]
 
 # The edges of the plot, in a drawing 668 units wide; the right margin is for labels.
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 470.0, 38.0, 338.0
-_WIDTH, _LEGEND, _ROW = 668.0, BOTTOM + 74, 24.0
+_WIDTH, _LEGEND, _ROW, _TICK_ROW = 668.0, BOTTOM + 74, 24.0, 18.0
 
 # As many as there are colours in report.css.
 _COLOURS = 6
@@ -26,9 +26,10 @@ _MARKERS = (
 )
 
 
-def paper(name: str, title: str, description: str, lines: int) -> Element:
-    """An empty plot with room for a legend of `lines` lines."""
-    return drawing(name, (_WIDTH, _LEGEND + lines * _ROW - 10), title, description)
+def paper(name: str, title: str, description: str, lines: int, rows: int = 0) -> Element:
+    """An empty plot with room for a legend of `lines` lines, and `rows` more rows of ticks."""
+    height = _LEGEND + rows * _TICK_ROW + lines * _ROW - 10
+    return drawing(name, (_WIDTH, height), title, description)
 
 
 def x_of(part: float) -> float:
@@ -46,7 +47,7 @@ def axes(svg: Element, ticks: Sequence[tuple[float, str]], across: str, upwards:
 
     Args:
         svg: the plot.
-        ticks: of the horizontal axis: position (0 to 1) and text.
+        ticks: of the horizontal axis: position (0 to 1) and text, one line per row of ticks.
         across: label of the horizontal axis.
         upwards: label of the vertical axis, which goes from 0 to 100 %.
     """
@@ -58,10 +59,13 @@ def axes(svg: Element, ticks: Sequence[tuple[float, str]], across: str, upwards:
     for part, text in ticks:
         x = x_of(part)
         add(box, "line", x1=x, x2=x, y1=BOTTOM, y2=BOTTOM + 6)
-        add(box, "text", text, x=x, y=BOTTOM + 22, text_anchor="middle")
+        for row, words in enumerate(text.split("\n")):
+            y = BOTTOM + 22 + row * _TICK_ROW
+            add(box, "text", words, x=x, y=y, text_anchor="middle")
     add(box, "line", x1=LEFT, x2=RIGHT, y1=BOTTOM, y2=BOTTOM)
     add(box, "text", upwards, x=4, y=18)
-    add(box, "text", across, x=(LEFT + RIGHT) / 2, y=BOTTOM + 44, text_anchor="middle")
+    y = BOTTOM + 44 + _TICK_ROW * max((text.count("\n") for _, text in ticks), default=0)
+    add(box, "text", across, x=(LEFT + RIGHT) / 2, y=y, text_anchor="middle")
 
 
 def group(svg: Element, index: int) -> Element:
@@ -82,10 +86,10 @@ def marker(marks: Element, index: int, x: float, y: float) -> None:
     add(marks, "path", class_="marker", d=shape, transform=f"translate({x:.1f},{y:.1f})")
 
 
-def legend(svg: Element, labels: Sequence[str]) -> None:
-    """A legend below the plot, one line per series."""
+def legend(svg: Element, labels: Sequence[str], rows: int = 0) -> None:
+    """A legend below the plot, one line per series, below `rows` more rows of ticks."""
     for index, label in enumerate(labels):
-        y = _LEGEND + index * _ROW
+        y = _LEGEND + rows * _TICK_ROW + index * _ROW
         marks = group(svg, index)
         line(marks, index, [(LEFT, y), (LEFT + 44, y)])
         marker(marks, index, LEFT + 22, y)

@@ -1,7 +1,7 @@
 """What showing less of each answer changes: the strongest copy of each response."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from papagaio.findings.copies import copies, rivals, strength, trainings
 from papagaio.findings.strongest import black_box_fault
@@ -26,6 +26,7 @@ class ShownResponse:
         enough: the smallest budget at which a copy from the first response of the comparison is
             as faithful.
         undertrained: whether any of the copies compared is undertrained.
+        lost: the fidelity lost to the first response, in words; empty for the first.
     """
 
     response: str
@@ -35,6 +36,7 @@ class ShownResponse:
     compared: int
     enough: int
     undertrained: bool
+    lost: str
 
 
 def showing_less(result: Result) -> list[ShownResponse]:
@@ -49,7 +51,8 @@ def showing_less(result: Result) -> list[ShownResponse]:
     tried.sort(key=[*RESPONSES, *tried].index)
     budgets = [{row.budget for row in scored if row.response == response} for response in tried]
     common = set.intersection(*budgets) if len(tried) > 1 else set()
-    return [_shown(result, response, tried[0], max(common)) for response in tried if common]
+    lines = [_shown(result, response, tried[0], max(common)) for response in tried if common]
+    return [replace(line, lost=_lost(lines[0], line)) for line in lines]
 
 
 def advice(lines: Sequence[ShownResponse]) -> list[str]:
@@ -75,7 +78,18 @@ def _shown(result: Result, response: str, first: str, budget: int) -> ShownRespo
         len(compared),
         min(as_faithful, default=budget),
         any(cell.undertrained for row in compared for cell in trainings(result, row)),
+        "",
     )
+
+
+def _lost(first: ShownResponse, less: ShownResponse) -> str:
+    if less is first:
+        return ""
+    if less.copy == first.copy:
+        return "nothing"
+    if less.fidelity.high >= first.fidelity.low:
+        return "nothing that this audit can show"
+    return f"{100 * (first.fidelity.value - less.fidelity.value):.1f} points"
 
 
 def _advice(first: ShownResponse, less: ShownResponse) -> str:
@@ -105,4 +119,4 @@ def _hidden(response: str) -> str:
         return f"differences smaller than {10 ** -int(number):g}"
     if kind == "top":
         return f"any class after the first {number}" if number != "1" else "any class but the first"
-    return "how sure the black box is, or any class but the first" if kind == "label" else "nothing"
+    return "how sure the model is, or any class but the first" if kind == "label" else "nothing"

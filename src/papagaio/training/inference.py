@@ -12,7 +12,7 @@ from papagaio.training.augmentation import Augmentation, views
 from papagaio.training.machine import Machine
 from papagaio.training.products import placed
 
-__all__ = ["ROWS_AT_ONCE", "infer", "predict"]
+__all__ = ["ROWS_AT_ONCE", "infer", "predict", "softmax"]
 
 ROWS_AT_ONCE = 500
 
@@ -28,10 +28,12 @@ def predict(
     progress: Progress = no_progress,
 ) -> Probabilities:
     """Return a network's probabilities, float32 (N, K): the softmax of what `infer` returns."""
-    logits = torch.from_numpy(
-        infer(network, images, machine, augmentation=augmentation, progress=progress)
-    )
-    return np.asarray(logits.softmax(1))
+    return softmax(infer(network, images, machine, augmentation=augmentation, progress=progress))
+
+
+def softmax(logits: Logits) -> Probabilities:
+    """Return the probabilities of logits, both float32 (N, K)."""
+    return np.asarray(torch.from_numpy(logits).softmax(1))
 
 
 def infer(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from papagaio.errors import BadSettings, Diverged
 from papagaio.networks.classifier import Classifier
@@ -15,6 +15,7 @@ from papagaio.progress import Progress, Step, no_progress
 from papagaio.responses import Answers
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.feed import feed_for, shuffled_batches
+from papagaio.training.lessons import Lessons, StoredLessons
 from papagaio.training.losses import spread_of, targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.optimisers import optimisers_for, set_rates
@@ -22,7 +23,7 @@ from papagaio.training.products import placed
 from papagaio.training.recipe import Recipe
 from papagaio.training.step import step_function
 
-__all__ = ["Epoch", "train"]
+__all__ = ["Epoch", "learn", "train"]
 
 
 @dataclass(frozen=True)
@@ -81,25 +82,77 @@ def train(  # noqa: PLR0913  # what is learned, how, where, and who looks on
     device = machine.use()
     network.spread.fill_(spread_of(recipe.loss, answers))
     set_training_mode(placed(network, device))
-    optimisers = optimisers_for(network, recipe)
     kept = checkpoints.features if checkpoints else None
     feed, learner = feed_for(network, images, recipe, machine, progress, kept=kept)
-    batch_parts = _batch_parts(answers, labels, recipe, device)
-    named = torch.from_numpy(answers.labels).to(device)
-    epochs = recipe.epochs_for(len(images))
+    targets = targets_of(recipe.loss, recipe.temperature, recipe.smoothing, answers)
+    lessons = StoredLessons(
+        feed,
+        torch.from_numpy(targets).to(device),
+        torch.from_numpy(answers.labels).to(device),
+        None if not recipe.alpha or labels is None else torch.from_numpy(labels).to(device),
+    )
+    return learn(
+        network,
+        lessons,
+        recipe,
+        seed=seed,
+        machine=machine,
+        learner=learner,
+        checkpoints=checkpoints,
+        progress=progress,
+        visit=visit,
+    )
+
+
+def learn(  # noqa: PLR0913  # as `train`
+    network: Classifier,
+    lessons: Lessons,
+    recipe: Recipe,
+    *,
+    seed: int,
+    machine: Machine,
+    learner: nn.Module | None = None,
+    checkpoints: Checkpoints | None = None,
+    progress: Progress = no_progress,
+    visit: Callable[[Epoch], None] | None = None,
+) -> list[Epoch]:
+    """Train a network in place on lessons, whatever they hold: the one loop of every training.
+
+    Args:
+        network: on the device, with its initial weights and the spread of the logits it aims at.
+        lessons: what is shown in each step, and what is to be learned from it.
+        recipe: how to train.
+        seed: as for `train`; the lessons draw from the same random numbers.
+        machine: where to train.
+        learner: the module that sees what lessons show, if that is not the network itself.
+        checkpoints: as for `train`.
+        progress: told after every epoch.
+        visit: as for `train`.
+
+    Returns:
+        one record per epoch.
+
+    Raises:
+        Diverged: the loss is no longer finite; the message names the epoch and step.
+    """
+    device = torch.device(machine.device)
+    set_training_mode(network)
+    optimisers = optimisers_for(network, recipe)
+    images = len(lessons)
+    epochs = recipe.epochs_for(images)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         curve = checkpoints.restore(network, optimisers) if checkpoints else []
-        step = step_function(learner, optimisers, recipe, machine)
+        step = step_function(learner or network, optimisers, recipe, machine)
         for epoch in range(len(curve), epochs):
             losses, hits = [], torch.zeros((), device=device, dtype=torch.int64)
-            for rows, part in shuffled_batches(len(images), epoch, recipe, device):
-                shown = feed(rows, recipe.strength(part, len(images)))
+            for rows, part in shuffled_batches(images, epoch, recipe, device):
+                batch, named = lessons(rows, recipe.strength(part, images))
                 set_rates(optimisers, recipe.share_of_rate(part))
-                loss, logits = step(shown, *(one[rows] for one in batch_parts))
+                loss, logits = step(*(one for one in batch if one is not None))
                 losses.append(loss)
-                hits += (logits.argmax(1) == named[rows]).sum()
-            curve.append([_mean_loss(losses, epoch), hits.item() / len(images)])
+                hits += (logits.argmax(1) == named).sum()
+            curve.append([_mean_loss(losses, epoch), hits.item() / images])
             progress(Step(recipe.name, epoch + 1, epochs, "epochs", f"loss {curve[-1][0]:.3g}"))
             if visit:
                 visit(Epoch(epoch + 1, *curve[-1]))
@@ -108,17 +161,6 @@ def train(  # noqa: PLR0913  # what is learned, how, where, and who looks on
                 checkpoints.after_epoch(network, optimisers, curve)
     network.eval()
     return [Epoch(number, *figures) for number, figures in enumerate(curve, 1)]
-
-
-def _batch_parts(
-    answers: Answers, labels: NDArray[np.int64] | None, recipe: Recipe, device: torch.device
-) -> list[Tensor]:
-    """The targets of all images and, for a recipe with `alpha`, their true classes."""
-    targets = targets_of(recipe.loss, recipe.temperature, recipe.smoothing, answers)
-    parts = [torch.from_numpy(targets).to(device)]
-    if recipe.alpha and labels is not None:
-        parts.append(torch.from_numpy(labels).to(device))
-    return parts
 
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:

@@ -4,6 +4,8 @@ Each has two halves: targets, computed from the answers once before training, an
 batch, computed in every step.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +24,11 @@ _LEAST_PROBABILITY = 1e-30
 # A log-probability for classes that do not count: exp gives 0, and gradients stay finite.
 _NOTHING = -1e4
 _OFFSET_STEPS = 5
+
+_CENTRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "centred-l2": functional.mse_loss,
+    "centred-l1": functional.l1_loss,
+}
 
 
 def targets_of(
@@ -43,7 +50,7 @@ def targets_of(
     if loss == "censored-l2":
         return _bounds(answers)
     probabilities = complete(answers)
-    if loss == "centred-l2":
+    if loss in _CENTRED:
         return centred_log(probabilities)
     targets = probabilities.astype(np.float64)
     if temperature != 1:
@@ -71,7 +78,7 @@ def spread_of(loss: Loss, answers: Answers) -> float:
     """Return the standard deviation of the logits that a loss aims at; 1 for a cross-entropy."""
     if loss == "cross-entropy":
         return 1.0
-    if loss == "centred-l2":
+    if loss in _CENTRED:
         return float(centred_log(complete(answers)).std())
     _, highest, share = _bounds(answers).swapaxes(0, 1)
     likely = np.where(share > 0, np.log(np.maximum(share, _LEAST_PROBABILITY)), highest)
@@ -98,8 +105,8 @@ def loss_of(loss: Loss, temperature: float, logits: Tensor, targets: Tensor) -> 
     logits = logits.float()
     if loss == "cross-entropy":
         return functional.cross_entropy(logits / temperature, targets)
-    if loss == "centred-l2":
-        return functional.mse_loss(_centred(logits), targets)
+    if loss in _CENTRED:
+        return _CENTRED[loss](_centred(logits), targets)
     # Moving the target with the logits leaves the gradient of a distance: the misfit itself.
     misfit = _misfit(logits.detach().log_softmax(1), targets)
     return functional.mse_loss(logits, logits.detach() - misfit)

@@ -1,13 +1,17 @@
 """A recipe: how a network is trained. Values only; the loop reads them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, cos, pi
-from typing import Literal
+from typing import Any, Literal
 
 from papagaio.training.variants import NO_VARIANTS, Variants
 from papagaio.vocabulary import Augmentation, Loss
 
-__all__ = ["Recipe"]
+__all__ = ["Changes", "Recipe"]
+
+# Fields of a recipe, with other values.
+Changes = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,14 @@ class Recipe:
         batch: images per step.
         epochs: how often each image is shown, unless `least_steps` needs more.
         least_steps: a training on few images takes at least this many steps.
+        epochs_given: a number of epochs that holds instead of both; 0 if none was given.
         augmentation: drawn anew for each image and epoch, in this order.
-        augmentation_choices: the augmentations among which `augmentation` is chosen before the
-            training, on held-out answers; empty if there is no choice.
         fade: augmentation shrinks in the course of the training to `fade / images` of its strength
             (at most full strength): few images need it to the end. 0 keeps full strength.
         smoothing: this share of every target is spread evenly over the classes.
         variants: one of them is drawn for each image and epoch, before `augmentation`.
+        rounds: what else is tried before the training, on held-out answers, see `selection`: each
+            round has changes to the winner of the round before; empty if there is no choice.
     """
 
     name: str
@@ -53,11 +58,12 @@ class Recipe:
     batch: int = 32
     epochs: int = 100
     least_steps: int = 0
+    epochs_given: int = 0
     augmentation: tuple[Augmentation, ...] = ()
-    augmentation_choices: tuple[tuple[Augmentation, ...], ...] = ()
     fade: int = 0
     smoothing: float = 0.0
     variants: Variants = NO_VARIANTS
+    rounds: tuple[tuple[Changes, ...], ...] = ()
 
     def steps_per_epoch(self, images: int) -> int:
         """Return how many batches, of nearly the same size, a number of images makes."""
@@ -65,6 +71,8 @@ class Recipe:
 
     def epochs_for(self, images: int) -> int:
         """Return how many epochs a training on a number of images takes."""
+        if self.epochs_given:
+            return self.epochs_given
         return max(self.epochs, ceil(self.least_steps / self.steps_per_epoch(images)))
 
     def share_of_rate(self, part: float) -> float:

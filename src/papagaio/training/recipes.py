@@ -4,13 +4,18 @@ from dataclasses import replace
 
 from papagaio.errors import BadSettings
 from papagaio.networks.own import SMALL_SIDE
-from papagaio.training.recipe import Recipe
-from papagaio.vocabulary import Augmentation, Response
+from papagaio.training.recipe import Changes, Recipe
+from papagaio.vocabulary import Response
 
-__all__ = ["default_recipe", "recipe_named", "recipes_for"]
+__all__ = ["AUTO", "auto_recipe", "default_recipe", "recipe_named", "recipes_for"]
 
-# Wrong wherever the black box is not invariant to them, so a training chooses among these.
-_CHOICES: tuple[tuple[Augmentation, ...], ...] = ((), ("crop",), ("flip",), ("crop", "flip"))
+# The name of the default: what is chosen on held-out answers, for each response.
+AUTO = "auto"
+
+# Wrong wherever the black box is not invariant to them, so they are tried.
+_AUGMENTATIONS: tuple[Changes, ...] = tuple(
+    {"augmentation": names} for names in (("crop",), ("flip",), ("crop", "flip"))
+)
 
 # As written in the thesis (section 4.4, equation 2): cross-entropy on the stored answers at
 # temperature 1, Adam, batches of 32, 100 epochs, no augmentation.
@@ -28,7 +33,7 @@ _RECOVERED_LOGITS = Recipe(
     schedule="one-cycle",
     batch=128,
     epochs=60,
-    augmentation_choices=_CHOICES,
+    rounds=(_AUGMENTATIONS,),
 )
 # Rounded answers and the highest few give bounds of the logits instead.
 _CENSORED_LOGITS = replace(_RECOVERED_LOGITS, name="censored-logits", loss="censored-l2")
@@ -78,10 +83,35 @@ _SMALL = {
     for recipe in (_SMALL_RECOVERED_LOGITS, _SMALL_CENSORED_LOGITS, _SMALL_LABELS, _THESIS)
 }
 
+# What `auto` tries in addition to the rounds of a response's own recipe.
+_NATURAL_ROUNDS: dict[str, tuple[tuple[Changes, ...], ...]] = {}
+_SMALL_ROUNDS: dict[str, tuple[tuple[Changes, ...], ...]] = {
+    "recovered-logits": (
+        ({"augmentation": ("affine",), "fade": 500, "epochs": 20, "least_steps": 600},),
+    ),
+}
+
+
+def auto_recipe(response: Response, resolution: float, shape: tuple[int, int, int]) -> Recipe:
+    """Return the recipe `auto`: the default one for a response, and all that is tried instead.
+
+    Args:
+        response: what an answer shows.
+        resolution: the step of its scores, or 0 if they have none.
+        shape: height, width and channels of the images.
+    """
+    name = default_recipe(response, resolution)
+    own, more = recipes_for(shape)[name], _SMALL_ROUNDS if _is_small(shape) else _NATURAL_ROUNDS
+    return replace(own, name=AUTO, rounds=(*own.rounds, *more.get(name, ())))
+
+
+def _is_small(shape: tuple[int, ...]) -> bool:
+    return min(shape[:2]) < SMALL_SIDE
+
 
 def recipes_for(shape: tuple[int, ...]) -> dict[str, Recipe]:
     """Return the recipes for images of this height, width and channels, by name."""
-    return _SMALL if min(shape[:2]) < SMALL_SIDE else _NATURAL
+    return _SMALL if _is_small(shape) else _NATURAL
 
 
 def recipe_named(name: str, shape: tuple[int, int, int]) -> Recipe:
@@ -92,7 +122,7 @@ def recipe_named(name: str, shape: tuple[int, int, int]) -> Recipe:
     """
     recipes = recipes_for(shape)
     if name not in recipes:
-        known = ", ".join(recipes)
+        known = ", ".join((AUTO, *recipes))
         raise BadSettings(f"no such recipe; choose from {known}", field="recipes", value=name)
     return recipes[name]
 

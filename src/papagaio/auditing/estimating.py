@@ -1,0 +1,246 @@
+"""`papagaio estimate`: a small audit, and what its learning curve says about a larger one."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papagaio.asking import ask, question_for
+from papagaio.auditing.opening import open_black_box_of, open_images
+from papagaio.auditing.plan import AuditImages
+from papagaio.auditing.run import audit
+from papagaio.blackboxes.contract import BlackBox
+from papagaio.blackboxes.function import FunctionBox
+from papagaio.errors import Diverged
+from papagaio.images.imageset import ImageSet
+from papagaio.images.named import open_source
+from papagaio.learning_curve import FARTHEST, LearningCurve, Needed, Point, fit_curve
+from papagaio.ledger import Ledger
+from papagaio.networks.named import build_student
+from papagaio.progress import Progress, no_progress
+from papagaio.result import CellRecord, Result
+from papagaio.scores import Figure, fidelity
+from papagaio.settings import EstimateOptions, Settings
+from papagaio.training.inference import predict
+from papagaio.training.machine import Machine
+from papagaio.weights import load_weights
+
+__all__ = ["GOALS", "Estimate", "Prediction", "estimate"]
+
+# Fidelities for which an estimate says how many answers they need.
+GOALS = (0.8, 0.9, 0.95)
+
+_PARTS = (1 / 8, 1 / 4, 1 / 2)
+_TESTED = 500
+
+_Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What copies made in one way are expected to reach.
+
+    Attributes:
+        student, recipe, response: how they are made.
+        fidelity: on images like the test set's, at the estimate's budget.
+        relative_accuracy: the same; None where the black box fails the check on the test set.
+        measured: fidelity on the test images asked about, one point per small copy.
+        held_out: fidelity on the half of the sample that these small copies did not learn.
+        needed: for each of `GOALS`, how many answers reach it; None if it is not expected to be
+            reached by ten times the sample.
+        training_seconds: the most that a copy at the budget is expected to take on this machine.
+    """
+
+    student: str
+    recipe: str
+    response: str
+    fidelity: Figure
+    relative_accuracy: Figure | None
+    measured: tuple[Point, ...]
+    held_out: tuple[Point, ...]
+    needed: Mapping[float, Needed | None]
+    training_seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an audit is expected to find, foretold from a sample of its answers.
+
+    Attributes:
+        wanted: the budget that was asked about.
+        budget: the budget that the predictions are for: `wanted`, or ten times the sample if that
+            is less.
+        sample: the number of transfer images that the black box was queried about.
+        tested: the number of test images that it was queried about.
+        sent: the images sent now, canaries included; the ledger held the other answers.
+        price: of `budget` answers, if a price is given.
+        query_seconds: to query `budget` images at the speed of now; None if nothing was sent.
+        predictions: one for each student, recipe and response.
+    """
+
+    wanted: int
+    budget: int
+    sample: int
+    tested: int
+    sent: int
+    price: float | None
+    query_seconds: float | None
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True)
+class _Request:
+    images: int
+    began: float
+    ended: float
+
+
+def estimate(options: EstimateOptions, progress: Progress = no_progress) -> Estimate:
+    """Audit a sample, and foretell what a larger budget would reach.
+
+    Small copies learn an eighth, a quarter, a half and all of the sample. All are scored on up to
+    500 test images, or all those whose answers are known, and the first three also on the half of
+    the sample that none of them learns.
+
+    Args:
+        options: the black box, the images, the size of the sample and the budget.
+        progress: told how far it is.
+
+    Returns:
+        the predictions, and what the budget costs.
+
+    Raises:
+        BadImages, BadSettings, BadAnswer, BadLedger, Busy, NoSpace: as for `audit`; all answers are
+            kept.
+        Diverged: every training did.
+    """
+    source = open_source(
+        options.transfer, layout="any", data_dir=options.data_dir, progress=progress
+    )
+    wanted = options.budget or source.size
+    settings = _settings(options, min(options.sample, wanted, source.size))
+    requests: list[_Request] = []
+    with closing(open_black_box_of(settings)) as opened:
+        box = _listing(opened, requests)
+        images = open_images(settings, box.contract, progress)
+        with Ledger(options.ledger) as ledger:
+            test = _tested(images.test, box, ledger)
+        result = audit(box, AuditImages(images.transfer, test), settings, progress)
+        with Ledger(options.ledger) as ledger:
+            answers = ask(box, images.transfer, ledger)
+    if not result.cells:
+        raise Diverged("every training diverged; the answers are kept: try another recipe")
+    budget = min(wanted, FARTHEST * max(cell.budget for cell in result.cells))
+    held_out = _held_out(result, settings, images.transfer.pixels, answers)
+    return Estimate(
+        wanted=wanted,
+        budget=budget,
+        sample=len(images.transfer),
+        tested=len(test),
+        sent=sum(request.images for request in requests),
+        price=options.price_of(budget),
+        query_seconds=_seconds(requests, budget),
+        predictions=tuple(
+            _prediction(cells, held_out, budget) for cells in _groups(result).values()
+        ),
+    )
+
+
+def _settings(options: EstimateOptions, sample: int) -> Settings:
+    """The audit of the sample."""
+    shared = {
+        name: getattr(options, name)
+        for name in EstimateOptions.model_fields
+        if name in Settings.model_fields
+    }
+    budgets = tuple(max(1, round(part * sample)) for part in _PARTS)
+    return Settings(**shared | {"budget": sample, "budgets": budgets, "controls": ()})
+
+
+def _tested(test: ImageSet, box: BlackBox, ledger: Ledger) -> ImageSet:
+    """500 test images, or all whose answers are known: these first, the others drawn."""
+    drawn = np.random.default_rng(0).permutation(len(test))
+    unknown = np.isin(drawn, ledger.missing(question_for(box), test.digests))
+    count = max(_TESTED, int((~unknown).sum()))
+    return test.take(np.sort(drawn[np.argsort(unknown, kind="stable")][:count]))
+
+
+def _listing(box: BlackBox, requests: list[_Request]) -> FunctionBox:
+    """The black box, which lists its requests."""
+
+    def answer(images: NDArray[np.uint8]) -> _Scores:
+        began = time.perf_counter()
+        answers = box.answer(images)
+        requests.append(_Request(len(images), began, time.perf_counter()))
+        return answers
+
+    return FunctionBox(box.name, box.identity, box.contract, answer)
+
+
+def _seconds(requests: Sequence[_Request], budget: int) -> float | None:
+    """How long a budget takes at the speed of these requests, which may have overlapped."""
+    busy, until = 0.0, 0.0
+    for request in sorted(requests, key=lambda one: one.began):
+        busy += max(0.0, request.ended - max(request.began, until))
+        until = max(until, request.ended)
+    sent = sum(request.images for request in requests)
+    return budget * busy / sent if sent else None
+
+
+def _held_out(
+    result: Result, settings: Settings, images: NDArray[np.uint8], answers: _Scores
+) -> dict[str, Figure]:
+    """Fidelity on the second half of the sample, for each cell that learned none of it."""
+    machine = Machine(*(result.settings[name] for name in ("device", "precision", "threads")))
+    half = len(images) - len(images) // 2
+    found = {}
+    for cell in result.cells:
+        if cell.budget > half:
+            continue
+        student = build_student(cell.student, "random", images[:2], answers.shape[1], seed=0)
+        folder = settings.out / "cells" / cell.id
+        student.load_state_dict(load_weights(folder / "student.safetensors"))
+        recipe = json.loads((folder / "recipe.json").read_bytes())
+        named = predict(student, images[half:], machine, recipe["augmentation"])
+        found[cell.id] = fidelity(named, answers[half:])
+    return found
+
+
+def _groups(result: Result) -> dict[tuple[str, str, str], list[CellRecord]]:
+    """The cells of each way of making copies."""
+    groups: dict[tuple[str, str, str], list[CellRecord]] = {}
+    for cell in result.cells:
+        groups.setdefault((cell.student, cell.recipe, cell.response), []).append(cell)
+    return groups
+
+
+def _prediction(
+    cells: Sequence[CellRecord], held_out: Mapping[str, Figure], budget: int
+) -> Prediction:
+    fidelities = _points(cells, {cell.id: cell.scores.fidelity for cell in cells})
+    ratios = _points(cells, {cell.id: cell.scores.relative_accuracy for cell in cells})
+    curve, of_ratios = LearningCurve(fidelities), fit_curve(ratios)
+    largest = max(cells, key=lambda cell: cell.budget)
+    return Prediction(
+        student=largest.student,
+        recipe=largest.recipe,
+        response=largest.response,
+        fidelity=curve.at(budget),
+        relative_accuracy=of_ratios.at(budget) if of_ratios else None,
+        measured=fidelities,
+        held_out=_points(cells, held_out),
+        needed={goal: curve.needed(goal) for goal in GOALS},
+        # Epochs do not grow with the budget.
+        training_seconds=largest.seconds * budget / largest.budget,
+    )
+
+
+def _points(cells: Sequence[CellRecord], figures: Mapping[str, Figure | None]) -> tuple[Point, ...]:
+    """The figures of these cells, the smallest budget first."""
+    ordered = sorted(cells, key=lambda cell: cell.budget)
+    found = [(cell.budget, figures.get(cell.id)) for cell in ordered]
+    return tuple(Point(budget, figure) for budget, figure in found if figure is not None)

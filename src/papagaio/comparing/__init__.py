@@ -1,0 +1,1 @@
+"""What changed between runs: `papagaio compare`. Runs -> pairs of figures -> text."""

@@ -1,0 +1,1 @@
+"""Rules about a run that a machine decides: `papagaio gate`. Rules -> outcomes -> text."""

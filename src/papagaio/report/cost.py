@@ -1,0 +1,126 @@
+"""What a copy costs: the strongest at each budget, and what a goal takes."""
+
+from dataclasses import dataclass
+
+from papagaio.findings.copies import copies, rivals, strength
+from papagaio.findings.strongest import black_box_fault
+from papagaio.learning_curve import LearningCurve, Point, fit_curve
+from papagaio.numbers import about, count, money, plural
+from papagaio.result import Result, SummaryRow
+from papagaio.verdict import price_of
+
+__all__ = ["Goal", "Offer", "curve_of", "goals", "in_a_sentence", "offers", "seconds_of"]
+
+_GOALS = (0.8, 0.9, 0.95, 0.99)
+_MAIN = 0.9
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The strongest copy from so many answers, and what these take.
+
+    Attributes:
+        copy: the copy.
+        price: of the answers; None where no price was given.
+        seconds: until the black box has given them; None where not known.
+    """
+
+    copy: SummaryRow
+    price: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a share of the black box's accuracy takes.
+
+    Attributes:
+        share: of the black box's accuracy.
+        answers: how many, in words, with a band.
+        price: in words; empty where unknown.
+        time: in words; empty where unknown.
+        basis: `measured` (the smallest budget is enough), `by the curve`, `extrapolated` or `out
+            of reach`.
+    """
+
+    share: float
+    answers: str
+    price: str
+    time: str
+    basis: str
+
+
+def offers(result: Result) -> list[Offer]:
+    """The strongest copy that the first response allows, for each budget; none if it means nothing.
+
+    The same choice as the verdict's, at every budget.
+    """
+    every = [] if black_box_fault(result) else copies(result)
+    if not every:
+        return []
+    response = max(every, key=lambda row: row.budget).response
+    budgets = sorted({row.budget for row in every if row.fidelity})
+    strongest = [max(rivals(result, response, one), key=strength, default=None) for one in budgets]
+    return [
+        Offer(row, price_of(result, row.budget), seconds_of(result, row.budget))
+        for row in strongest
+        if row is not None and row.fidelity
+    ]
+
+
+def seconds_of(result: Result, budget: int) -> float | None:
+    """How long the black box takes for so many answers; None where it was not measured."""
+    each = result.queries.seconds_per_image
+    return None if each is None else each * budget
+
+
+def curve_of(result: Result, measure: str) -> LearningCurve | None:
+    """The learning curve of the strongest copies; `measure` is a score of a summary row."""
+    scored = [(one.copy.budget, getattr(one.copy, measure)) for one in offers(result)]
+    return fit_curve([Point(budget, figure) for budget, figure in scored if figure])
+
+
+def goals(result: Result) -> list[Goal]:
+    """What each share of the black box's accuracy takes, by the learning curve."""
+    curve = curve_of(result, "relative_accuracy")
+    return [_goal(result, curve, share) for share in _GOALS] if curve else []
+
+
+def in_a_sentence(lines: list[Goal]) -> str:
+    """What nine tenths of the model\u2019s accuracy take, in a sentence; empty without a curve."""
+    line = next((one for one in lines if one.share == _MAIN), None)
+    if line is None:
+        return ""
+    what = f"{100 * line.share:.0f} % of the model\u2019s accuracy"
+    if line.basis == "out of reach":
+        return f"{what} is out of reach by the curve of this audit: {line.answers}."
+    cost = " and ".join(part for part in (line.price, line.time) if part)
+    marked = ", extrapolated beyond what was measured" if line.basis == "extrapolated" else ""
+    how = "at most" if line.basis == "measured" else "about"
+    return f"{what} for {how} {f'{cost}: ' if cost else ''}{line.answers}{marked}."
+
+
+def _goal(result: Result, curve: LearningCurve, share: float) -> Goal:
+    needed = curve.needed(share)
+    if needed is None or needed.value is None:
+        return Goal(share, f"not from {count(curve.farthest)} answers", "", "", "out of reach")
+    value = max(_rounded(needed.value), curve.smallest)
+    price, seconds = price_of(result, value), seconds_of(result, value)
+    words, basis = plural(value, "answer"), "measured"
+    if curve.points[0].figure.value < share:
+        high = "more than " + count(curve.farthest)
+        high = high if needed.high is None else count(_rounded(needed.high))
+        words = f"{words} ({count(_rounded(needed.low))} to {high})"
+        basis = "extrapolated" if value > curve.measured else "by the curve"
+    return Goal(
+        share,
+        words,
+        "" if price is None else money(price),
+        "" if seconds is None else about(seconds),
+        basis,
+    )
+
+
+def _rounded(number: int) -> int:
+    """To two significant digits: a curve does not know more."""
+    return int(float(f"{number:.1e}"))

@@ -1,0 +1,84 @@
+"""What lowers the risk, by the numbers of this audit, and what does not."""
+
+from collections.abc import Sequence
+
+from papagaio.numbers import count, percent
+from papagaio.report.cost import Offer, offers
+from papagaio.report.showing_less import ShownResponse
+from papagaio.result import Result, SummaryRow
+from papagaio.verdict import LEVELS, Level, standing_of, verdict_of
+
+__all__ = ["fewer_answers", "first_step", "no_help", "untried"]
+
+_COPIED = {"moderate", "high", "critical"}
+
+
+def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
+    """What to do first, in a sentence or two that follow from the numbers."""
+    level = verdict_of(result).level
+    if level == "not decided":
+        return "First make the verdict certain: its sentence says what stands in the way."
+    if level == "low":
+        return (
+            "Nothing at once. This is no proof of safety: repeat the audit with images nearer to"
+            " the model\u2019s task and with more answers, and whenever the model changes."
+        )
+    helping = [one for one in responses if _falls(result, one.copy, level)]
+    if helping:
+        best = min(helping, key=lambda one: one.fidelity.value)
+        return (
+            f"Show less: with \u201c{best.response}\u201d alone, the copy loses {best.lost} of"
+            f" fidelity, and your clients no longer see {best.hidden}."
+        )
+    bought = offers(result)
+    if bought and _falls(result, bought[0].copy, level):
+        return f"Limit the answers. {fewer_answers(result)}"
+    return (
+        f"Nothing that this audit tried makes the risk less than {level}{_already(bought)}. What"
+        " remains is outside it: contracts, limits per client, logs."
+    )
+
+
+def _falls(result: Result, copy: SummaryRow, level: Level) -> bool:
+    """Whether the whole interval of a copy lies below a level."""
+    standing = standing_of(result, copy)
+    return standing is not None and LEVELS.index(standing.levels[1]) < LEVELS.index(level)
+
+
+def _already(bought: Sequence[Offer]) -> str:
+    figure = bought[0].copy.relative_accuracy if bought else None
+    if figure is None:
+        return ""
+    answers = count(bought[0].copy.budget)
+    return f": {answers} answers already give {percent(figure.value)} of the model\u2019s accuracy"
+
+
+def fewer_answers(result: Result) -> str:
+    """What a limit on the answers changes, in a sentence; empty where the intervals overlap."""
+    bought = offers(result)
+    if len(bought) < 2:
+        return ""
+    least, most = bought[0].copy, bought[-1].copy
+    if not least.fidelity or not most.fidelity or least.fidelity.high >= most.fidelity.low:
+        return ""
+    return (
+        f"From {count(least.budget)} answers instead of {count(most.budget)}, the strongest copy"
+        f" reaches a fidelity of {percent(least.fidelity.value)} instead of"
+        f" {percent(most.fidelity.value)}. A limit per client helps only against those who cannot"
+        " have several accounts."
+    )
+
+
+def no_help(result: Result) -> list[str]:
+    """What did not protect this model; nothing where the audit does not show that it is copied."""
+    if verdict_of(result).level not in _COPIED:
+        return []
+    return [
+        "Keeping the network secret: no copy was told what it is.",
+        f"Keeping the training images secret: the copies learned from {result.transfer.name}.",
+    ]
+
+
+def untried(result: Result) -> bool:
+    """Whether every copy learned from the same response."""
+    return len({cell.response for cell in result.cells if cell.kind == "copy"}) < 2
