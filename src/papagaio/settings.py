@@ -364,10 +364,12 @@ class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
 class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):
     """All settings of `papagaio estimate`."""
 
-    sample: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=50)
+    sample: Annotated[int, Option(_BUDGET, "N")] = Field(default=500, ge=50)
     """The most transfer images to query now. Up to 500 test images are queried as well."""
 
-    budget: Annotated[int | None, Option(_BUDGET, "N", "all transfer images")] = Field(None, ge=1)
+    budget: Annotated[int | None, Option(_BUDGET, "N", "all transfer images")] = Field(
+        default=None, ge=1
+    )
     """The number of answers whose copy is foretold: at most ten times the sample."""
 
     seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
