@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -32,7 +32,9 @@ from papagaio.training.selection import (
     _first_within_noise,
     select_recipe,
 )
-from papagaio.vocabulary import Augmentation
+
+if TYPE_CHECKING:
+    from papagaio.vocabulary import Augmentation
 
 Box = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
