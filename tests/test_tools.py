@@ -74,7 +74,7 @@ def test_runs_are_listed_newest_first_with_their_strongest_copies(
     assert rows[1]["fidelity"] == f"{best['fidelity']['value']:.4f}"
     assert rows[0]["fidelity"] == "-"
     assert rows[1]["level"] == verdict_of(read_result(runs[1] / "result.json")).level
-    assert ended.complaint.startswith("papagaio: runs/e/result.json: not a result of this version")
+    assert ended.complaint.startswith("papagaio: runs/e/result.json: its schema is 99")
 
 
 def test_a_list_is_json_for_programs(runs: list[Path], papagaio: Papagaio) -> None:
