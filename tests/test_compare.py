@@ -268,7 +268,7 @@ def test_text_and_json_have_every_change_of_every_run(
     lines = [line.split("\t") for line in ended.stdout.splitlines()]
     states = [line[0] for line in lines if line[0] in ("higher", "lower", "not decided")]
     assert states == ["not decided", *["lower"] * 3, *["not decided"] * 4]
-    read = json.loads(papagaio("compare", first.folder, *others, "--format=json").stdout)
+    read = json.loads(papagaio("compare", first.folder, *others, "--json").stdout)
     changes = [change for one in read["comparisons"] for change in one["changes"]]
     assert [change["direction"] for change in changes] == states
     assert changes[1]["difference"]["value"] == pytest.approx(-0.2)

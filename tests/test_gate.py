@@ -308,7 +308,7 @@ def test_the_exit_code_says_whether_a_rule_fails(run: Path, papagaio: Papagaio) 
 def test_rules_come_from_a_file(run: Path, papagaio: Papagaio) -> None:
     file = run / "gate.toml"
     file.write_text('rules = ["fidelity <= 0.985", "warn accuracy < 0.1"]\nstrict = true\n')
-    ended = papagaio("gate", run, "--config", file, "--format", "json")
+    ended = papagaio("gate", run, "--config", file, "--json")
     assert ended.code == 10
     assert [one["outcome"] for one in json.loads(ended.stdout)["rules"]] == ["not decided", "fail"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +32,6 @@ from papagaio.training.selection import (
     _first_within_noise,
     select_recipe,
 )
-
-if TYPE_CHECKING:
-    from papagaio.vocabulary import Augmentation
 
 Box = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -280,7 +277,7 @@ def test_each_round_adds_to_the_winner_of_the_one_before(
     worse_where(monkeypatch, tried, {"augmentation": ()}, {"rate": 2e-3})
     selection = chosen(SAME, 120, recipe=ROUNDS)
     seen = [(one.augmentation, one.rate, one.loss) for one in tried]
-    flip: tuple[Augmentation, ...] = ("flip",)
+    flip = ("flip",)
     assert seen == [
         ((), 2e-3, "centred-l2"),
         (flip, 2e-3, "centred-l2"),

@@ -105,7 +105,7 @@ def test_the_product_does_not_know_the_study_on_top_of_it() -> None:
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="parrot"):
-        papagaio.parrot  # noqa: B018
+        papagaio.parrot  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_help_loads_no_torch_and_says_the_verbs() -> None:

@@ -19,12 +19,21 @@ __all__ = ["ensemble_record", "ensembles_of"]
 
 def ensembles_of(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
     """Group copies that differ only in their seed; those without another seed are left out."""
-    groups: dict[Cell, list[Cell]] = {}
+    groups: list[list[Cell]] = []
     for cell in cells:
-        if cell.training.kind == "copy":
-            key = replace(cell, training=replace(cell.training, seed=0))
-            groups.setdefault(key, []).append(cell)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+        if cell.training.kind != "copy":
+            continue
+        alike = (group for group in groups if _but_its_seed(group[0]) == _but_its_seed(cell))
+        group = next(alike, None)
+        if group is None:
+            groups.append([cell])
+        else:
+            group.append(cell)
+    return [tuple(group) for group in groups if len(group) > 1]
+
+
+def _but_its_seed(cell: Cell) -> Cell:
+    return replace(cell, training=replace(cell.training, seed=0))
 
 
 def ensemble_record(context: CellContext, copies: Sequence[Cell]) -> EnsembleRecord:

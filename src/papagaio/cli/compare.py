@@ -17,6 +17,7 @@ def compare(
     format: Annotated[  # noqa: A002  # the option's name
         str, typer.Option(metavar="text|json|html", help="What is printed.")
     ] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Show what changed between runs: two models, two defences, two dates.
 
@@ -31,10 +32,11 @@ def compare(
     from papagaio.comparing.text import json_text, text
 
     formats = {"text": text, "json": json_text, "html": html}
-    if format not in formats:
+    printed = "json" if as_json else format
+    if printed not in formats:
         raise BadSettings(f"choose from {', '.join(formats)}", field="format", value=format)
     if len(runs) < 2:
         raise BadSettings("name two runs or more")
     first, *others = map(read_run, runs)
     compared = [compare_two(first, other) for other in others]
-    typer.echo(formats[format](compared), nl=False)
+    typer.echo(formats[printed](compared), nl=False)

@@ -20,6 +20,7 @@ def _gate(
         str,
         typer.Option(metavar="text|json|junit|sarif|markdown", help="What is printed."),
     ] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Decide whether a run keeps to rules: exit code 10 if an error rule fails.
 
@@ -35,11 +36,12 @@ def _gate(
     from papagaio.gating.outcomes import gate as decide
     from papagaio.result import read_result
 
-    if format not in FORMATS:
+    printed = "json" if as_json else format
+    if printed not in FORMATS:
         raise BadSettings(f"choose from {', '.join(FORMATS)}", field="format", value=format)
     result = read_result(options.run / "result.json")
     gated = decide(str(options.run), result, options.rules, strict=options.strict)
-    typer.echo(FORMATS[format](gated), nl=False)
+    typer.echo(FORMATS[printed](gated), nl=False)
     raise_if_failed(gated)
 
 
