@@ -101,7 +101,7 @@ class CopyOptions(Authorisation, ExecutorOptions):
     top-3, top-1, label. What shows less is derived from stored answers, without a query."""
 
     recipes: Annotated[Many[str], Option(_COPIES, "RECIPE,...", also="recipe")] = Field(
-        ("auto",), min_length=1
+        default=("auto",), min_length=1
     )
     """How copies are trained: auto, recovered-logits, censored-logits, labels, thesis. auto begins
     with the best for the response, and tries others on answers held out of the budget."""
