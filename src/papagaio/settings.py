@@ -373,7 +373,7 @@ class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):
     """The number of answers whose copy is foretold: at most ten times the sample."""
 
     seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
-        (0, 1), min_length=1
+        default=(0, 1), min_length=1
     )
     """One small copy for each seed, at each of four budgets within the sample."""
 
