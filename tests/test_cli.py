@@ -122,9 +122,9 @@ def test_doctor_says_versions_device_and_what_is_missing(papagaio: Papagaio) -> 
     assert ended.code == 0
     for word in ("torch\t", "torchvision\t", "device\t", "processor\t"):
         assert word in ended.stdout
-    # Trackers are not needed to work on Papagaio.
-    absent = {"nothing is missing", "only extras are missing: tensorboard, mlflow"}
-    assert ended.stdout.splitlines()[-1] in absent
+    # Which of them are here is the environment's matter.
+    last = ended.stdout.splitlines()[-1]
+    assert last == "nothing is missing" or last.startswith("only extras are missing: ")
 
 
 def version_of_all_but(missing: str) -> Callable[[str], str]:

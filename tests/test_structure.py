@@ -98,6 +98,15 @@ def test_every_public_name_can_be_imported_and_is_typed() -> None:
     assert (PACKAGE / "py.typed").exists()
 
 
+def test_settings_name_their_defaults() -> None:
+    # Another project's type checker takes a setting for required otherwise: make package.
+    for path in PACKAGE.rglob("*.py"):
+        if "OptionSet" in (source := path.read_text(encoding="utf-8")):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "Field":
+                    assert not node.args, f"{path.name}: {ast.unparse(node)}"
+
+
 def test_the_product_does_not_know_the_study_on_top_of_it() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert "papagaio_thesis" not in path.read_text(encoding="utf-8"), path

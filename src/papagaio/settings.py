@@ -101,7 +101,7 @@ class CopyOptions(Authorisation, ExecutorOptions):
     top-3, top-1, label. What shows less is derived from stored answers, without a query."""
 
     recipes: Annotated[Many[str], Option(_COPIES, "RECIPE,...", also="recipe")] = Field(
-        ("auto",), min_length=1
+        default=("auto",), min_length=1
     )
     """How copies are trained: auto, recovered-logits, censored-logits, labels, thesis. auto begins
     with the best for the response, and tries others on answers held out of the budget."""
@@ -364,14 +364,16 @@ class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
 class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):
     """All settings of `papagaio estimate`."""
 
-    sample: Annotated[int, Option(_BUDGET, "N")] = Field(500, ge=50)
+    sample: Annotated[int, Option(_BUDGET, "N")] = Field(default=500, ge=50)
     """The most transfer images to query now. Up to 500 test images are queried as well."""
 
-    budget: Annotated[int | None, Option(_BUDGET, "N", "all transfer images")] = Field(None, ge=1)
+    budget: Annotated[int | None, Option(_BUDGET, "N", "all transfer images")] = Field(
+        default=None, ge=1
+    )
     """The number of answers whose copy is foretold: at most ten times the sample."""
 
     seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
-        (0, 1), min_length=1
+        default=(0, 1), min_length=1
     )
     """One small copy for each seed, at each of four budgets within the sample."""
 

@@ -33,6 +33,8 @@ _EXTRAS = {
     "serve": ("fastapi", "uvicorn"),
     "tensorboard": ("tensorboard",),
     "mlflow": ("mlflow-skinny",),
+    "ray": ("ray",),
+    "slurm": ("submitit",),
 }
 
 

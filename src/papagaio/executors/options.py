@@ -14,7 +14,7 @@ _MACHINE = "Machine"
 class ExecutorOptions(OptionSet):
     """Where trainings run, and how many at the same time."""
 
-    workers: Annotated[int, Option(_MACHINE, "N")] = Field(1, ge=1)
+    workers: Annotated[int, Option(_MACHINE, "N")] = Field(default=1, ge=1)
     """The number of trainings that run at the same time on this machine."""
 
     executor: Annotated[Literal["local", "ray", "slurm"], Option(_MACHINE)] = "local"
@@ -22,11 +22,11 @@ class ExecutorOptions(OptionSet):
     Each needs one of the extras ray and slurm on every machine."""
 
     address: Annotated[str | None, Option(_MACHINE, "HOST:PORT")] = Field(
-        None, pattern=r"^[^/\s]+:\d{1,5}$"
+        default=None, pattern=r"^[^/\s]+:\d{1,5}$"
     )
     """The address of the Ray cluster, as ray start prints it. This machine must belong to the
     cluster."""
 
-    gpu_share: Annotated[float, Option(_MACHINE, "SHARE")] = Field(1.0, gt=0, le=1)
+    gpu_share: Annotated[float, Option(_MACHINE, "SHARE")] = Field(default=1.0, gt=0, le=1)
     """The share of a GPU that each training takes on a Ray cluster, if it runs on GPUs: 0.25 for
     four at the same time."""

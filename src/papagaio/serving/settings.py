@@ -16,7 +16,7 @@ _SERVICE = "Service"
 class ServeOptions(BlackBoxOptions):
     """All settings of `papagaio serve`."""
 
-    port: Annotated[int, Option(_SERVICE, "N")] = Field(8000, ge=0, le=65535)
+    port: Annotated[int, Option(_SERVICE, "N")] = Field(default=8000, ge=0, le=65535)
     """The port of this machine's own address, 127.0.0.1, at which it answers; 0 takes a free
     one."""
 
@@ -26,18 +26,20 @@ class ServeOptions(BlackBoxOptions):
     label."""
 
     price_per_1000: Annotated[float | None, Option(_SERVICE, "PRICE")] = Field(
-        None, ge=0, allow_inf_nan=False
+        default=None, ge=0, allow_inf_nan=False
     )
     """What it charges for 1,000 images; GET /usage has its account."""
 
     requests_per_second: Annotated[float | None, Option(_SERVICE, "N", "no limit")] = Field(
-        None, gt=0, allow_inf_nan=False
+        default=None, gt=0, allow_inf_nan=False
     )
     """The most requests per second; one beyond them is answered with 429 and Retry-After."""
 
-    latency: Annotated[float, Option(_SERVICE, "SECONDS")] = Field(0.0, ge=0, allow_inf_nan=False)
+    latency: Annotated[float, Option(_SERVICE, "SECONDS")] = Field(
+        default=0.0, ge=0, allow_inf_nan=False
+    )
     """How long each request waits before it is answered."""
 
-    faults: Annotated[float, Option(_SERVICE, "SHARE")] = Field(0.0, ge=0, le=1)
+    faults: Annotated[float, Option(_SERVICE, "SHARE")] = Field(default=0.0, ge=0, le=1)
     """The share of requests that meet one of seven faults: 429 with Retry-After in seconds or as a
     date, 500, 503, a connection that is reset, a slow answer, or one that is cut off."""

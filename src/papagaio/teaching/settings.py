@@ -51,7 +51,7 @@ class TeachSettings(OptionSet):
     dropout: Annotated[Share, Option(_NETWORK, "SHARE")] = 0.0
     """Dropout after each hidden dense layer."""
 
-    side: Annotated[int | None, Option(_NETWORK, "PIXELS")] = Field(None, ge=1)
+    side: Annotated[int | None, Option(_NETWORK, "PIXELS")] = Field(default=None, ge=1)
     """Resize images to this many pixels per side; by default they keep their size."""
 
     phases: Annotated[
@@ -61,7 +61,7 @@ class TeachSettings(OptionSet):
     """One phase of the training; repeat it for several. LAYERS is how many of the last layers are
     trained, dense ones included, or all. The thesis: --phase 10,1e-3,2 --phase 7,1e-5,4."""
 
-    batch: Annotated[int, Option(_TRAINING, "N")] = Field(32, ge=3)
+    batch: Annotated[int, Option(_TRAINING, "N")] = Field(default=32, ge=3)
     """Images per step."""
 
     flip: Annotated[Share, Option(_TRAINING, "SHARE")] = 0.0
@@ -76,7 +76,7 @@ class TeachSettings(OptionSet):
     device: Annotated[str, Option(_MACHINE, "auto|cpu|cuda|mps")] = "auto"
     """Where the classifier is trained."""
 
-    threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(None, ge=1)
+    threads: Annotated[int | None, Option(_MACHINE, "N", "all cores")] = Field(default=None, ge=1)
     """CPU threads."""
 
     out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/teacher")
