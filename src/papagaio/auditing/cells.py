@@ -206,7 +206,7 @@ def finish_cell(
 
 
 def answers_of(cell: Cell) -> tuple[NDArray[np.uint8], Answers]:
-    """The images that a cell learns from, uint8 (N, H, W, C), and what it is shown of the answers."""
+    """What a cell learns from: images, uint8 (N, H, W, C), and what is shown of the answers."""
     training, data = cell.training, cell.data
     images = np.load(data.images, mmap_mode="r")[: training.budget]
     full = np.asarray(np.load(data.answers, mmap_mode="r")[: training.budget])
