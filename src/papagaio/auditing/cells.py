@@ -205,10 +205,7 @@ def finish_cell(
 
 
 def answers_of(cell: Cell) -> tuple[NDArray[np.uint8], Answers]:
-    """The images that a cell learns from, uint8 (N, H, W, C), and what it is shown of the answers.
-
-    Nothing else reads a training set's files.
-    """
+    """What a cell learns from: images, uint8 (N, H, W, C), and what is shown of the answers."""
     training, data = cell.training, cell.data
     images = files.read_array(data.images)[: training.budget]
     full = np.asarray(files.read_array(data.answers)[: training.budget])

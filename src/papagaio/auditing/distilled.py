@@ -100,7 +100,8 @@ def _train(context: CellContext, cell: DistilledCell, folder: Path, progress: Pr
     recipe = distilling_recipe(taught, len(answered), len(others), images.shape[1:])
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     # Other answers bound logits and do not give them: of those, only the copies have learned.
-    known = answers if taught.loss in ("centred-l2", "centred-l1") else answers[:0]
+    is_full = training.attack.response == "probabilities" and not answers.resolution
+    known = answers if is_full else answers[:0]
     classes = answers.scores.shape[1]
     student = build_student(
         training.student, training.initial, answered, classes, seed=training.seed
