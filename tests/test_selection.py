@@ -32,7 +32,6 @@ from papagaio.training.selection import (
     _first_within_noise,
     select_recipe,
 )
-from papagaio.vocabulary import Augmentation
 
 Box = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -278,7 +277,7 @@ def test_each_round_adds_to_the_winner_of_the_one_before(
     worse_where(monkeypatch, tried, {"augmentation": ()}, {"rate": 2e-3})
     selection = chosen(SAME, 120, recipe=ROUNDS)
     seen = [(one.augmentation, one.rate, one.loss) for one in tried]
-    flip: tuple[Augmentation, ...] = ("flip",)
+    flip = ROUNDS.rounds[0][0]["augmentation"]
     assert seen == [
         ((), 2e-3, "centred-l2"),
         (flip, 2e-3, "centred-l2"),
