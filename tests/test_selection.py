@@ -277,7 +277,7 @@ def test_each_round_adds_to_the_winner_of_the_one_before(
     worse_where(monkeypatch, tried, {"augmentation": ()}, {"rate": 2e-3})
     selection = chosen(SAME, 120, recipe=ROUNDS)
     seen = [(one.augmentation, one.rate, one.loss) for one in tried]
-    flip = ("flip",)
+    flip = ROUNDS.rounds[0][0]["augmentation"]
     assert seen == [
         ((), 2e-3, "centred-l2"),
         (flip, 2e-3, "centred-l2"),

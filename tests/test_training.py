@@ -29,6 +29,7 @@ from papagaio.training.recipes import (
     _AUGMENTATIONS,
     _NATURAL,
     _SMALL,
+    auto_recipe,
     default_recipe,
     recipe_named,
 )
@@ -204,6 +205,20 @@ def test_natural_images_leave_the_augmentation_to_be_chosen() -> None:
         assert recipe.augmentation == ()
         assert recipe.rounds == (_AUGMENTATIONS,)
     assert not recipe_named("thesis", (32, 32, 3)).rounds
+
+
+def test_auto_begins_with_the_responses_own_recipe_and_tries_others() -> None:
+    for shape in ((8, 8, 1), (32, 32, 3)):
+        for response in RESPONSES:
+            own, auto = (
+                recipe_named(default_recipe(response), shape),
+                auto_recipe(response, 0, shape),
+            )
+            assert (auto.name, auto.loss) == ("auto", own.loss)
+            assert auto.rounds[: len(own.rounds)] == own.rounds
+            for changes in (one for tried in auto.rounds for one in tried):
+                replace(auto, **changes)  # each names fields of a recipe
+    assert auto_recipe("probabilities", 0, (8, 8, 1)).rounds[0][0]["augmentation"] == ("affine",)
 
 
 def test_the_thesiss_recipe_is_as_written_there() -> None:

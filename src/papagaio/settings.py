@@ -100,9 +100,7 @@ class CopyOptions(Authorisation, ExecutorOptions):
     """How much of an answer a copier sees: probabilities, rounded-3, rounded-2, rounded-1, top-5,
     top-3, top-1, label. What shows less is derived from stored answers, without a query."""
 
-    recipes: Annotated[Many[str], Option(_COPIES, "RECIPE,...", also="recipe")] = Field(
-        default=("auto",), min_length=1
-    )
+    recipes: Annotated[Many[str], Option(_COPIES, "RECIPE,...", also="recipe")] = ("auto",)
     """How copies are trained: auto, recovered-logits, censored-logits, labels, thesis. auto begins
     with the best for the response, and tries others on answers held out of the budget."""
 

@@ -186,7 +186,7 @@ def _recipes(response: Response, options: AuditOptions, contract: Contract) -> l
         auto_recipe(response, contract.resolution, contract.shape)
         if name == AUTO
         else recipe_named(name, contract.shape)
-        for name in options.recipes
+        for name in options.recipes or (AUTO,)
     ]
 
 

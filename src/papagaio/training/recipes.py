@@ -83,8 +83,11 @@ _SMALL = {
     for recipe in (_SMALL_RECOVERED_LOGITS, _SMALL_CENSORED_LOGITS, _SMALL_LABELS, _THESIS)
 }
 
-# What `auto` tries in addition to the rounds of a response's own recipe.
-_NATURAL_ROUNDS: dict[str, tuple[tuple[Changes, ...], ...]] = {}
+# What `auto` changes in a response's own recipe: from few labels, longer is better, and no short
+# training could show it.
+_SMALL_CHANGES: dict[str, Changes] = {"labels": {"least_steps": 1200}}
+
+# What `auto` tries in addition to the rounds of that recipe.
 _SMALL_ROUNDS: dict[str, tuple[tuple[Changes, ...], ...]] = {
     "recovered-logits": (
         ({"augmentation": ("affine",), "fade": 500, "epochs": 20, "least_steps": 600},),
@@ -101,8 +104,11 @@ def auto_recipe(response: Response, resolution: float, shape: tuple[int, int, in
         shape: height, width and channels of the images.
     """
     name = default_recipe(response, resolution)
-    own, more = recipes_for(shape)[name], _SMALL_ROUNDS if _is_small(shape) else _NATURAL_ROUNDS
-    return replace(own, name=AUTO, rounds=(*own.rounds, *more.get(name, ())))
+    own = replace(recipes_for(shape)[name], name=AUTO)
+    if not _is_small(shape):
+        return own
+    rounds = (*own.rounds, *_SMALL_ROUNDS.get(name, ()))
+    return replace(own, **_SMALL_CHANGES.get(name, {}), rounds=rounds)
 
 
 def _is_small(shape: tuple[int, ...]) -> bool:
