@@ -45,7 +45,7 @@ def test_shuffled_answers_teach_nothing_and_the_owners_data_everything(result: R
 
 def test_both_recipes_stand_side_by_side(result: Result) -> None:
     recipes = {row.recipe for row in result.summary if row.response == "probabilities"}
-    assert recipes == {"recovered-logits", "thesis-10-epochs"}
+    assert recipes == {"auto", "thesis-10-epochs"}
     assert {row.seeds for row in result.summary} == {1}
     assert headline(result).startswith("From 500 answers about letters")
 

@@ -28,7 +28,7 @@ from papagaio.teaching.box import network_box
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
-from papagaio.training.recipes import recipe_named
+from papagaio.training.recipes import auto_recipe, recipe_named
 from papagaio.weights import load_weights, save_weights
 
 __all__ = ["BUDGETS", "SEEDS", "attacks", "demo", "digit_classifier"]
@@ -91,16 +91,16 @@ def demo(out: Path, *, workers: int | None = None, progress: Progress = no_progr
 
 
 def attacks(shape: tuple[int, int, int]) -> list[AttackConfig]:
-    """How the copies are made: from probabilities by two recipes, and from labels.
+    """How copies are made: as by default, from probabilities and labels, and as in the thesis.
 
     The thesis's recipe is cut from 100 epochs to 10 (and at least 1,000 steps), as its name says.
     """
     thesis = recipe_named("thesis", shape)
     cut = replace(thesis, name="thesis-10-epochs", epochs=10, least_steps=1000)
     return [
-        AttackConfig("probabilities", recipe_named("recovered-logits", shape)),
+        AttackConfig("probabilities", auto_recipe("probabilities", 0, shape)),
         AttackConfig("probabilities", cut),
-        AttackConfig("label", recipe_named("labels", shape)),
+        AttackConfig("label", auto_recipe("label", 0, shape)),
     ]
 
 
