@@ -249,6 +249,8 @@ def test_a_students_file_holds_what_the_scores_were_taken_on(
         "recipe.json",
         "curve.csv",
         "student.safetensors",
+        "named.npy",
+        "confidence.npy",
         "scores.json",
     }
     assert len((cell / "curve.csv").read_text().splitlines()) == 1 + result.cells[0].epochs
