@@ -44,7 +44,7 @@ from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.networks.own import small_cnn
 
 if TYPE_CHECKING:
-    from papagaio.auditing.cells import Cell, CellContext, TrainingSet
+    from papagaio.auditing.frozen import Cell, CellContext, TrainingSet
     from papagaio.result import Result, Scores
     from papagaio.vocabulary import Response
 
@@ -247,7 +247,8 @@ def _toolbox_inputs(run: Path, epochs: int, batch: int) -> ToolboxInputs:
 
 
 def _own_copies(run: Path, result: "Result", folder: Path) -> list[OwnCopy]:
-    from papagaio.auditing.cells import CellContext, ScoringSet, run_cell
+    from papagaio.auditing.cells import run_cell
+    from papagaio.auditing.frozen import CellContext, ScoringSet
     from papagaio.training.machine import Machine
 
     test = ScoringSet(_stored(run, "test"), run / "inputs" / "test-labels.npy")
@@ -305,7 +306,7 @@ def _fidelity_from_one_view(context: "CellContext", cell: "Cell") -> float:
 
 def _cells(letters: "TrainingSet", shape: tuple[int, int, int]) -> "Iterator[Cell]":
     """Yield the demo's copies by default recipes."""
-    from papagaio.auditing.cells import Cell
+    from papagaio.auditing.frozen import Cell
     from papagaio.auditing.plan import AttackConfig, Training
     from papagaio.demo import BUDGETS
     from papagaio.training.recipes import default_recipe, recipe_named
@@ -320,7 +321,7 @@ def _cells(letters: "TrainingSet", shape: tuple[int, int, int]) -> "Iterator[Cel
 
 def _stored(run: Path, purpose: str) -> "TrainingSet":
     """The images and answers that a run has stored for a purpose."""
-    from papagaio.auditing.cells import TrainingSet
+    from papagaio.auditing.frozen import TrainingSet
 
     images = run / "inputs" / f"{purpose}-images.npy"
     answers = run / "inputs" / f"{purpose}-queried-answers.npy"

@@ -14,16 +14,10 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 from papagaio import files, scores
-from papagaio.auditing import cells as cells_module
-from papagaio.auditing.cells import (
-    TEST_LOGITS,
-    Cell,
-    CellContext,
-    ScoringSet,
-    TrainingSet,
-    cell_job,
-    run_cell,
-)
+from papagaio.auditing import frozen
+from papagaio.auditing.cells import cell_job, run_cell
+from papagaio.auditing.finishing import TEST_LOGITS
+from papagaio.auditing.frozen import Cell, CellContext, ScoringSet, TrainingSet
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import Diverged
 from papagaio.executors.here import on_this_machine
@@ -209,7 +203,7 @@ def test_another_version_of_the_package_trains_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = lab.context.id_of(lab.cell)
-    monkeypatch.setattr(cells_module, "__version__", "99")
+    monkeypatch.setattr(frozen, "__version__", "99")
     assert lab.context.id_of(lab.cell) != before
 
 

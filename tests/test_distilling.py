@@ -8,15 +8,10 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from papagaio.auditing.cells import (
-    TEST_LOGITS,
-    Cell,
-    CellContext,
-    ScoringSet,
-    TrainingSet,
-    run_cell,
-)
+from papagaio.auditing.cells import run_cell
 from papagaio.auditing.distilled import DistilledCell, distilled_job, run_distilled
+from papagaio.auditing.finishing import TEST_LOGITS
+from papagaio.auditing.frozen import Cell, CellContext, ScoringSet, TrainingSet
 from papagaio.auditing.opening import open_images
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.auditing.unanswered import Unanswered, freeze_unanswered

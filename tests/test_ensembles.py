@@ -8,8 +8,9 @@ import pytest
 from scipy.special import softmax
 
 from papagaio import scores
-from papagaio.auditing.cells import TEST_LOGITS, Cell, CellContext, ScoringSet, TrainingSet
 from papagaio.auditing.ensembles import ensemble_record, ensembles_of
+from papagaio.auditing.finishing import TEST_LOGITS
+from papagaio.auditing.frozen import Cell, CellContext, ScoringSet, TrainingSet
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.scores import Figure
 from papagaio.training.machine import Machine

@@ -13,7 +13,8 @@ import pytest
 from conftest import Papagaio, Tiny
 
 from papagaio import files
-from papagaio.auditing.cells import Cell, CellContext, ScoringSet, TrainingSet, cell_job
+from papagaio.auditing.cells import cell_job
+from papagaio.auditing.frozen import Cell, CellContext, ScoringSet, TrainingSet
 from papagaio.auditing.plan import AttackConfig, Training
 from papagaio.errors import BadSettings
 from papagaio.executors.away import attempts, contents, mirror, replaced

@@ -12,8 +12,8 @@ import pytest
 from example_results import EXAMPLE, FLOOR, SEEDS, cell, figure, result
 from pages import HOSTILE, PAGES, with_classes
 
-from papagaio.auditing.cells import ScoringSet, TrainingSet
 from papagaio.auditing.detail import copy_detail
+from papagaio.auditing.frozen import ScoringSet, TrainingSet
 from papagaio.report.confusion import confused, matrix
 from papagaio.report.cost import goals, in_a_sentence, offers
 from papagaio.report.export import as_csv

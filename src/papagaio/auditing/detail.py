@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio import files
-from papagaio.auditing.cells import TEST_LOGITS, ScoringSet
+from papagaio.auditing.finishing import TEST_LOGITS
+from papagaio.auditing.frozen import ScoringSet
 from papagaio.findings.copies import trainings
 from papagaio.findings.strongest import strongest_copy
 from papagaio.images.png import png, shrunk

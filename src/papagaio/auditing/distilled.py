@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from papagaio import files
-from papagaio.auditing.cells import Cell, CellContext, Trained, answers_of, finish_cell, finished_in
+from papagaio.auditing.finishing import Trained, finish_cell, finished_in
+from papagaio.auditing.frozen import Cell, CellContext, answers_of
 from papagaio.auditing.plan import Training
 from papagaio.auditing.unanswered import Unanswered
 from papagaio.jobs import Job

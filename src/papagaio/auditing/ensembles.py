@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.auditing.cells import TEST_LOGITS, Cell, CellContext, measured
+from papagaio.auditing.finishing import TEST_LOGITS, measured
+from papagaio.auditing.frozen import Cell, CellContext
 from papagaio.result import EnsembleRecord
 from papagaio.training.inference import softmax
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from papagaio import files
 from papagaio.asking import ask
-from papagaio.auditing.cells import ScoringSet, TrainingSet
 from papagaio.auditing.check import check_learnable, check_response, check_test_answers
+from papagaio.auditing.frozen import ScoringSet, TrainingSet
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import BlackBox, Contract
 from papagaio.blackboxes.forms import check_form

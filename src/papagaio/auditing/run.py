@@ -7,10 +7,11 @@ from functools import partial
 from papagaio import files
 from papagaio.asking import question_for
 from papagaio.auditing import describing
-from papagaio.auditing.cells import Cell, CellContext, cell_job
+from papagaio.auditing.cells import cell_job
 from papagaio.auditing.detail import copy_detail
 from papagaio.auditing.distilled import DistilledCell, distilled_job
 from papagaio.auditing.ensembles import ensemble_record, ensembles_of
+from papagaio.auditing.frozen import Cell, CellContext
 from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.plan import AttackConfig, AuditImages
 from papagaio.auditing.preparing import Prepared, prepare
