@@ -309,10 +309,10 @@ def _cells(letters: "TrainingSet", shape: tuple[int, int, int]) -> "Iterator[Cel
     from papagaio.auditing.frozen import Cell
     from papagaio.auditing.plan import AttackConfig, Training
     from papagaio.demo import BUDGETS
-    from papagaio.training.recipes import default_recipe, recipe_named
+    from papagaio.training.recipes import auto_recipe
 
     for response, budget, seed in product(RESPONSES, BUDGETS, SEEDS):
-        attack = AttackConfig(response, recipe_named(default_recipe(response), shape))
+        attack = AttackConfig(response, auto_recipe(response, 0, shape))
         training = Training(
             "copy", STUDENT, "random", attack, budget, seed, images="transfer", answers="queried"
         )
