@@ -359,7 +359,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, most: int) -> None:
 
 
 def test_ctrl_c_ends_the_command_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    case = Case(tmp_path, budget=100, epochs=1)
+    case = Case(tmp_path, budget=40, epochs=1)
     case.prepare()
     run = Run(case, "run")
     process = run.start()

@@ -347,7 +347,7 @@ def test_a_label_only_black_box_is_audited_from_its_labels(
     values = {k: v for k, v in own_model.items() if k != "responses"}
     result = audit(settings(values, shows="label", budgets=[], seeds=[0], controls=["noise"]))
     assert result.black_box.response == "label"
-    assert {(cell.response, cell.recipe) for cell in result.cells} == {("label", "labels")}
+    assert {(cell.response, cell.recipe) for cell in result.cells} == {("label", "auto")}
     assert {cell.scores.kl for cell in result.cells} == {None}
     # Declared to show probabilities, it would be taken at its word: one-hot rows sum to 1.
     with pytest.raises(BadSettings, match="responses probabilities: cannot be derived"):

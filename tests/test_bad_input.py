@@ -783,7 +783,7 @@ def test_verify_names_an_answer_that_was_changed(tiny: Tiny, papagaio: Papagaio)
         (None, "there is no result; name the folder of a run"),
         ("{", "not a result of this version"),
         ('{"schema": 1}', "not a result of this version"),
-        ('{"schema": 99}', "not a result of this version"),
+        ('{"schema": 99}', "its schema is 99"),
     ],
 )
 def test_a_report_without_a_result_is_refused(

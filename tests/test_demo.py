@@ -15,7 +15,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "BUDGETS", (500,))
         patch.setattr(demo, "SEEDS", (0,))
-        return demo.demo(tmp_path_factory.mktemp("demo") / "run")
+        return demo.demo(tmp_path_factory.mktemp("demo") / "run", workers=1)
 
 
 def accuracy(result: Result, response: str, kind: str = "copy") -> float:

@@ -3,9 +3,8 @@ from killing import BATCH, QUERYING, TRAINING, Account, Case, Run, images_in, ki
 
 # `benchmarks/kills.py` does the same with more kills.
 KILLS_OF_QUERYING = 2
-KILLS_OF_TRAINING = 1
 BUDGET = 200
-EPOCHS = 60
+EPOCHS = 40
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +40,6 @@ def test_killed_while_asking_it_loses_no_answer_and_pays_for_none_twice(undistur
     assert account.paid_twice == 0
     assert account.most_sent_again <= BATCH
     assert account.sent_again <= account.interrupted <= BATCH * KILLS_OF_QUERYING
-    assert is_as_if_undisturbed(account)
-
-
-def test_killed_while_training_it_ends_with_the_same_weights(undisturbed: Run) -> None:
-    run = Run(undisturbed.case, "training")
-
-    account = kill(run, undisturbed, TRAINING, KILLS_OF_TRAINING)
-
-    assert len(images_in(run.received)) == run.case.images
     assert is_as_if_undisturbed(account)
 
 

@@ -119,11 +119,10 @@ def test_what_the_curve_does_not_tell_is_refused() -> None:
             curve.needed(goal)
 
 
-@pytest.mark.parametrize("farther", [2, 8])
-def test_the_band_covers_power_laws_with_noise_of_images_and_seeds(farther: int) -> None:
+def test_the_band_covers_power_laws_with_noise_of_images_and_seeds() -> None:
     """Errors that fall as a power of the budget towards a floor of their own."""
     random = np.random.default_rng(0)
-    covered = 0
+    covered = {2: 0, 8: 0}
     for _ in range(200):
         floor, power = random.uniform(0, 0.2), random.uniform(0.2, 1.0)
         start = random.uniform(0.3, 0.7)
@@ -138,6 +137,7 @@ def test_the_band_covers_power_laws_with_noise_of_images_and_seeds(farther: int)
             points.append(Point(budget, mean_over_seeds(figures)))
         curve = fit_curve(points)
         assert curve is not None
-        found = curve.at(BUDGETS[-1] * farther)
-        covered += found.low <= truth(BUDGETS[-1] * farther) <= found.high
-    assert covered >= 180
+        for farther in covered:
+            found = curve.at(BUDGETS[-1] * farther)
+            covered[farther] += found.low <= truth(BUDGETS[-1] * farther) <= found.high
+    assert min(covered.values()) >= 180

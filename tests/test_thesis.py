@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 import tomllib
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from importlib.resources import files as resources
 from pathlib import Path
@@ -896,15 +896,27 @@ class Interrupted(Exception):
     """Somebody pulls the plug."""
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A trial that has run, and what it told."""
+
+    context: TrialContext
+    trial: Trial
+    record: TrialRecord
+    told: list[Step | Message]
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> TrialRecord:
-    return run(*trial_of(tmp_path_factory.mktemp("whole")))
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    context, trial = trial_of(tmp_path_factory.mktemp("whole"))
+    told: list[Step | Message] = []
+    return Ran(context, trial, run(context, trial, told.append), told)
 
 
 # Before a mark, and at one.
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(
-    tmp_path: Path, whole: TrialRecord, epoch: int
+    tmp_path: Path, whole: Ran, epoch: int
 ) -> None:
     def stop(step: Step | Message) -> None:
         if isinstance(step, Step) and (step.task, step.done) == ("thesis", epoch + 1):
@@ -917,25 +929,24 @@ def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(
     resumed = run(context, trial, told.append)
     epochs = [step.done for step in told if isinstance(step, Step) and step.task == "thesis"]
     assert epochs[0] == epoch + 1
-    assert resumed.model_copy(update={"seconds": 0}) == whole.model_copy(update={"seconds": 0})
-    assert [(m.epoch, m.part) for m in whole.measurements] == [
+    record = whole.record
+    assert resumed.model_copy(update={"seconds": 0}) == record.model_copy(update={"seconds": 0})
+    assert [(m.epoch, m.part) for m in record.measurements] == [
         (2, "train"),
         (2, "test"),
         (5, "train"),
         (5, "test"),
     ]
-    assert {m.images for m in whole.measurements} == {20}
+    assert {m.images for m in record.measurements} == {20}
 
 
-def test_measuring_a_whole_part_shows_progress(tmp_path: Path) -> None:
-    told: list[Step | Message] = []
-    run(*trial_of(tmp_path), told.append)
+def test_measuring_a_whole_part_shows_progress(whole: Ran) -> None:
     # Both parts, after both marked epochs.
-    assert told.count(Step("predicting", 20, 20, "images")) == 4
+    assert whole.told.count(Step("predicting", 20, 20, "images")) == 4
 
 
-def test_two_studies_share_a_training_and_other_settings_do_not(tmp_path: Path) -> None:
-    context, trial = trial_of(tmp_path)
+def test_two_studies_share_a_training_and_other_settings_do_not(tmp_path: Path, whole: Ran) -> None:
+    context, trial = whole.context, whole.trial
     name = context.id_of(trial)
     assert context.id_of(replace(trial, study="similar", variant="x")) == name
     assert context.id_of(replace(trial, machine=Machine(threads=2))) == name
@@ -949,7 +960,7 @@ def test_two_studies_share_a_training_and_other_settings_do_not(tmp_path: Path) 
         path = str(weights.with_suffix(f".{content.decode()}"))
         ids.add(context.id_of(replace(trial, weights=path)))
     assert len(ids) == 2
-    record = run(context, trial)
+    record = whole.record
     again = replace(trial, study="similar", variant="x")
     other = again.labelled(run(context, again))
     assert (other.study, other.variant) == ("similar", "x")
