@@ -8,8 +8,8 @@ from typing import Literal
 
 from papagaio.controls import CONTROLS
 from papagaio.findings.cautions import cautions
-from papagaio.findings.copies import copies, trainings
 from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest_copy
+from papagaio.findings.understating import understated
 from papagaio.numbers import count, money, percent, plural, ratio, share
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
@@ -26,7 +26,6 @@ __all__ = [
     "level_of",
     "price_of",
     "standing_of",
-    "understated",
     "verdict_of",
 ]
 
@@ -209,20 +208,6 @@ def _decide(result: Result, row: SummaryRow | None, standing: Standing | None) -
     return level, f"{figures}."
 
 
-def understated(result: Result, row: SummaryRow) -> str:
-    """Why the figures of a copy are only a lower bound, as a clause; empty where nothing shows it.
-
-    The same answers, or as many about other images, give more than this copy has.
-    """
-    if better := _better_from_noise(result, row):
-        return (
-            f"answers about noise give {percent(better)} of the decisions: other images are better"
-        )
-    if any(cell.undertrained for cell in trainings(result, row)):
-        return "that copy is undertrained: a full training gives a better one"
-    return ""
-
-
 def _doubt(result: Result, level: Level) -> str:
     """Why the figures do not support this level, as a clause; empty where they do."""
     if result.unchecked:
@@ -235,17 +220,6 @@ def _doubt(result: Result, level: Level) -> str:
     if level != "low" and not any(one.kind in _IGNORANT for one in result.summary):
         return "no floor was trained to compare it with: add the control \u201cshuffled\u201d"
     return ""
-
-
-def _better_from_noise(result: Result, row: SummaryRow) -> float | None:
-    """The fidelity of a student that learned answers about noise, if above a copy's interval."""
-    # It has the whole budget: a copy from fewer answers may well be worse.
-    if row.budget < max(one.budget for one in copies(result)):
-        return None
-    answered = {one.kind for one in CONTROLS if one.side == "floor"} - {*_IGNORANT}
-    rivals = [one.fidelity for one in result.summary if one.kind in answered and one.fidelity]
-    above = [one.value for one in rivals if row.fidelity and one.value > row.fidelity.high]
-    return max(above, default=None)
 
 
 def _figures(result: Result, row: SummaryRow, standing: Standing) -> str:

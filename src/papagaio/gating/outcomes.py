@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from papagaio.findings.copies import copies, rivals
 from papagaio.findings.strongest import black_box_fault
+from papagaio.findings.understating import understated
 from papagaio.gating.rules import VERDICT, Rule, check_measured
 from papagaio.numbers import count, plural
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
-from papagaio.verdict import understated, verdict_of
+from papagaio.verdict import verdict_of
 from papagaio.vocabulary import LEVELS
 
 __all__ = ["Gated", "Outcome", "State", "budgets_of", "doubt_about", "gate", "responses_of"]
