@@ -6,24 +6,27 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
 import xmlschema
 from conftest import Papagaio, Tiny
-from example_results import AT_CHANCE, CEILING, FLOOR, cell, figure, result
+from example_results import AT_CHANCE, CEILING, FLOOR, HARDER_FLOOR, cell, figure, result
 from markdown_it import MarkdownIt
 
 from papagaio.errors import BadSettings
 from papagaio.gating.formats import FORMATS
 from papagaio.gating.outcomes import Gated, gate
 from papagaio.gating.rules import METRICS, parse_rule
-from papagaio.result import Result, Scores, write_result
+from papagaio.gating.settings import Format
+from papagaio.result import CellRecord, Result, Scores, write_result
 from papagaio.vocabulary import SCORES
 
 DATA = Path(__file__).parent / "data"
+PAIR = [cell(fidelity=0.5), cell(fidelity=0.5, seed=1)]
+SHUFFLED = cell(kind=FLOOR.kind, fidelity=0.1)
 HOSTILE = '|`*_<script>alert("x")</script>&amp;\x00\x1b[31m]]>\n# heading'
 EVERY = [
     "fidelity <= 0.995 at 4000",
@@ -141,24 +144,63 @@ def test_what_was_not_measured_names_what_was() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"complete": False, "trainings": 3}, "1 training of 3 not ended"),
+        ({"complete": False}, "1 training of 4 not ended"),
         (
-            {"complete": False, "diverged": [{"id": "a", "reason": "nan"}], "trainings": 3},
-            "1 training diverged",
+            {"complete": False, "diverged": [{"id": "copy_labels", "reason": "nan"}]},
+            "1 training of copies diverged",
         ),
-        ({"black_box": AT_CHANCE}, "no better than always naming"),
     ],
 )
-def test_nothing_is_decided_about_a_run_that_is_incomplete_or_means_nothing(
+def test_no_rule_holds_before_every_copy_has_ended_but_one_may_fail(
     changes: dict[str, Any], reason: str
 ) -> None:
-    cells = [cell(fidelity=0.5), cell(fidelity=0.5, seed=1)]
-    audited = result(cells, **changes)
+    audited = result([*PAIR, SHUFFLED], **{"trainings": 4, **changes})
+    rules = ["fidelity <= 0.8", "fidelity <= 0.1", "verdict <= moderate"]
+    assert states(audited, *rules) == ["not decided", "fail", "not decided"]
+    assert reason in gated(audited, *rules).outcomes[0].reason
+    assert len(gated(audited, *rules).failures) == 1
+    assert len(gated(audited, *rules, strict=True).failures) == 3
+
+
+def test_what_diverged_besides_copies_is_no_doubt() -> None:
+    lost = [{"id": f"{kind}_labels", "reason": "nan"} for kind in ("ceiling-own", "distilled")]
+    audited = result([*PAIR, SHUFFLED], complete=False, diverged=lost, trainings=5)
+    rules = ["fidelity <= 0.8", "verdict <= moderate", "verdict > moderate"]
+    assert states(audited, *rules) == ["pass", "pass", "fail"]
+
+
+def test_nothing_is_decided_about_a_black_box_that_does_not_work() -> None:
+    audited = result([*PAIR, SHUFFLED], black_box=AT_CHANCE)
     rules = ["fidelity <= 0.8", "fidelity <= 0.1", "verdict <= low"]
     assert states(audited, *rules) == ["not decided"] * 3
+    assert "no better than always naming" in gated(audited, *rules).outcomes[0].reason
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ([cell(fidelity=0.4, undertrained=True)], "that copy is undertrained"),
+        ([cell(fidelity=0.4), cell(kind=HARDER_FLOOR.kind, fidelity=0.7)], "answers about noise"),
+    ],
+)
+def test_no_rule_that_keeps_copies_poor_holds_by_a_figure_that_is_a_lower_bound(
+    cells: list[CellRecord], reason: str
+) -> None:
+    audited = result([*cells, SHUFFLED])
+    rules = ["fidelity <= 0.5", "fidelity <= 0.3", "fidelity >= 0.3", "kl >= 0.01", "kl <= 0.1"]
+    assert states(audited, *rules) == ["not decided", "fail", "pass", "not decided", "pass"]
     assert reason in gated(audited, *rules).outcomes[0].reason
-    assert not gated(audited, *rules).failures
-    assert len(gated(audited, *rules, strict=True).failures) == 3
+    # As bad as low, and maybe as bad as critical.
+    rules = ["verdict <= moderate", "verdict >= low"]
+    assert states(audited, *rules) == ["not decided", "pass"]
+    better = result([cell(fidelity=0.9, undertrained=True), SHUFFLED])
+    assert states(better, "verdict <= moderate", "verdict <= high") == ["fail", "not decided"]
+
+
+def test_answers_about_noise_from_the_whole_budget_say_nothing_about_a_smaller_one() -> None:
+    noise = cell(kind=HARDER_FLOOR.kind, fidelity=0.7)
+    audited = result([cell(fidelity=0.9), cell(fidelity=0.4, budget=500), noise])
+    assert states(audited, "fidelity <= 0.5 at 500") == ["pass"]
 
 
 def test_a_planned_budget_that_is_not_trained_yet_is_not_decided() -> None:
@@ -318,7 +360,6 @@ def test_rules_come_from_a_file(run: Path, papagaio: Papagaio) -> None:
     [
         (["--rule=fidelty < 1"], r"^papagaio: --rules fidelty < 1: no such metric; .*fidelity\?$"),
         (["--rule=fidelity < 1 at 550"], r"--rules fidelity < 1 at 550: .* the nearest is 500"),
-        (["--rule=fidelity < 1", "--format=yaml"], r"--format yaml: choose from text, json"),
         ([], r"--rules: is required"),
         (["--config=none.toml"], r"none.toml: rules \[\]: name at least one rule$"),
     ],
@@ -330,6 +371,13 @@ def test_a_mistake_is_one_line(
     ended = papagaio("gate", run, *words)
     assert (ended.code, ended.stdout) == (2, "")
     assert re.search(complaint, ended.complaint), ended.complaint
+
+
+def test_the_formats_are_those_that_can_be_named(run: Path, papagaio: Papagaio) -> None:
+    assert get_args(Format) == tuple(FORMATS)
+    ended = papagaio("gate", run, "--rule=fidelity < 1", "--format=yaml")
+    assert (ended.code, ended.stdout) == (2, "")
+    assert "'yaml' is not one of 'text'" in ended.stderr
 
 
 def test_a_result_of_a_newer_schema_says_what_to_do(run: Path, papagaio: Papagaio) -> None:
@@ -350,6 +398,11 @@ def test_an_audit_applies_its_gate_and_refuses_its_mistakes_before_it_asks(
     refused = papagaio(*tiny.audit(gate=file))
     assert refused.code == 2
     assert "budget 13 was not measured; the nearest is 12" in refused.complaint
+    # Copies learn from what the black box shows where nothing else was asked for.
+    file.write_text('rules = ["fidelity <= 1 for label"]\n')
+    refused = papagaio(*tiny.audit(gate=file))
+    assert refused.code == 2
+    assert "no copy learns from label, but from probabilities" in refused.complaint
     file.write_text('rule = ["fidelity <= 1"]\n')
     assert "gate.toml: rule" in papagaio(*tiny.audit(gate=file)).complaint
     assert tiny.asked() == []

@@ -86,7 +86,8 @@ def test_the_advice_follows_from_the_numbers() -> None:
     label = cell(fidelity=0.5, response="label")
     audited = result([*THREE, label, floor])
     assert first_step(audited, showing_less(audited)).startswith(
-        "Show less: with \u201clabel\u201d alone, the copy loses 40.0 points of fidelity"
+        "Show less: with \u201clabel\u201d alone, the risk is less than high. The strongest copy"
+        " reaches 50.0 % of the model\u2019s decisions (95 % interval "
     )
     assert not untried(audited)
     only = result([*THREE, floor])

@@ -304,6 +304,7 @@ def test_advice_names_what_users_lose(response: str, hidden: str) -> None:
     assert sentence.endswith(f"Users no longer see {hidden}")
 
 
+WIDE = [cell(fidelity=0.9, seed=seed) for seed in (0, 1)]
 CAUTIONS: list[tuple[dict[str, Any], str]] = [
     ({"black_box": AT_CHANCE}, "probably used in the wrong way"),
     ({"black_box": ONE_CLASS}, "probably used in the wrong way"),
@@ -336,6 +337,14 @@ CAUTIONS: list[tuple[dict[str, Any], str]] = [
         "Undertrained copies: 1 of 3, the headline\u2019s among them.",
     ),
     ({"cells": [cell()]}, "Only one seed"),
+    (
+        {"cells": [*WIDE, cell(kind="distilled", fidelity=0.93)]},
+        "give a student distilled from copies a fidelity of 93.0 %, above the interval",
+    ),
+    (
+        {"cells": WIDE, "ensembles": [ensemble(0.95)]},
+        "give copies that answer together a fidelity of 95.0 %, above the interval",
+    ),
     (
         {"named": named(500, 410, 60, 30)},
         "names two classes (class 0, class 1) on 91.0 % of the transfer images: these images",
@@ -411,6 +420,8 @@ def test_the_most_serious_caution_comes_first() -> None:
 
 def test_a_sound_result_has_no_cautions() -> None:
     assert cautions(result()) == []
+    within = [*WIDE, cell(kind="distilled", fidelity=0.905)]
+    assert cautions(result(within, ensembles=[ensemble(0.905)])) == []
     assert "Before you trust" not in render(result())
 
 

@@ -13,6 +13,7 @@ from example_results import cell, result
 
 from papagaio.errors import BadSettings
 from papagaio.result import Scores, read_result, write_result
+from papagaio.scores import Figure
 from papagaio.testing.audited import Audited, read_audited
 
 pytest_plugins = ["pytester"]
@@ -118,6 +119,13 @@ def test_the_strongest_copy_of_a_budget_and_a_response_is_meant(run: Path) -> No
     assert audited.verdict.budget == 4000
     with pytest.raises(BadSettings, match="the nearest is 500, of 500, 4000"):
         audited.fidelity_at(600)
+    # Every copy is below a limit that the highest end of an interval is below.
+    ends = [
+        Scores(fidelity=Figure(0.7, 0.69, 0.71, 590)),
+        Scores(fidelity=Figure(0.6, 0.3, 0.9, 9)),
+    ]
+    wide = Audited(result([cell(scores=one, recipe=f"r{i}") for i, one in enumerate(ends)]))
+    assert wide.fidelity_at(4000).high == pytest.approx(0.9)
     unscored = Audited(result([cell(scores=Scores())]))
     with pytest.raises(BadSettings, match="fidelity was not measured"):
         unscored.fidelity_at(4000)

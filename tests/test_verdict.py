@@ -132,6 +132,7 @@ def test_the_floor_is_the_highest_trained_or_not() -> None:
         ({"black_box": WORKS | ONE_CLASS}, "This audit allows no verdict: the black box names"),
         ({"unchecked": True}, "but the black box failed the check on the test set."),
         ({"trainings": 7, "complete": False}, "but 5 trainings of 7 have not ended."),
+        ({"trainings": 3, "complete": False}, "but 1 training of 3 has not ended."),
     ],
 )
 def test_what_makes_a_figure_mean_nothing_leaves_the_verdict_undecided(
@@ -159,8 +160,20 @@ def test_every_level_but_the_lowest_needs_a_trained_floor() -> None:
     assert level(copy(0.2, 0.3)) == "low"
 
 
-def test_a_low_needs_a_copy_that_was_trained_fully_and_a_high_does_not() -> None:
-    assert level(copy(0.2, 0.3, undertrained=True), floor(0.2)) == "not decided"
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.3), (0.7, 0.8), (0.85, 0.9)])
+def test_every_level_but_the_highest_needs_a_copy_that_was_trained_fully(
+    low: float, high: float
+) -> None:
+    full, short = (
+        verdict_of(result([copy(low, high, undertrained=one), floor(0.2)], black_box=WORKS))
+        for one in (False, True)
+    )
+    assert short.level == "not decided"
+    assert short.reason.endswith("undertrained: a full training gives a better one.")
+    assert short.reaches == (full.level, "critical")
+
+
+def test_a_critical_needs_no_full_training() -> None:
     assert level(copy(0.97, 0.99, undertrained=True), floor(0.2)) == "critical"
 
 

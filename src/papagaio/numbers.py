@@ -17,8 +17,8 @@ __all__ = [
     "percent",
     "plural",
     "ratio",
+    "share",
 ]
-__all__ += ["share"]
 
 _Range = tuple[float, float]
 _PERCENT: _Range = (0.0, 100.0)

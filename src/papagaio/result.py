@@ -170,6 +170,11 @@ class DivergedRecord(_Record):
     id: str
     reason: str
 
+    @property
+    def kind(self) -> str:
+        """`copy`, `distilled`, or a floor or ceiling, such as `floor-shuffled`."""
+        return self.id.partition("_")[0]
+
 
 class SummaryRow(Scores):
     """Cells that differ only in their seed; each figure is the mean over seeds."""
@@ -417,6 +422,11 @@ class Result(_Record):
     """Every setting, resolved."""
     settings_given: dict[str, Any]
     """The settings as they were passed."""
+
+    @property
+    def missing(self) -> int:
+        """The number of planned trainings that have not ended yet."""
+        return self.trainings - len(self.cells) - len(self.diverged)
 
 
 def json_schema() -> str:

@@ -8,15 +8,26 @@ from typing import Literal
 
 from papagaio.controls import CONTROLS
 from papagaio.findings.cautions import cautions
-from papagaio.findings.copies import trainings
 from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest_copy
+from papagaio.findings.understating import understated
 from papagaio.numbers import count, money, percent, plural, ratio, share
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
 from papagaio.vocabulary import LEVELS, Level
 
-__all__ = ["BORDERS", "LEVELS", "Floor", "Level", "Measure", "Standing", "Verdict"]
-__all__ += ["level_of", "price_of", "standing_of", "verdict_of"]
+__all__ = [
+    "BORDERS",
+    "LEVELS",
+    "Floor",
+    "Level",
+    "Measure",
+    "Standing",
+    "Verdict",
+    "level_of",
+    "price_of",
+    "standing_of",
+    "verdict_of",
+]
 
 Measure = Literal["relative_accuracy", "fidelity"]
 
@@ -73,6 +84,12 @@ class Standing:
         """The levels of the low and of the high end of the figure's interval."""
         return self._level(self.figure.low), self._level(self.figure.high)
 
+    @property
+    def reached(self) -> str:
+        """What the copy reaches, in words: a share of the model's accuracy or decisions."""
+        shown = (share if self.measure == "fidelity" else ratio)(self.figure)
+        return f"{shown.value} of {_OF[self.measure]} (95 % interval {shown.interval})"
+
     def _level(self, value: float) -> Level:
         return LEVELS[sum(value >= border for border in self.borders)]
 
@@ -89,8 +106,8 @@ class Verdict:
         budget: the number of answers at which it stands; None where no copy was scored.
         price: of that many answers; None where no price was given.
         cautions: what could make it meaningless, the most serious first.
-        reaches: the levels at both ends of the interval; None where nothing is decided for another
-            reason.
+        reaches: the levels at both ends of the interval, the upper one `critical` where the figure
+            is only a lower bound; None where nothing is decided for another reason.
     """
 
     level: Level
@@ -111,8 +128,9 @@ def verdict_of(result: Result) -> Verdict:
     standing = None if row is None or black_box_fault(result) else standing_of(result, row)
     level, reason = _decide(result, row, standing)
     reaches = None
-    if row and standing and not _doubt(result, row, level_of(standing)):
-        reaches = standing.levels
+    if row and standing and not _doubt(result, level_of(standing)):
+        low, high = standing.levels
+        reaches = (low, "critical" if understated(result, row) else high)
     return Verdict(
         level,
         reason,
@@ -174,7 +192,10 @@ def _decide(result: Result, row: SummaryRow | None, standing: Standing | None) -
     if row is None or standing is None:
         return "not decided", "No copy has been trained and scored yet."
     level, figures = level_of(standing), _figures(result, row, standing)
-    if doubt := _doubt(result, row, level):
+    doubt = _doubt(result, level)
+    if level != "critical":
+        doubt = doubt or understated(result, row)
+    if doubt:
         return "not decided", f"{figures}, but {doubt}."
     if level == "not decided":
         low, high = standing.levels
@@ -187,40 +208,25 @@ def _decide(result: Result, row: SummaryRow | None, standing: Standing | None) -
     return level, f"{figures}."
 
 
-def _doubt(result: Result, row: SummaryRow, level: Level) -> str:
+def _doubt(result: Result, level: Level) -> str:
     """Why the figures do not support this level, as a clause; empty where they do."""
-    missing = result.trainings - len(result.cells) - len(result.diverged)
     if result.unchecked:
         return "the black box failed the check on the test set"
-    if missing > 0:
-        return f"{plural(missing, 'training')} of {count(result.trainings)} have not ended"
+    if result.missing:
+        have = "has" if result.missing == 1 else "have"
+        missing = plural(result.missing, "training")
+        return f"{missing} of {count(result.trainings)} {have} not ended"
     # A higher floor only lowers a level, so the lowest needs none.
     if level != "low" and not any(one.kind in _IGNORANT for one in result.summary):
         return "no floor was trained to compare it with: add the control \u201cshuffled\u201d"
-    if level != "critical" and (better := _better_from_noise(result, row)):
-        return (
-            f"answers about noise give {percent(better)} of the decisions: other images are better"
-        )
-    if level == "low" and any(cell.undertrained for cell in trainings(result, row)):
-        return "that copy is undertrained, so this does not show a low risk"
     return ""
 
 
-def _better_from_noise(result: Result, row: SummaryRow) -> float | None:
-    """The fidelity of a student that learned answers about noise, if above a copy's interval."""
-    answered = {one.kind for one in CONTROLS if one.side == "floor"} - {*_IGNORANT}
-    rivals = [one.fidelity for one in result.summary if one.kind in answered and one.fidelity]
-    above = [one.value for one in rivals if row.fidelity and one.value > row.fidelity.high]
-    return max(above, default=None)
-
-
 def _figures(result: Result, row: SummaryRow, standing: Standing) -> str:
-    figure, floor = standing.figure, standing.floor
-    shown = (share if standing.measure == "fidelity" else ratio)(figure)
+    floor = standing.floor
     price = price_of(result, row.budget)
     cost = "" if price is None else f", which cost {money(price)},"
     return (
-        f"From {plural(row.budget, 'answer')}{cost} a copy reaches {shown.value} of"
-        f" {_OF[standing.measure]} (95 % interval {shown.interval}), against"
-        f" {percent(floor.value)} for the floor ({floor.name})"
+        f"From {plural(row.budget, 'answer')}{cost} a copy reaches {standing.reached},"
+        f" against {percent(floor.value)} for the floor ({floor.name})"
     )

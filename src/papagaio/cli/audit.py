@@ -54,8 +54,11 @@ def _audit(
     from papagaio.gating.outcomes import gate as decide
     from papagaio.gating.text import text
 
-    rules = _rules(gate, settings) if gate else None
+    rules = _rules(gate) if gate else None
     with show_progress() as progress, closing(open_black_box_of(settings)) as box:
+        if rules:
+            responses = settings.responses or (box.contract.response,)
+            check_measured(rules.rules, settings.curve, responses)
         images = open_images(settings, box.contract, progress)
         if dry_run:
             found = forecast(box, images, settings, progress)
@@ -76,11 +79,8 @@ def _audit(
         raise_if_failed(gated)
 
 
-def _rules(file: Path, settings: Settings) -> GateRules:
-    """The rules of a file; those about copies that the audit does not make are refused."""
-    given = validated(GateRules, read_toml(file), lambda name: f"{file}: {name}")
-    check_measured(given.rules, settings.curve, settings.responses)
-    return given
+def _rules(file: Path) -> GateRules:
+    return validated(GateRules, read_toml(file), lambda name: f"{file}: {name}")
 
 
 audit = command(Settings, _audit)

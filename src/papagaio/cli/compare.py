@@ -1,7 +1,7 @@
 """`papagaio compare`: what changed between runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,7 @@ def compare(
         list[Path], typer.Argument(help="Folders of runs; the others are compared with the first.")
     ],
     format: Annotated[  # noqa: A002  # the option's name
-        str, typer.Option(metavar="text|json|html", help="What is printed.")
+        Literal["text", "json", "html"], typer.Option(help="What is printed.")
     ] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -32,11 +32,8 @@ def compare(
     from papagaio.comparing.text import json_text, text
 
     formats = {"text": text, "json": json_text, "html": html}
-    printed = "json" if as_json else format
-    if printed not in formats:
-        raise BadSettings(f"choose from {', '.join(formats)}", field="format", value=format)
     if len(runs) < 2:
         raise BadSettings("name two runs or more")
     first, *others = map(read_run, runs)
     compared = [compare_two(first, other) for other in others]
-    typer.echo(formats[printed](compared), nl=False)
+    typer.echo(formats["json" if as_json else format](compared), nl=False)

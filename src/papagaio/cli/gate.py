@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from papagaio.cli.options import command
-from papagaio.errors import BadSettings, GateFailed
-from papagaio.gating.settings import GateOptions
+from papagaio.errors import GateFailed
+from papagaio.gating.settings import Format, GateOptions
 
 if TYPE_CHECKING:
     from papagaio.gating.outcomes import Gated
@@ -17,8 +17,7 @@ __all__ = ["gate", "raise_if_failed"]
 def _gate(
     options: GateOptions,
     format: Annotated[  # noqa: A002  # the option's name
-        str,
-        typer.Option(metavar="text|json|junit|sarif|markdown", help="What is printed."),
+        Format, typer.Option(help="What is printed.")
     ] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -36,12 +35,9 @@ def _gate(
     from papagaio.gating.outcomes import gate as decide
     from papagaio.result import read_result
 
-    printed = "json" if as_json else format
-    if printed not in FORMATS:
-        raise BadSettings(f"choose from {', '.join(FORMATS)}", field="format", value=format)
     result = read_result(options.run / "result.json")
     gated = decide(str(options.run), result, options.rules, strict=options.strict)
-    typer.echo(FORMATS[printed](gated), nl=False)
+    typer.echo(FORMATS["json" if as_json else format](gated), nl=False)
     raise_if_failed(gated)
 
 

@@ -106,8 +106,7 @@ def _read(run: Path) -> _Run:
 def _state(result: "Result") -> Literal["complete", "diverged", "unfinished"]:
     if result.complete:
         return "complete"
-    ended = len(result.cells) + len(result.diverged) == result.trainings
-    return "diverged" if ended else "unfinished"
+    return "unfinished" if result.missing else "diverged"
 
 
 def _row(run: _Run) -> dict[str, object]:

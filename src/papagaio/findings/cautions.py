@@ -8,7 +8,7 @@ from papagaio.findings.copies import trainings
 from papagaio.findings.references import highest
 from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest_copy
 from papagaio.numbers import count, listing, percent, plural
-from papagaio.result import CellRecord, Result
+from papagaio.result import CellRecord, Result, SummaryRow
 
 __all__ = ["cautions"]
 
@@ -41,11 +41,11 @@ def _black_box(result: Result) -> Iterator[str]:
 
 
 def _run(result: Result) -> Iterator[str]:
-    missing = result.trainings - len(result.cells) - len(result.diverged)
-    if missing > 0:
+    if result.missing:
         yield (
             f"The run is incomplete, and what is shown here may change. Trainings missing:"
-            f" {count(missing)} of {count(result.trainings)}. The same command continues the run."
+            f" {count(result.missing)} of {count(result.trainings)}. The same command continues the"
+            " run."
         )
     if result.diverged:
         ids = listing([one.id for one in result.diverged])
@@ -88,6 +88,25 @@ def _copies(result: Result) -> Iterator[str]:
         yield (
             "Only one seed: the intervals show how much depends on the choice of test images, but"
             " not how much a second training would differ."
+        )
+    yield from _more_together(result, row)
+
+
+def _more_together(result: Result, row: SummaryRow) -> Iterator[str]:
+    reached = [("copies that answer together", one.scores.fidelity) for one in result.ensembles]
+    reached += [
+        ("a student distilled from copies", one.fidelity)
+        for one in result.summary
+        if one.kind == "distilled"
+    ]
+    border = row.fidelity.high if row.fidelity else 0.0
+    above = [(one.value, who) for who, one in reached if one and one.value > border]
+    if above:
+        value, who = max(above)
+        yield (
+            f"The same answers give {who} a fidelity of {percent(value)}, above the interval of the"
+            " copy that decides. The verdict and the rules of a gate are about copies alone: they"
+            " understate the risk."
         )
 
 

@@ -7,11 +7,12 @@ from papagaio.gating.junit import junit
 from papagaio.gating.markdown import markdown
 from papagaio.gating.outcomes import Gated
 from papagaio.gating.sarif import sarif
+from papagaio.gating.settings import Format
 from papagaio.gating.text import text
 
 __all__ = ["FORMATS"]
 
-FORMATS: dict[str, Callable[[Gated], str]] = {
+FORMATS: dict[Format, Callable[[Gated], str]] = {
     "text": text,
     "json": json_text,
     "junit": junit,

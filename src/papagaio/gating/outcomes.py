@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from papagaio.findings.copies import copies, rivals
 from papagaio.findings.strongest import black_box_fault
+from papagaio.findings.understating import understated
 from papagaio.gating.rules import VERDICT, Rule, check_measured
 from papagaio.numbers import count, plural
 from papagaio.result import Result, SummaryRow
@@ -96,10 +97,12 @@ def _outcome(result: Result, rule: Rule) -> Outcome:
         ((_state(rule, figure.low, figure.high), row, figure) for row, figure in figures),
         key=lambda one: (_WORST.index(one[0]), -sign * one[2].value),
     )
-    if state == "pass" and len(figures) < len(rows):
-        state, doubt = "not decided", doubt or f"{rule.metric} was not measured of every copy"
+    if len(figures) < len(rows):
+        doubt = doubt or f"{rule.metric} was not measured of every copy"
+    if rule.keeps_copies_poor:
+        doubt = doubt or understated(result, row)
     reason = _name(row)
-    if doubt:
+    if doubt and (state != "fail" or black_box_fault(result)):
         return Outcome(rule, "not decided", _text(figure), f"{doubt}; so far: {reason}", figure)
     if state == "not decided":
         reason = f"the limit is within the interval of {reason}: more test images or seeds decide"
@@ -109,26 +112,28 @@ def _outcome(result: Result, rule: Rule) -> Outcome:
 def _of_the_verdict(result: Result, rule: Rule) -> Outcome:
     verdict = verdict_of(result)
     measured = verdict.level
-    if doubt := doubt_about(result):
-        return Outcome(rule, "not decided", measured, f"{doubt}; so far: {verdict.reason}")
     if verdict.reaches is None:
         return Outcome(rule, "not decided", measured, verdict.reason)
     state = _state(rule, *map(LEVELS.index, verdict.reaches))
+    if state != "fail" and (doubt := doubt_about(result)):
+        return Outcome(rule, "not decided", measured, f"{doubt}; so far: {verdict.reason}")
     return Outcome(rule, state, " to ".join(dict.fromkeys(verdict.reaches)), verdict.reason)
 
 
 def doubt_about(result: Result) -> str:
-    """Why nothing is decided about this run; empty where something may be."""
+    """Why no rule about copies is known to hold; empty where that can be decided.
+
+    A control or a distilled student that diverged is none of the copies. Of trainings that have
+    not ended, a result does not say what they are.
+    """
     if fault := black_box_fault(result):
         return fault
-    if result.complete:
-        return ""
-    missing = result.trainings - len(result.cells) - len(result.diverged)
-    parts = [f"{plural(missing, 'training')} of {count(result.trainings)} not ended"]
-    parts = parts if missing else []
-    if result.diverged:
-        parts.append(f"{plural(len(result.diverged), 'training')} diverged")
-    return f"the run is incomplete: {', '.join(parts) or 'it was interrupted'}"
+    parts = []
+    if result.missing:
+        parts.append(f"{plural(result.missing, 'training')} of {count(result.trainings)} not ended")
+    if lost := sum(one.kind == "copy" for one in result.diverged):
+        parts.append(f"{plural(lost, 'training')} of copies diverged")
+    return f"the run is incomplete: {', '.join(parts)}" if parts else ""
 
 
 def _copies_meant(result: Result, rule: Rule) -> list[SummaryRow]:

@@ -60,6 +60,11 @@ class Rule:
         """Whether larger values are worse."""
         return self.comparison.startswith("<")
 
+    @property
+    def keeps_copies_poor(self) -> bool:
+        """Whether a better copy is nearer to breaking it."""
+        return self.is_upper != (self.metric in _UNBOUNDED)
+
 
 def parse_rule(text: object) -> Rule:
     """A rule from its text.

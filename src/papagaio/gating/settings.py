@@ -1,14 +1,16 @@
 """The settings of `papagaio gate`. Each is defined once, here; see `options`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 
 from papagaio.gating.rules import Rule, parse_rule
 from papagaio.options import Option, OptionSet
 
-__all__ = ["GateOptions", "GateRules"]
+__all__ = ["Format", "GateOptions", "GateRules"]
+
+Format = Literal["text", "json", "junit", "sarif", "markdown"]
 
 _RULES = "Rules"
 

@@ -6,7 +6,7 @@ from papagaio.numbers import count, percent
 from papagaio.report.cost import Offer, offers
 from papagaio.report.showing_less import ShownResponse
 from papagaio.result import Result, SummaryRow
-from papagaio.verdict import LEVELS, Level, standing_of, verdict_of
+from papagaio.verdict import LEVELS, Level, Standing, standing_of, verdict_of
 
 __all__ = ["fewer_answers", "first_step", "no_help", "untried"]
 
@@ -23,15 +23,18 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
             "Nothing at once. This is no proof of safety: repeat the audit with images nearer to"
             " the model\u2019s task and with more answers, and whenever the model changes."
         )
-    helping = [one for one in responses if _falls(result, one.copy, level)]
+    helping = [
+        (one, standing) for one in responses if (standing := _below(result, one.copy, level))
+    ]
     if helping:
-        best = min(helping, key=lambda one: one.fidelity.value)
+        best, standing = min(helping, key=lambda one: one[0].fidelity.value)
         return (
-            f"Show less: with \u201c{best.response}\u201d alone, the copy loses {best.lost} of"
-            f" fidelity, and your clients no longer see {best.hidden}."
+            f"Show less: with \u201c{best.response}\u201d alone, the risk is less than {level}. The"
+            f" strongest copy reaches {standing.reached}, and your clients no longer see"
+            f" {best.hidden}."
         )
     bought = offers(result)
-    if bought and _falls(result, bought[0].copy, level):
+    if bought and _below(result, bought[0].copy, level):
         return f"Limit the answers. {fewer_answers(result)}"
     return (
         f"Nothing that this audit tried makes the risk less than {level}{_already(bought)}. What"
@@ -39,10 +42,12 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
     )
 
 
-def _falls(result: Result, copy: SummaryRow, level: Level) -> bool:
-    """Whether the whole interval of a copy lies below a level."""
+def _below(result: Result, copy: SummaryRow, level: Level) -> Standing | None:
+    """Where a copy stands whose whole interval lies below a level; None for any other."""
     standing = standing_of(result, copy)
-    return standing is not None and LEVELS.index(standing.levels[1]) < LEVELS.index(level)
+    if standing is None or LEVELS.index(standing.levels[1]) >= LEVELS.index(level):
+        return None
+    return standing
 
 
 def _already(bought: Sequence[Offer]) -> str:

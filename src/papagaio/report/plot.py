@@ -5,8 +5,21 @@ from xml.etree.ElementTree import Element
 
 from papagaio.report.drawing import add, drawing
 
-__all__ = ["BOTTOM", "LEFT", "RIGHT", "TOP", "axes", "group", "legend", "line", "marker", "paper"]
-__all__ += ["spread", "x_of", "y_of"]
+__all__ = [
+    "BOTTOM",
+    "LEFT",
+    "RIGHT",
+    "TOP",
+    "axes",
+    "group",
+    "legend",
+    "line",
+    "marker",
+    "paper",
+    "spread",
+    "x_of",
+    "y_of",
+]
 
 # The edges of the plot, in a drawing 668 units wide; the right margin is for labels.
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 470.0, 38.0, 338.0

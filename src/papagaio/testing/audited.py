@@ -30,7 +30,10 @@ class Audited:
         return verdict_of(self.result)
 
     def fidelity_at(self, budget: int, response: str | None = None) -> Figure:
-        """The highest fidelity of a copy.
+        """The fidelity of the copy whose interval ends highest.
+
+        Where its `high` is below a limit, that of every copy is. Another copy may have a higher
+        `value`, with a narrower interval.
 
         Args:
             budget: the number of answers that it learned from.
@@ -42,17 +45,17 @@ class Audited:
         Raises:
             BadSettings: no such copy was measured; the message names the nearest budget.
         """
-        return self._highest("fidelity", budget, response)
+        return self._ending_highest("fidelity", budget, response)
 
     def accuracy_at(self, budget: int, response: str | None = None) -> Figure:
-        """The highest accuracy of a copy, as for `fidelity_at`."""
-        return self._highest("accuracy", budget, response)
+        """The accuracy of the copy whose interval ends highest, as for `fidelity_at`."""
+        return self._ending_highest("accuracy", budget, response)
 
     def relative_accuracy_at(self, budget: int, response: str | None = None) -> Figure:
-        """The highest accuracy of a copy, divided by the black box's; as for `fidelity_at`."""
-        return self._highest("relative_accuracy", budget, response)
+        """The accuracy divided by the black box's, as for `fidelity_at`."""
+        return self._ending_highest("relative_accuracy", budget, response)
 
-    def _highest(self, score: str, budget: int, response: str | None) -> Figure:
+    def _ending_highest(self, score: str, budget: int, response: str | None) -> Figure:
         result = self.result
         if why := unmeasured(budget, response, budgets_of(result), responses_of(result)):
             raise BadSettings(why)
@@ -62,7 +65,7 @@ class Audited:
         figures = [figure for figure in every_figure if figure]
         if not figures:
             raise BadSettings(f"{score} was not measured of a copy from {budget} answers")
-        return max(figures, key=lambda figure: figure.value)
+        return max(figures, key=lambda figure: figure.high)
 
 
 def read_audited(folder: Path) -> Audited:
