@@ -45,12 +45,12 @@ def test_a_sample_is_asked_and_the_audit_does_not_pay_for_it_again(
     assert 0 <= band[0] < band[2] <= 1
     assert one["farthest"] == 140
     # Its report has a floor for the verdict, at no query, and only what was given as given.
-    audited = read_result(tiny.out / "result.json")
-    assert [row.kind for row in audited.summary if row.kind != "copy"] == ["floor:shuffled"]
-    given = audited.settings_given
+    own = read_result(tiny.out / "result.json")
+    assert [row.kind for row in own.summary if row.kind != "copy"] == ["floor:shuffled"]
+    given = own.settings_given
     assert (given["controls"], given["budget"]) == (["shuffled"], 14)
     assert not {"resize", "seeds", "sample"} & given.keys()
-    assert audited.settings["seeds"] == [0, 1]
+    assert own.settings["seeds"] == [0, 1]
     listed = papagaio("list", tiny.out, "--json")
     assert json.loads(listed.stdout)[0]["kind"] == "estimate"
     again = papagaio(*command(tiny, "--seeds=0"))

@@ -92,7 +92,7 @@ class Estimate:
     predictions: tuple[Prediction, ...]
 
 
-class _SampleSettings(EstimateOptions, Settings):
+class _SampleSettings(EstimateOptions, Settings):  # type: ignore[misc]  # two constructors
     """The settings of an audit of a sample: its defaults are those of `estimate`."""
 
     budget: int
