@@ -143,10 +143,13 @@ def test_the_pool_is_what_the_budget_leaves_of_the_transfer_set(tmp_path: Path) 
 
 
 def test_a_pool_may_be_named(tmp_path: Path) -> None:
-    np.savez(tmp_path / "pool.npz", images=IMAGES[:5] // 3)
-    found = open_images(settings(tmp_path, pool=str(tmp_path / "pool.npz")), Contract(8, 8, 1, 3))
+    np.savez(tmp_path / "pool.npz", images=IMAGES[[0, 0, 1, 2, 3, 4]] // 3)
+    said: list[Step | Message] = []
+    chosen = settings(tmp_path, pool=str(tmp_path / "pool.npz"))
+    found = open_images(chosen, Contract(8, 8, 1, 3), said.append)
     assert found.pool is not None
     assert (found.pool.name, len(found.pool)) == ("pool", 5)
+    assert Message("pool: replaced 1 repeated images") in said
 
 
 def test_what_has_no_effect_is_refused(tmp_path: Path) -> None:

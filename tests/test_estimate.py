@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Papagaio, Tiny
+from example_results import figure
 
 from papagaio.asking import ask
-from papagaio.auditing.estimating import _Request, _seconds, _tested
+from papagaio.auditing.estimating import Prediction, _Request, _seconds, _tested
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
+from papagaio.cli.estimate import _needed
 from papagaio.images.imageset import ImageSet
+from papagaio.learning_curve import LearningCurve, Point
 from papagaio.ledger import Ledger
+from papagaio.result import read_result
 
 
 def command(tiny: Tiny, *more: str) -> list[str]:
@@ -39,6 +43,16 @@ def test_a_sample_is_asked_and_the_audit_does_not_pay_for_it_again(
     band = [one["fidelity"][end] for end in ("low", "value", "high")]
     assert band == sorted(band)
     assert 0 <= band[0] < band[2] <= 1
+    assert one["farthest"] == 140
+    # Its report has a floor for the verdict, at no query, and only what was given as given.
+    own = read_result(tiny.out / "result.json")
+    assert [row.kind for row in own.summary if row.kind != "copy"] == ["floor:shuffled"]
+    given = own.settings_given
+    assert (given["controls"], given["budget"]) == (["shuffled"], 14)
+    assert not {"resize", "seeds", "sample"} & given.keys()
+    assert own.settings["seeds"] == [0, 1]
+    listed = papagaio("list", tiny.out, "--json")
+    assert json.loads(listed.stdout)[0]["kind"] == "estimate"
     again = papagaio(*command(tiny, "--seeds=0"))
     assert again.code == 0, again.stderr
     assert "0 were sent now" in again.stdout
@@ -83,6 +97,17 @@ def test_test_images_whose_answers_are_known_are_taken_first(tmp_path: Path) -> 
         assert rows > {image.tobytes() for image in known.digests}
         ask(box, images.take(np.arange(700)), ledger)
         assert len(_tested(images, box, ledger)) == 800
+
+
+def test_a_fidelity_goal_is_reached_at_most_with_about_or_with_more_answers() -> None:
+    points = tuple(Point(budget, figure(0.85 + budget / 10_000)) for budget in (62, 125, 250))
+    curve = LearningCurve(points)
+    needed = {goal: curve.needed(goal) for goal in (0.8, 0.87, 0.999)}
+    one = Prediction("s", "r", "label", curve.at(250), None, points, (), needed, 2500, 1.0)
+    reached, between, beyond = (_needed(needed[goal], one) for goal in needed)
+    assert reached == "needs at most 62 answers"
+    assert between.startswith("needs about ")
+    assert beyond == "needs more than 2,500 answers"
 
 
 def test_requests_that_overlap_are_not_counted_twice() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from papagaio.learning_curve import LearningCurve, Point, fit_curve
+from papagaio.learning_curve import LearningCurve, Needed, Point, fit_curve
 from papagaio.scores import Figure, mean_over_seeds, rate
 
 BUDGETS = (60, 120, 250, 500)
@@ -53,6 +53,7 @@ def test_the_number_needed_for_a_goal_is_where_the_curve_and_its_band_reach_it()
     needed = curve.needed(goal)
     assert needed is not None
     assert needed.value == pytest.approx(350, rel=0.05)
+    assert not needed.at_most
     assert needed.high is not None
     assert needed.low < 350 < needed.high
     for budget, end in ((needed.low, "high"), (needed.value, "value"), (needed.high, "low")):
@@ -77,7 +78,7 @@ def test_a_goal_beyond_ten_times_the_data_is_not_told() -> None:
 def test_a_goal_that_the_smallest_budget_reaches_needs_no_more_than_this() -> None:
     needed = curve_of(line).needed(0.1)
     assert needed is not None
-    assert (needed.low, needed.value, needed.high) == (60, 60, 60)
+    assert needed == Needed(60, 60, 60, at_most=True)
 
 
 def test_one_point_gives_a_wide_band_and_more_points_a_narrower_one() -> None:

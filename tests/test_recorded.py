@@ -206,7 +206,9 @@ def test_questions_are_answered_elsewhere_and_audited(tmp_path: Path) -> None:
     options = ["--input", "8x8x1", "--classes", CLASSES, "--budget", 40, "--controls", "noise"]
     options += ["--transfer", tmp_path / "photos.npz", "--test", tmp_path / "mine.npz"]
     options += ["--epochs", 1, "--device", "cpu", "--threads", 1, "--out", tmp_path / "run"]
-    done = command("questions", f"recorded={table}", *options, "--to", folder)
+    # A pool is for students, and not opened here.
+    distilled = ("--distil", "--seeds", "0,1", "--pool", "nowhere")
+    done = command("questions", f"recorded={table}", *options, *distilled, "--to", folder)
     assert done.exit_code == 0, done.output
     assert "110 images" in done.output
     names = sorted(path.name for path in folder.glob("*.png"))

@@ -68,6 +68,7 @@ def test_runs_are_listed_newest_first_with_their_strongest_copies(
     assert [row["run"] for row in rows] == [str(run.relative_to(Path.cwd())) for run in runs]
     states = ["asking", "complete", "unfinished", "diverged", "unreadable"]
     assert [row["state"] for row in rows] == states
+    assert [row["kind"] for row in rows] == ["-", *["audit"] * 3, "-"]
     assert rows[2]["trainings"] == "1/9"
     copies = [row for row in EXAMPLE["summary"] if row["kind"] == "copy"]
     best = max(copies, key=lambda row: (row["budget"], row["fidelity"]["value"]))

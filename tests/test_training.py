@@ -192,6 +192,13 @@ def test_every_recipe_exists_for_small_and_for_natural_images(side: int) -> None
         assert recipe_named(name, (side, side, 3)).name == name
 
 
+def test_auto_has_no_recipe_of_its_own_and_says_who_makes_it() -> None:
+    with pytest.raises(BadSettings, match=r"recipes auto: .*training\.recipes\.auto_recipe"):
+        recipe_named("auto", (32, 32, 3))
+    with pytest.raises(BadSettings, match="choose from auto, recovered-logits"):
+        recipe_named("other", (32, 32, 3))
+
+
 def test_the_default_recipe_goes_by_what_an_answer_shows() -> None:
     partial = set(RESPONSES) - {"probabilities", "label"}
     assert default_recipe("probabilities") == "recovered-logits"

@@ -52,11 +52,13 @@ class Needed:
         low: the fewest, where the band's upper end reaches it.
         value: where the curve itself reaches it; None beyond the farthest budget.
         high: where the band's lower end reaches it; None beyond the farthest budget.
+        at_most: whether copies from the smallest budget reach it already: fewer answers may do.
     """
 
     low: int
     value: int | None
     high: int | None
+    at_most: bool
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ class LearningCurve:
             raise ValueError("a goal is between 0 and 1")
         budgets = np.geomspace(self.smallest, self.farthest, _STEPS)
         value, high, low = (_first(budgets, each, goal) for each in self._band(budgets))
-        return None if low is None else Needed(low, value, high)
+        first = [point.figure.value for point in self.points if point.budget == self.smallest]
+        at_most = float(np.mean(first)) >= goal
+        return None if low is None else Needed(low, value, high, at_most)
 
     def _band(self, budgets: NDArray[np.number]) -> tuple[_Array, _Array, _Array]:
         """Shares at budgets: the curve, and the lower and upper ends of its band."""

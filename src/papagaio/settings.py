@@ -32,6 +32,7 @@ __all__ = [
     "Settings",
     "TestOptions",
     "TransferOptions",
+    "price_of",
 ]
 
 _BOX, _IMAGES, _BUDGET = "Black box", "Images", "Budget"
@@ -42,6 +43,11 @@ _RUN, _LEDGER = Path("runs/audit"), "ledger.sqlite"
 # MEAN/DEVIATION, one number each or one per channel.
 _NUMBERS = r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?,-?\d+(\.\d+)?)?"
 _SCALE = rf"0\.\.255|0\.\.1|-1\.\.1|imagenet|{_NUMBERS}/{_NUMBERS}"
+
+
+def price_of(queries: int, price_per_1000: float | None) -> float | None:
+    """The price of a number of queries; None where none is given."""
+    return None if price_per_1000 is None else round(queries * price_per_1000 / 1000, 6)
 
 
 def _is_control(name: str) -> str:
@@ -117,7 +123,8 @@ class CopyOptions(Authorisation, ExecutorOptions):
         Many[Augmentation] | None, Option(_COPIES, "crop,flip,affine|none", "the recipe decides")
     ] = None
     """Augmentation for every recipe; then no other is tried. By default, natural-image recipes
-    choose between none, crop, flip and both, on answers held out of the budget."""
+    choose between none, crop, flip and both, on answers held out of the budget; so does auto on
+    small images between none and affine, where the black box shows probabilities."""
 
     epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(default=None, ge=1)
     """Epochs of every training."""
@@ -143,9 +150,7 @@ class CopyOptions(Authorisation, ExecutorOptions):
 
     def price_of(self, queries: int) -> float | None:
         """The price of a number of queries, if a price is given."""
-        if self.price_per_1000 is None:
-            return None
-        return round(queries * self.price_per_1000 / 1000, 6)
+        return price_of(queries, self.price_per_1000)
 
 
 class AuditOptions(CopyOptions):

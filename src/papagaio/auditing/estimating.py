@@ -31,7 +31,7 @@ from papagaio.weights import load_weights
 
 __all__ = ["GOALS", "Estimate", "Prediction", "estimate"]
 
-# Fidelities for which an estimate says how many answers they need.
+# Fidelity goals: an estimate says how many answers they need.
 GOALS = (0.8, 0.9, 0.95)
 _PARTS = (1 / 8, 1 / 4, 1 / 2)
 _TESTED = 500
@@ -49,7 +49,8 @@ class Prediction:
         measured: fidelity on the test images asked about, one point per small copy.
         held_out: fidelity on the half of the sample that these small copies did not learn.
         needed: for each of `GOALS`, how many answers reach it; None if it is not expected to be
-            reached by ten times the sample.
+            reached by `farthest`.
+        farthest: the largest number of answers that is told: ten times those of the largest copy.
         training_seconds: the most that a copy at the budget is expected to take on this machine.
     """
 
@@ -61,6 +62,7 @@ class Prediction:
     measured: tuple[Point, ...]
     held_out: tuple[Point, ...]
     needed: Mapping[float, Needed | None]
+    farthest: int
     training_seconds: float
 
 
@@ -88,6 +90,12 @@ class Estimate:
     price: float | None
     query_seconds: float | None
     predictions: tuple[Prediction, ...]
+
+
+class _SampleSettings(EstimateOptions, Settings):  # type: ignore[misc]  # two constructors
+    """The settings of an audit of a sample: its defaults are those of `estimate`."""
+
+    budget: int
 
 
 @dataclass(frozen=True)
@@ -155,14 +163,11 @@ def _audited(
 
 
 def _settings(options: EstimateOptions, sample: int) -> Settings:
-    """The audit of the sample."""
-    shared = {
-        name: getattr(options, name)
-        for name in EstimateOptions.model_fields
-        if name in Settings.model_fields
-    }
+    """The audit of the sample, with the one floor that a verdict needs and no query pays for."""
+    given = {name: getattr(options, name) for name in options.model_fields_set}
     budgets = tuple(max(1, round(part * sample)) for part in _PARTS)
-    return Settings(**shared | {"budget": sample, "budgets": budgets, "controls": ()})
+    own = {"budget": sample, "budgets": budgets, "controls": ("shuffled",)}
+    return _SampleSettings(**given | own)
 
 
 def _tested(test: ImageSet, box: BlackBox, ledger: Ledger) -> ImageSet:
@@ -198,12 +203,12 @@ def _seconds(requests: Sequence[_Request], budget: int) -> float | None:
 def _held_out(
     result: Result, settings: Settings, images: NDArray[np.uint8], answers: _Scores
 ) -> dict[str, Figure]:
-    """Fidelity on the second half of the sample, for each cell that learned none of it."""
+    """Fidelity on the second half of the sample, for each copy that learned none of it."""
     machine = Machine(*(result.settings[name] for name in ("device", "precision", "threads")))
     half = len(images) - len(images) // 2
     found = {}
     for cell in result.cells:
-        if cell.budget > half:
+        if cell.kind != "copy" or cell.budget > half:
             continue
         student = build_student(cell.student, "random", images[:2], answers.shape[1], seed=0)
         folder = settings.out / "cells" / cell.id
@@ -215,10 +220,11 @@ def _held_out(
 
 
 def _groups(result: Result) -> dict[tuple[str, str, str], list[CellRecord]]:
-    """The cells of each way of making copies."""
+    """The copies of each way of making them."""
     groups: dict[tuple[str, str, str], list[CellRecord]] = {}
     for cell in result.cells:
-        groups.setdefault((cell.student, cell.recipe, cell.response), []).append(cell)
+        if cell.kind == "copy":
+            groups.setdefault((cell.student, cell.recipe, cell.response), []).append(cell)
     return groups
 
 
@@ -238,6 +244,7 @@ def _prediction(
         measured=fidelities,
         held_out=_points(cells, held_out),
         needed={goal: curve.needed(goal) for goal in GOALS},
+        farthest=curve.farthest,
         # Epochs do not grow with the budget.
         training_seconds=largest.seconds * budget / largest.budget,
     )

@@ -88,7 +88,7 @@ def open_images(
     transfer = choosing(source, settings.budget)
     most = min(_MOST_IMAGES, _MOST_BYTES // math.prod(contract.shape))
     pool = _pool(settings, source, most, choosing) if settings.distil else None
-    for images in (test, transfer, own):
+    for images in (test, transfer, own, pool if settings.pool else None):
         for remark in remarks(images) if images else ():
             progress(Message(remark))
     return AuditImages(transfer, test, own, pool)

@@ -38,7 +38,8 @@ def write_questions(settings: Settings, folder: Path, progress: Progress = no_pr
             "table that the answers will be in"
         )
     contract = declaration_of(settings).contract(settings.black_box)
-    images = open_images(settings, contract, progress)
+    # Only students are shown a pool, and none is trained here.
+    images = open_images(settings.model_copy(update={"distil": False}), contract, progress)
     student = settings.students or (default_student(contract.shape),)
     plan = make_plan(settings, images, attack_configs(settings, contract), student, progress)
     purposes: dict[str, list[str]] = {}

@@ -8,7 +8,7 @@ import typer
 from papagaio.cli.options import command
 from papagaio.cli.printing import AsJson, print_json
 from papagaio.errors import BadAnswer
-from papagaio.settings import CheckOptions
+from papagaio.settings import CheckOptions, price_of
 
 if TYPE_CHECKING:
     from papagaio.auditing.examining import Checked, Examination, Way
@@ -95,10 +95,9 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
     ]
     if options.budget:
         seconds = options.budget / found.images_per_second
-        price = ""
-        if options.price_per_1000 is not None:
-            price = f" and costs {options.budget * options.price_per_1000 / 1000:,.2f}"
-        lines.append(f"budget\tquerying {options.budget:,} images takes {seconds:,.0f} s{price}")
+        price = price_of(options.budget, options.price_per_1000)
+        costs = "" if price is None else f" and costs {price:,.2f}"
+        lines.append(f"budget\tquerying {options.budget:,} images takes {seconds:,.0f} s{costs}")
     return lines
 
 

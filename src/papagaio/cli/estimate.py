@@ -1,13 +1,12 @@
 """`papagaio estimate`: what an audit would find, foretold from a small sample."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from papagaio.cli.options import command
+from papagaio.cli.printing import AsJson, print_json
 from papagaio.settings import EstimateOptions
 
 if TYPE_CHECKING:
@@ -17,13 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["estimate"]
 
 
-def _estimate(
-    options: EstimateOptions,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON instead of lines.", rich_help_panel="Output"),
-    ] = False,
-) -> None:
+def _estimate(options: EstimateOptions, as_json: AsJson = False) -> None:
     """Foretell what an audit would find, before its budget is paid for.
 
     For example: papagaio estimate model.onnx --transfer photos --test my_test_images --sample 500
@@ -39,7 +32,7 @@ def _estimate(
     with show_progress() as progress:
         found = run(options, progress)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1))
+        print_json(found)
         return
     for line in _lines(found, options):
         typer.echo(line)
@@ -71,7 +64,7 @@ def _prediction_lines(one: "Prediction", found: "Estimate") -> Iterator[str]:
     if one.relative_accuracy:
         yield f"expected accuracy\t{one.relative_accuracy.percent} of the black box's"
     for goal, needed in one.needed.items():
-        yield f"fidelity {goal:.2f}\t{_needed(needed, found)}"
+        yield f"fidelity goal {goal:.2f}\t{_needed(needed, one)}"
     for title, points in (("test", one.measured), ("held-out transfer", one.held_out)):
         for point in points:
             yield (
@@ -82,10 +75,12 @@ def _prediction_lines(one: "Prediction", found: "Estimate") -> Iterator[str]:
     yield f"training\ta copy from {answers} takes at most about {seconds}"
 
 
-def _needed(needed: "Needed | None", found: "Estimate") -> str:
-    farthest = f"more than {10 * found.sample:,}"
+def _needed(needed: "Needed | None", one: "Prediction") -> str:
+    farthest = f"more than {one.farthest:,}"
     if needed is None:
         return f"needs {farthest} answers"
+    if needed.at_most and needed.value is not None:
+        return f"needs at most {needed.value:,} answers"
     value = farthest if needed.value is None else f"about {needed.value:,}"
     high = farthest if needed.high is None else f"{needed.high:,}"
     return f"needs {value} answers ({needed.low:,} to {high})"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["list_"]
 
 _COLUMNS = (
-    *("run", "started", "state", "trainings", "black box"),
+    *("run", "started", "kind", "state", "trainings", "black box"),
     *("answers", "fidelity", "interval", "level"),
 )
 
@@ -29,6 +29,7 @@ class _Run:
     """A run and its headline; None is what is not known yet.
 
     Attributes:
+        kind: what was run, `papagaio audit` or `papagaio estimate`.
         state: `asking` before anything was trained; `diverged` if all has ended, not all well.
         trained, trainings: how many trainings have ended with scores, and how many are planned.
         answers: those that the strongest copy learned from.
@@ -39,6 +40,7 @@ class _Run:
     run: Path
     started: str | None
     state: Literal["complete", "diverged", "unfinished", "asking", "unreadable"]
+    kind: Literal["audit", "estimate"] | None = None
     trained: int | None = None
     trainings: int | None = None
     black_box: str | None = None
@@ -52,7 +54,7 @@ def list_(
     folder: Annotated[Path, typer.Argument(help="Where to look, at any depth.")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """List the audits under a folder, newest first, with their strongest copies.
+    """List the audits and estimates under a folder, newest first, with their strongest copies.
 
     One line per run, tab-separated: `unfinished` runs are at work, or go on when their command is
     given again. Runs of another version are `unreadable`, and stderr says why.
@@ -93,6 +95,7 @@ def _read(run: Path) -> _Run:
         run,
         result.started,
         _state(result),
+        "estimate" if "sample" in result.settings else "audit",
         len(result.cells),
         result.trainings,
         result.black_box.name,
@@ -114,6 +117,7 @@ def _row(run: _Run) -> dict[str, object]:
     return {
         "run": run.run,
         "started": run.started and run.started[:19],
+        "kind": run.kind,
         "state": run.state,
         "trainings": None if run.trainings is None else f"{run.trained}/{run.trainings}",
         "black box": run.black_box,

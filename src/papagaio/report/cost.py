@@ -107,7 +107,7 @@ def _goal(result: Result, curve: LearningCurve, share: float) -> Goal:
     value = max(_rounded(needed.value), curve.smallest)
     price, seconds = price_of(result, value), seconds_of(result, value)
     words, basis = plural(value, "answer"), "measured"
-    if curve.points[0].figure.value < share:
+    if not needed.at_most:
         high = "more than " + count(curve.farthest)
         high = high if needed.high is None else count(_rounded(needed.high))
         words = f"{words} ({count(_rounded(needed.low))} to {high})"

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from papagaio.settings import price_of
+
 __all__ = ["Allowance", "Usage"]
 
 
@@ -26,9 +28,7 @@ class Usage:
     @property
     def price(self) -> float | None:
         """What all images cost."""
-        if self.price_per_1000 is None:
-            return None
-        return round(self.images * self.price_per_1000 / 1000, 6)
+        return price_of(self.images, self.price_per_1000)
 
 
 class Allowance:

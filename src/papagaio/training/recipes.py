@@ -124,9 +124,15 @@ def recipe_named(name: str, shape: tuple[int, int, int]) -> Recipe:
     """Return a recipe for images of this height, width and channels.
 
     Raises:
-        BadSettings: there is no recipe of that name.
+        BadSettings: there is no recipe of that name; `auto` is made by `auto_recipe`.
     """
     recipes = recipes_for(shape)
+    if name == AUTO:
+        raise BadSettings(
+            "depends on the response; call papagaio.training.recipes.auto_recipe",
+            field="recipes",
+            value=name,
+        )
     if name not in recipes:
         known = ", ".join((AUTO, *recipes))
         raise BadSettings(f"no such recipe; choose from {known}", field="recipes", value=name)
