@@ -1,6 +1,7 @@
 """The whole path, on a small model of one's own."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
+from papagaio.auditing.cells import run_cell
+from papagaio.auditing.frozen import Cell, CellContext
 from papagaio.auditing.opening import open_black_box_of, open_images, remarks
 from papagaio.auditing.plan import AuditImages
 from papagaio.auditing.run import audit as audit_opened
-from papagaio.errors import BadImages, BadSettings
+from papagaio.errors import BadImages, BadSettings, Diverged
+from papagaio.executors.here import in_process
 from papagaio.images.imageset import ImageSet, SourceNotes
+from papagaio.jobs import Task
 from papagaio.ledger import Ledger
 from papagaio.options import validated
-from papagaio.result import Result, UnansweredRecord, json_schema, read_result
+from papagaio.progress import Progress
+from papagaio.result import CellRecord, Result, UnansweredRecord, json_schema, read_result
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import auto_recipe
+from papagaio.verdict import verdict_of
 from papagaio.vocabulary import Response
 
 CLASSES = 4
@@ -366,6 +373,46 @@ def test_a_training_that_diverges_is_recorded_and_the_others_are_there(
     assert [cell.response for cell in result.cells] == ["probabilities"]
     assert [one.id.split("_")[2] for one in result.diverged] == ["label"]
     assert (result.complete, result.trainings) == (False, 2)
+
+
+def test_a_student_whose_copies_diverged_has_ended_too(
+    own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_cell_of(context: CellContext, cell: Cell, progress: Progress) -> CellRecord:
+        if cell.training.seed == 1:
+            raise Diverged("the loss is nan")
+        return run_cell(context, cell, progress)
+
+    monkeypatch.setattr("papagaio.auditing.cells.run_cell", run_cell_of)
+    quick = {"budget": 20, "budgets": [], "controls": [], "responses": ["label"]}
+    result = audit(settings(own_model, **quick, distil=True))
+    assert [cell.seed for cell in result.cells] == [0]
+    copy, student = result.diverged
+    assert (copy.id.split("_")[0], student.id.split("_")[0]) == ("copy", "distilled")
+    assert student.reason.startswith("fewer than two of its copies have scores")
+    assert (result.complete, result.trainings) == (False, 3)
+    assert "not ended" not in verdict_of(result).reason
+
+
+@pytest.mark.parametrize(
+    ("executor", "through"), [("slurm", ["copy", "distilled"]), ("ray", ["copy"])]
+)
+def test_students_learn_where_the_files_of_their_copies_are(
+    own_model: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    executor: str,
+    through: list[str],
+) -> None:
+    seen: list[str] = []
+
+    def cluster(tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[str, Any]]:
+        seen.extend(task.id.split("_")[0] for task in tasks)
+        return in_process(tasks, progress)
+
+    monkeypatch.setattr("papagaio.auditing.run.executor_for", lambda *_, **__: cluster)
+    quick = {"budget": 20, "budgets": [], "controls": [], "responses": ["label"]}
+    audit(settings(own_model, **quick, distil=True, executor=executor))
+    assert [*dict.fromkeys(seen)] == through
 
 
 def test_a_selection_is_made_once_and_kept_in_the_result(

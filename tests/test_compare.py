@@ -248,7 +248,8 @@ def test_runs_without_a_common_budget_or_with_other_labels_say_why(
 
 
 def test_what_differs_between_the_runs_is_listed(first: Run, tmp_path: Path) -> None:
-    settings = {**first.result.settings, "epochs": 3, "out": "elsewhere"}
+    elsewhere = {"out": "x", "executor": "ray", "address": "h:1", "gpu-share": 0.5, "log-to": ["x"]}
+    settings = {**first.result.settings, "epochs": 3, **elsewhere}
     compared = compare(
         first, written(tmp_path / "second", 20, settings=settings, started="2026-01-01T00:00:00")
     )

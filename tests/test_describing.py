@@ -29,6 +29,7 @@ from papagaio.auditing.describing import (
 from papagaio.auditing.plan import Plan
 from papagaio.blackboxes.contract import Contract
 from papagaio.blackboxes.function import FunctionBox
+from papagaio.executors.options import ExecutorOptions
 from papagaio.images.imageset import ImageSet, SourceNotes
 from papagaio.ledger import Question, Totals
 from papagaio.options import validated
@@ -250,12 +251,15 @@ def test_a_black_box_that_names_one_class_is_recorded_as_such() -> None:
 
 
 def test_the_machines_record_holds_what_was_chosen() -> None:
-    made = machine_record(Machine("cpu", "bfloat16", 3), "measured", 2)
-    assert (made.device, made.precision, made.threads, made.workers) == (
+    made = machine_record(
+        Machine("cpu", "bfloat16", 3), "measured", ExecutorOptions(workers=2, executor="slurm")
+    )
+    assert (made.device, made.precision, made.threads, made.workers, made.executor) == (
         "cpu",
         "bfloat16",
         3,
         2,
+        "slurm",
     )
     assert made.cores >= 1
     assert made.precision_reason == "measured"

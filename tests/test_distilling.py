@@ -237,6 +237,6 @@ def test_a_students_name_differs_with_its_copies_and_with_what_it_is_shown(
         replace(cell, unanswered=replace(shown, digests=shown.digests[:-1])),
         replace(cell, unanswered=replace(shown, file=Path("elsewhere"))),
     ]
-    names = [one.id_in(context) for one in others]
-    assert len({cell.id_in(context), *names[:3]}) == 4
-    assert names[3] == cell.id_in(context)
+    names = [context.id_of(one) for one in others]
+    assert len({context.id_of(cell), *names[:3]}) == 4
+    assert names[3] == context.id_of(cell)

@@ -173,10 +173,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"address": "127.0.0.1:1"}, "address 127.0.0.1:1: only executor ray takes it"),
     ({"gpu_share": 0.5}, "gpu-share 0.5: only executor ray takes it"),
     ({"executor": "ray", "address": "ray://host:1"}, "address ray://host:1: "),
-    ({"executor": "slurm"}, "executor slurm: it needs pip install 'papagaio\\[slurm\\]'"),
+    ({"executor": "slurm"}, "executor slurm: it needs pip install '.\\[slurm\\]'"),
     (
         {"executor": "ray", "address": "127.0.0.1:1"},
-        "executor ray: it needs pip install 'papagaio\\[ray\\]'",
+        "executor ray: it needs pip install '.\\[ray\\]'",
     ),
 ]
 

@@ -611,8 +611,18 @@ def test_the_page_shows_what_ran() -> None:
     )
     assert shown["precision"] == "bfloat16: chosen by timing, 0.5"
     assert shown["torch"] == "2.11.0"
+    assert shown["parallel"].endswith(" at a time, 1 thread each")
     assert shown["revision"] == "abc123, with uncommitted changes"
     assert facts(render(result(revision=None)))["revision"] == "not a source checkout"
+
+
+@pytest.mark.parametrize(("executor", "words"), [("ray", "a Ray cluster"), ("slurm", "Slurm")])
+def test_trainings_on_a_cluster_are_not_said_to_run_on_this_machine(
+    executor: str, words: str
+) -> None:
+    shown = facts(render(result(machine={"executor": executor})))["parallel"]
+    assert words in shown
+    assert "at a time" not in shown
 
 
 def test_every_setting_is_shown_with_what_was_given() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import papagaio
+from papagaio import errors
 
 PACKAGE = Path(papagaio.__file__).parent
 
@@ -96,6 +97,16 @@ def test_every_public_name_can_be_imported_and_is_typed() -> None:
         assert name not in ROOMS
         assert f"import {name} as {name}" in source
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_every_error_can_be_imported_from_the_package() -> None:
+    own = {
+        name
+        for name, one in vars(errors).items()
+        if isinstance(one, type) and issubclass(one, Exception)
+    }
+    assert own <= set(errors.__all__)
+    assert own <= set(papagaio.__all__)
 
 
 def test_settings_name_their_defaults() -> None:

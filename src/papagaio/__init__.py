@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from papagaio.errors import BadSettings as BadSettings
     from papagaio.errors import Busy as Busy
     from papagaio.errors import Diverged as Diverged
+    from papagaio.errors import GateFailed as GateFailed
     from papagaio.errors import Lost as Lost
     from papagaio.errors import NoAnswer as NoAnswer
     from papagaio.errors import NoSpace as NoSpace
@@ -67,10 +68,11 @@ _HOMES = {
     "Diverged": "errors",
     "Figure": "scores",
     "Fit": "images.fit",
+    "GateFailed": "errors",
     "ImageSet": "images.imageset",
     "Ledger": "ledger",
-    "Machine": "training.machine",
     "Lost": "errors",
+    "Machine": "training.machine",
     "NoAnswer": "errors",
     "NoSpace": "errors",
     "PapagaioError": "errors",

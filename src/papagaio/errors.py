@@ -31,7 +31,13 @@ __all__ = [
     "NoAnswer",
     "NoSpace",
     "PapagaioError",
+    "to_install",
 ]
+
+
+def to_install(extra: str) -> str:
+    """How to install what an extra needs, as every message about a missing one says it."""
+    return f"pip install '.[{extra}]' in Papagaio's checkout"
 
 
 class PapagaioError(Exception):

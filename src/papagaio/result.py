@@ -165,7 +165,7 @@ class EnsembleRecord(_Record):
 
 
 class DivergedRecord(_Record):
-    """A training whose loss stopped being finite."""
+    """A training whose loss stopped being finite, or a student that lost its copies in this way."""
 
     id: str
     reason: str
@@ -321,6 +321,9 @@ class MachineRecord(_Record):
     precision_reason: str
     threads: int
     workers: int
+    executor: str = "local"
+    """Where trainings ran: `local`, `ray` or `slurm`; of a cluster, the rest is the machine that
+    sent them."""
     python: str
     system: str
 

@@ -165,7 +165,8 @@ class AuditOptions(CopyOptions):
 
     distil: Annotated[bool, Option(_COPIES)] = False
     """Also train one student on what the copies of several seeds answer together, about images that
-    were sent and others that were not, at no query. It takes longer than the copies."""
+    were sent and others that were not, at no query. It takes longer than the copies, and executor
+    ray leaves it to this machine."""
 
     controls: Annotated[
         Many[Annotated[str, AfterValidator(_is_control)]], Option(_COPIES, "CONTROL,...|none")

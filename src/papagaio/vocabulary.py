@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 __all__ = [
     "AUGMENTATION_NAMES",
+    "DISTILLED",
     "LEVELS",
     "NORMALISATION_NAMES",
     "PRECISIONS",
@@ -61,6 +62,9 @@ Returned = Literal["probabilities", "log-probabilities", "logits", "labels"]
 
 # The part of a published data set.
 Part = Literal["train", "test"]
+
+# The kind of a training that learns from several copies.
+DISTILLED = "distilled"
 
 # What is measured of a copy; `scores` defines each.
 SCORES = (

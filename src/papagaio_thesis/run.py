@@ -233,7 +233,7 @@ def _result(
     settings: ReproduceSettings, options: StudyOptions, outcomes: Outcomes, log: Log
 ) -> ThesisResult:
     reason = "measured for each architecture" if settings.precision == "auto" else "as given"
-    machine = machine_record(_machine(settings), reason, settings.workers)
+    machine = machine_record(_machine(settings), reason, settings)
     return ThesisResult(
         papagaio=__version__,
         packages=package_versions(),

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import real
 from conftest import Papagaio, Tiny
+from example_results import EXAMPLE
 
 from papagaio.result import read_result
+from papagaio.tracking.mlflow import open_tracker
 
 pytest.importorskip("mlflow", reason="needs pip install '.[mlflow]'")
 pytest.importorskip("tensorboard", reason="needs pip install '.[tensorboard]'")
@@ -76,6 +78,28 @@ def test_settings_epochs_and_scores_arrive_once_even_if_the_run_goes_on(
     assert (
         "settings/text_summary" in EventAccumulator(str(board / "run")).Reload().Tags()["tensors"]
     )
+
+
+def test_a_run_that_was_killed_goes_on_under_the_same_parent(server: str) -> None:
+    result = read_result(EXAMPLE)
+    first, second = result.cells[:2]
+    killed = open_tracker(server)
+    killed.begin("example", result)
+    killed.trained(first)
+    again = open_tracker(server)
+    again.begin("example", result)
+    for cell in (first, second):
+        again.trained(cell)
+    again.end(result)
+
+    client = MlflowClient(server)
+    experiment = client.get_experiment_by_name("papagaio")
+    query = f"tags.`papagaio.started` = '{result.started}'"
+    found = client.search_runs([experiment.experiment_id], query)
+    assert sorted(one.info.run_name for one in found) == sorted(["example", first.id, second.id])
+    (parent,) = (one.info.run_id for one in found if one.info.run_name == "example")
+    parents = {one.data.tags.get("mlflow.parentRunId") for one in found}
+    assert parents == {parent, None}
 
 
 def test_a_tracker_that_is_down_is_one_line_and_the_audit_ends_well(

@@ -14,6 +14,7 @@ from papagaio import scores
 from papagaio.auditing.plan import Plan
 from papagaio.auditing.unanswered import Unanswered
 from papagaio.blackboxes.contract import BlackBox
+from papagaio.executors.options import ExecutorOptions
 from papagaio.hardware import cores, processor
 from papagaio.images.imageset import ImageSet
 from papagaio.images.png import png, shrunk
@@ -184,7 +185,9 @@ def references_record(labels: Labels, classes: int) -> References:
     )
 
 
-def machine_record(machine: Machine, precision_reason: str, workers: int) -> MachineRecord:
+def machine_record(
+    machine: Machine, precision_reason: str, where: ExecutorOptions
+) -> MachineRecord:
     """Where it ran."""
     return MachineRecord(
         cpu=processor(),
@@ -193,7 +196,8 @@ def machine_record(machine: Machine, precision_reason: str, workers: int) -> Mac
         precision=machine.precision,
         precision_reason=precision_reason,
         threads=machine.threads,
-        workers=workers,
+        workers=where.workers,
+        executor=where.executor,
         python=platform.python_version(),
         system=platform.platform(terse=True),
     )

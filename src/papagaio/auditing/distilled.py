@@ -4,12 +4,12 @@ A student learns from finished cells, so these jobs are a second stage. Like a c
 files only, resumes, and leaves a folder.
 """
 
-import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,10 @@ from papagaio.result import CellRecord
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.distilling import distil, distilling_recipe
 from papagaio.training.recipe import Recipe
+from papagaio.vocabulary import DISTILLED
 from papagaio.weights import load_weights
 
-__all__ = ["DISTILLED", "DistilledCell", "distilled_job", "run_distilled"]
-
-DISTILLED = "distilled"
+__all__ = ["DistilledCell", "distilled_job", "run_distilled"]
 
 
 @dataclass(frozen=True)
@@ -53,22 +52,17 @@ class DistilledCell:
         """As that of the first copy, whose seed it has too."""
         return replace(self.copies[0].training, kind=DISTILLED)
 
-    def id_in(self, context: CellContext) -> str:
-        """A name like a cell's, which differs where anything differs that decides the result."""
-        training = self.training
-        decisive = {
-            # Whatever decides the copies is in their names.
+    def decisive(self, context: CellContext) -> dict[str, Any]:
+        """What decides the result; whatever decides the copies is in their names."""
+        return {
             "copies": [context.id_of(copy) for copy in self.copies],
-            "unanswered": self.unanswered.digest(training.budget),
+            "unanswered": self.unanswered.digest(self.training.budget),
         }
-        digest = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
-        words = (DISTILLED, training.attack.recipe.name, training.attack.response)
-        return "_".join(map(str, (*words, training.budget, training.seed, digest[:8])))
 
 
 def distilled_job(context: CellContext, cell: DistilledCell) -> Job[CellRecord]:
     """A distilled student as a job; its cost is comparable with that of others of its kind."""
-    name, budget = cell.id_in(context), cell.training.budget
+    name, budget = context.id_of(cell), cell.training.budget
     return Job(
         id=name,
         cost=cell.training.attack.recipe.epochs_for(budget) * budget * (1 + len(cell.copies)),
@@ -86,7 +80,7 @@ def run_distilled(
         Diverged: the loss stopped being finite.
     """
     started = time.monotonic()
-    name = cell.id_in(context)
+    name = context.id_of(cell)
     trained = _train(context, cell, context.folder / name, progress)
     return finish_cell(context, name, cell.training, trained, started, progress)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from papagaio.training.machine import Machine
 from papagaio.version import __version__
 from papagaio.vocabulary import Response
 
-__all__ = ["Cell", "CellContext", "ScoringSet", "TrainingSet", "answers_of"]
+__all__ = ["Cell", "CellContext", "ScoringSet", "Trainable", "TrainingSet", "answers_of"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,29 @@ class Cell:
     data: TrainingSet
     initial_digest: str | None = None
 
+    def decisive(self, context: "CellContext") -> dict[str, Any]:
+        """What decides the result."""
+        return asdict(self.training) | {
+            "data": self.data.digest,
+            "initial_digest": self.initial_digest,
+            "test": context.test.answered.digest,
+            "machine": asdict(context.machine),
+            "papagaio": __version__,
+        }
+
+
+class Trainable(Protocol):
+    """A cell of any kind."""
+
+    @property
+    def training(self) -> Training:
+        """What is trained."""
+        ...
+
+    def decisive(self, context: "CellContext") -> dict[str, Any]:
+        """What decides the result, as JSON has it."""
+        ...
+
 
 @dataclass(frozen=True)
 class CellContext:
@@ -73,18 +97,12 @@ class CellContext:
     machine: Machine
     checkpoint_seconds: float
 
-    def id_of(self, cell: Cell) -> str:
+    def id_of(self, cell: Trainable) -> str:
         """A readable name, which differs where anything differs that decides the result."""
-        training = cell.training
-        decisive = asdict(training) | {
-            "data": cell.data.digest,
-            "initial_digest": cell.initial_digest,
-            "test": self.test.answered.digest,
-            "machine": asdict(self.machine),
-            "papagaio": __version__,
-        }
-        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-        kind, attack = training.kind.replace(":", "-"), training.attack
+        decisive = json.dumps(cell.decisive(self), sort_keys=True)
+        digest = hashlib.sha256(decisive.encode()).hexdigest()
+        training, attack = cell.training, cell.training.attack
+        kind = training.kind.replace(":", "-")
         words = (kind, attack.recipe.name, attack.response, training.budget, training.seed)
         return "_".join(map(str, (*words, digest[:8])))
 

@@ -36,6 +36,7 @@ from papagaio.version import __version__
 __all__ = ["audit"]
 
 _CELLS = "cells"
+_WITHOUT_COPIES = "fewer than two of its copies have scores, so there is nothing to distil"
 
 # Runs the jobs that are not finished, and yields each with its outcome.
 Run = Callable[[Sequence[Job[CellRecord]]], Iterator[tuple[Job[CellRecord], CellRecord | Diverged]]]
@@ -65,7 +66,7 @@ def audit(
 
     Raises:
         BadImages: a set does not fit the black box.
-        BadSettings: a response, recipe, student device or cluster cannot be used.
+        BadSettings: a response, recipe, student, device or cluster cannot be used.
         BadAnswer: the black box raised, broke its contract, or failed the check on the test set.
         BadLedger: the file is not a ledger, or holds answers with another number of classes.
         Busy: another process works in the run directory or on the ledger.
@@ -85,11 +86,10 @@ def audit(
         asked = _ask(box, prepared, options, log, progress)
         followers = follow(options.log_to, options.out, asked.empty, progress)
         run = partial(run_jobs, executor=executor, unit="trainings", progress=progress)
-        # Students learn from the files of copies, which are on this machine.
-        run_here = partial(
-            run_jobs, executor=on_this_machine(options.workers), unit="students", progress=progress
-        )
-        return _train(asked, run, run_here, log, followers)
+        # Students learn from the files of copies, which a machine of a Ray cluster does not have.
+        near = on_this_machine(options.workers) if options.executor == "ray" else executor
+        run_students = partial(run_jobs, executor=near, unit="students", progress=progress)
+        return _train(asked, run, run_students, log, followers)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,7 @@ def _ask(
         complete=False,
         authorised_by=options.authorised_by,
         unchecked=options.unchecked and not black_box.works,
-        machine=describing.machine_record(
-            prepared.machine, prepared.precision_reason, options.workers
-        ),
+        machine=describing.machine_record(prepared.machine, prepared.precision_reason, options),
         black_box=black_box,
         transfer=describing.transfer_record(transfer),
         test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
@@ -158,14 +156,21 @@ def _ask(
     return _Asked(empty, context, cells, unanswered)
 
 
-def _train(asked: _Asked, run: Run, run_here: Run, log: Log, followers: Following) -> Result:
+def _train(asked: _Asked, run: Run, run_students: Run, log: Log, followers: Following) -> Result:
     """Train what is missing, and write the result and the report, also when interrupted."""
     context = asked.context
     ended: dict[str, CellRecord | Diverged] = {}
     try:
         for job, outcome in run([cell_job(context, cell) for cell in asked.cells]):
             ended[job.id] = _noted(job.id, outcome, log, followers)
-        for job, outcome in run_here([distilled_job(context, c) for c in _distilled(asked, ended)]):
+        ensembles, taught = ensembles_of(_finished(asked, ended)), []
+        for cell in _students(asked, ended):
+            if cell.copies in ensembles:
+                taught.append(distilled_job(context, cell))
+            else:
+                name = context.id_of(cell)
+                ended[name] = _noted(name, Diverged(_WITHOUT_COPIES), log, followers)
+        for job, outcome in run_students(taught):
             ended[job.id] = _noted(job.id, outcome, log, followers)
     finally:
         result = _result(asked, ended, log)
@@ -192,19 +197,22 @@ def _finished(asked: _Asked, ended: Mapping[str, CellRecord | Diverged]) -> list
     return [cell for cell in asked.cells if asked.context.id_of(cell) in names]
 
 
-def _distilled(asked: _Asked, ended: Mapping[str, CellRecord | Diverged]) -> list[DistilledCell]:
-    """A student for every ensemble, if students are wanted."""
+def _students(asked: _Asked, ended: Mapping[str, CellRecord | Diverged]) -> list[DistilledCell]:
+    """If wanted, one per planned ensemble: of its finished copies, or of all if too few are."""
     if asked.unanswered is None:
         return []
-    ensembles = ensembles_of(_finished(asked, ended))
-    return [DistilledCell(copies, asked.unanswered) for copies in ensembles]
+    finished, students = _finished(asked, ended), []
+    for copies in ensembles_of(asked.cells):
+        left = tuple(copy for copy in copies if copy in finished)
+        students.append(DistilledCell(left if len(left) > 1 else copies, asked.unanswered))
+    return students
 
 
 def _result(asked: _Asked, ended: Mapping[str, CellRecord | Diverged], log: Log) -> Result:
     """The result with what has ended so far, in the order of the plan and students last."""
     context, cells = asked.context, asked.cells
     names = [context.id_of(cell) for cell in cells]
-    names += [cell.id_in(context) for cell in _distilled(asked, ended)]
+    names += [context.id_of(cell) for cell in _students(asked, ended)]
     outcomes = [(name, ended[name]) for name in names if name in ended]
     records = [outcome for _, outcome in outcomes if isinstance(outcome, CellRecord)]
     ensembles = ensembles_of(_finished(asked, ended))

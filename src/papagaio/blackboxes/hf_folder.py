@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from papagaio.blackboxes.inputs import Axes
 from papagaio.blackboxes.model_file import ModelFile, check_file, digest_files, the_output
 from papagaio.blackboxes.pixels import PixelForm
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
@@ -51,9 +51,7 @@ def read_hf(path: Path, output: str | None) -> ModelFile:
     try:
         import transformers  # noqa: F401, PLC0415  # an extra
     except ImportError as error:
-        raise BadSettings(
-            f"{path} needs transformers: pip install '.[transformers]' in Papagaio's checkout"
-        ) from error
+        raise BadSettings(f"{path} needs transformers: {to_install('transformers')}") from error
     with _quiet():
         config = _config(path)
         processor, model = _loaded(path, config)

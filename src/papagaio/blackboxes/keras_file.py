@@ -19,7 +19,7 @@ from papagaio.blackboxes.model_file import (
     the_input,
     the_output,
 )
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 
 if TYPE_CHECKING:
     from keras import Model
@@ -68,9 +68,7 @@ def _keras(path: Path) -> ModuleType:
         try:
             keras = import_module("keras")
         except ImportError as error:
-            raise BadSettings(
-                f"{path} needs Keras: pip install '.[keras]' in Papagaio's checkout"
-            ) from error
+            raise BadSettings(f"{path} needs Keras: {to_install('keras')}") from error
         wanted = keras.config.backend()
     if wanted != "torch":
         raise BadSettings(

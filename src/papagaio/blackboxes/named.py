@@ -7,7 +7,7 @@ from papagaio.blackboxes.apart import open_function
 from papagaio.blackboxes.contract import BlackBox, Declaration
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.torch_module import open_torch_module
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 
 __all__ = ["open_black_box", "read_model"]
 
@@ -79,9 +79,7 @@ def _open_service(spec: str, declared: Declaration) -> BlackBox:
         from papagaio.blackboxes.described import open_described  # noqa: PLC0415
         from papagaio.blackboxes.service import open_http  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BadSettings(
-            f"{spec} needs {error.name}: pip install '.[http]' in Papagaio's checkout"
-        ) from error
+        raise BadSettings(f"{spec} needs {error.name}: {to_install('http')}") from error
     return (open_http if _is_address(spec) else open_described)(spec, declared)
 
 

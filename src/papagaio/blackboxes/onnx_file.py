@@ -16,7 +16,7 @@ from papagaio.blackboxes.model_file import (
     the_input,
     the_output,
 )
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 from papagaio.hardware import cores
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def _session(path: Path) -> "InferenceSession":
     try:
         import onnxruntime  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise BadSettings(
-            f"{path} needs onnxruntime: pip install '.[onnx]' in Papagaio's checkout"
-        ) from error
+        raise BadSettings(f"{path} needs onnxruntime: {to_install('onnx')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
     options.log_severity_level = 4  # errors are raised

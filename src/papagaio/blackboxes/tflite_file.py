@@ -15,7 +15,7 @@ from papagaio.blackboxes.model_file import (
     the_input,
     the_output,
 )
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 from papagaio.hardware import cores
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def _interpreter(path: Path) -> "Interpreter":
     try:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise BadSettings(
-            f"{path} needs LiteRT: pip install '.[tflite]' in Papagaio's checkout"
-        ) from error
+        raise BadSettings(f"{path} needs LiteRT: {to_install('tflite')}") from error
     try:
         return Interpreter(str(path), num_threads=cores())
     except (ValueError, RuntimeError) as error:

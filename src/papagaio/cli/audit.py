@@ -73,8 +73,8 @@ def _audit(
     if gated:
         typer.echo(text(gated), nl=False, err=as_json)
     if result.diverged:
-        names = ", ".join(one.id for one in result.diverged)
-        raise Diverged(f"the loss of {names} stopped being finite; the report is without it")
+        reasons = "; ".join(f"{one.id}: {one.reason}" for one in result.diverged)
+        raise Diverged(f"{reasons}; the report is without it")
     if gated:
         raise_if_failed(gated)
 

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from papagaio.cli.printing import AsJson, print_json
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 
 __all__ = ["doctor"]
 
@@ -49,7 +49,7 @@ def doctor(as_json: AsJson = False) -> None:
         for name, found in packages.items():
             typer.echo(f"{name}\t{found or 'missing'}")
         for extra in absent:
-            typer.echo(f"  to have {extra}: pip install '.[{extra}]' in Papagaio's checkout")
+            typer.echo(f"  to have {extra}: {to_install(extra)}")
     if missing:
         raise BadSettings(f"missing: {', '.join(missing)}; install papagaio again with pip")
     _check_pair()

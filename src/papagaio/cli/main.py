@@ -1,7 +1,8 @@
 """`papagaio`: the commands, and the one place where errors become text and exit codes.
 
-Exit codes: 0 done; 1 failed (a bug, a training that diverged, or a service that broke); 2 the
-user's mistake; 10 a rule of a gate fails; 130 interrupted; the same command resumes.
+Exit codes: 0 done; 1 failed (a bug, a training that diverged, a service that broke, or a cluster
+that was lost); 2 the user's mistake; 10 a rule of a gate fails; 130 interrupted; the same command
+resumes.
 """
 
 import errno

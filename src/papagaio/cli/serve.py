@@ -5,7 +5,7 @@ from contextlib import closing
 import typer
 
 from papagaio.cli.options import command
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 from papagaio.serving.settings import ServeOptions
 
 __all__ = ["serve"]
@@ -25,9 +25,7 @@ def _serve(options: ServeOptions) -> None:
     try:
         from papagaio.serving.run import open_service
     except ModuleNotFoundError as error:
-        raise BadSettings(
-            f"papagaio serve needs {error.name}: pip install '.[serve]' in Papagaio's checkout"
-        ) from error
+        raise BadSettings(f"papagaio serve needs {error.name}: {to_install('serve')}") from error
     service = open_service(options)
     shown, step = service.contract.response, service.contract.resolution
     shows = "" if shown == "probabilities" else f" --shows {shown}"

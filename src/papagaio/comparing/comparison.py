@@ -22,7 +22,17 @@ __all__ = ["Change", "Comparison", "Fact", "compare"]
 
 _SCORES = ("fidelity", "accuracy", "relative_accuracy")
 # Where a run is written and how it is run, which change no figure.
-_UNIMPORTANT = {"out", "ledger", "workers", "checkpoint-seconds", "data-dir"}
+_UNIMPORTANT = {
+    "out",
+    "ledger",
+    "data-dir",
+    "checkpoint-seconds",
+    "workers",
+    "executor",
+    "address",
+    "gpu-share",
+    "log-to",
+}
 _FACTS = ("black box", "identity", "it shows", "started", "papagaio", "transfer images")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from papagaio.errors import BadSettings, Lost
+from papagaio.errors import BadSettings, Lost, to_install
 from papagaio.executors.away import contents, mirror, replaced, tolerate
 from papagaio.files import read_array
 from papagaio.jobs import Executor, Task
@@ -46,7 +46,7 @@ def ray_cluster(address: str, folder: Path, *, cpus: int, gpus: float) -> Execut
         BadSettings: Ray is not installed, or nothing answers at the address.
     """
     if find_spec("ray") is None:
-        raise BadSettings("it needs pip install 'papagaio[ray]'", field="executor", value="ray")
+        raise BadSettings(f"it needs {to_install('ray')}", field="executor", value="ray")
     host, _, port = address.rpartition(":")
     try:
         # Ray itself would wait for minutes. Without TLS, its server speaks first.

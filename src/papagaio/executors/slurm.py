@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 from papagaio.executors.away import tolerate
 from papagaio.jobs import Executor, Task
 from papagaio.progress import Progress, no_progress
@@ -36,7 +36,7 @@ def slurm(folder: Path, *, cpus: int, gpus: int, cluster: str = "slurm") -> Exec
         BadSettings: submitit or Slurm is missing.
     """
     if find_spec("submitit") is None:
-        raise BadSettings("it needs pip install 'papagaio[slurm]'", field="executor", value="slurm")
+        raise BadSettings(f"it needs {to_install('slurm')}", field="executor", value="slurm")
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise BadSettings(
             "there is no sbatch here; run it where jobs are submitted",

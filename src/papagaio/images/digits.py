@@ -7,7 +7,7 @@ on-pixels counted in blocks of 4 x 4, so 17 levels.
 import numpy as np
 from numpy.typing import NDArray
 
-from papagaio.errors import BadImages
+from papagaio.errors import BadImages, to_install
 from papagaio.images.source import Source, arrays
 from papagaio.vocabulary import Part
 
@@ -23,9 +23,7 @@ def digits(part: Part) -> Source:
         from sklearn.datasets import load_digits  # noqa: PLC0415
         from sklearn.model_selection import train_test_split  # noqa: PLC0415
     except ImportError as error:
-        raise BadImages(
-            f"digits: {error}; pip install '.[demo]' in Papagaio's checkout installs it"
-        ) from error
+        raise BadImages(f"digits: {error}; {to_install('demo')}") from error
 
     images, labels = load_digits(return_X_y=True)
     rows = train_test_split(

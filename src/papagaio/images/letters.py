@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from papagaio.errors import BadImages
+from papagaio.errors import BadImages, to_install
 from papagaio.images.digits import levels_to_pixels
 from papagaio.images.source import Source, arrays
 from papagaio.progress import Progress, Step, no_progress
@@ -130,9 +130,7 @@ def _skeletons() -> Floats:
         # Optional, and slow to import.
         from matplotlib import get_data_path  # noqa: PLC0415
     except ImportError as error:
-        raise BadImages(
-            f"letters: {error}; pip install '.[demo]' in Papagaio's checkout installs it"
-        ) from error
+        raise BadImages(f"letters: {error}; {to_install('demo')}") from error
 
     folder = Path(get_data_path(), "fonts", "ttf")
     fonts = [ImageFont.truetype(folder / f"{name}.ttf", 64) for name in _FONTS]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 
 __all__ = ["KERAS_VGG16", "read_keras_vgg16"]
 
@@ -37,7 +37,7 @@ def read_keras_vgg16(path: Path) -> dict[str, Tensor]:
         # Needed for this file only.
         import h5py  # noqa: PLC0415
     except ImportError as error:
-        raise BadSettings(f"{path} needs h5py; install it with pip install '.[keras]'") from error
+        raise BadSettings(f"{path} needs h5py: {to_install('keras')}") from error
     tensors, place = {}, 0
     try:
         with h5py.File(path, "r") as file:

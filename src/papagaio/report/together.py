@@ -6,6 +6,7 @@ from papagaio.findings.copies import copies
 from papagaio.numbers import count, percent, share
 from papagaio.result import EnsembleRecord, Result, SummaryRow
 from papagaio.scores import Figure
+from papagaio.vocabulary import DISTILLED
 
 __all__ = ["Together", "strongest", "together"]
 
@@ -28,7 +29,7 @@ class Together:
 def together(result: Result) -> list[Together]:
     """Every ensemble, in the order of the summary."""
     ensembles = {_key(one): one for one in result.ensembles}
-    students = {_key(row): row for row in result.summary if row.kind == "distilled"}
+    students = {_key(row): row for row in result.summary if row.kind == DISTILLED}
     return [
         Together(row, ensembles[_key(row)], students.get(_key(row)))
         for row in copies(result)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from papagaio.errors import BadSettings
+from papagaio.errors import BadSettings, to_install
 from papagaio.progress import Message, Progress
 from papagaio.result import CellRecord, Result, Scores
 
@@ -77,7 +77,7 @@ def need_trackers(places: Sequence[str]) -> None:
         name = place.partition("=")[0]
         if find_spec(_NEEDS[name]) is None:
             raise BadSettings(
-                f"needs a package that is missing: pip install '.[{name}]' in Papagaio's checkout",
+                f"needs a package that is missing: {to_install(name)}",
                 field="log_to",
                 value=place,
             )

@@ -46,9 +46,14 @@ class _Mlflow:
         )
         self._tags = {_STARTED: result.started}
         # What an earlier session of the same run has logged.
-        query = f"tags.`{_STARTED}` = '{result.started}' and attributes.status != 'RUNNING'"
+        query = f"tags.`{_STARTED}` = '{result.started}'"
         earlier = self._client.search_runs([self._experiment], query, max_results=50_000)
-        self._known = {one.data.tags.get(_CELL, ""): one.info.run_id for one in earlier}
+        # Killed, it left the audit's run open, which goes on; an open nested one is incomplete.
+        self._known = {
+            one.data.tags.get(_CELL, ""): one.info.run_id
+            for one in earlier
+            if _CELL not in one.data.tags or one.info.status != "RUNNING"
+        }
         if "" in self._known:
             self._run = self._known[""]
             self._client.update_run(self._run, status="RUNNING")
