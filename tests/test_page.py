@@ -45,10 +45,13 @@ def test_each_budget_has_its_strongest_copy_its_price_and_its_time() -> None:
 
 def test_a_goal_says_whether_it_was_measured_or_extrapolated() -> None:
     lines = {one.share: one for one in goals(result(THREE, queries=PAID))}
-    # Copies reach 0.80 of the accuracy at about 1,000 answers, and 0.90 at about 4,000.
-    assert lines[0.8].basis == "by the curve"
-    assert 900 <= int(lines[0.8].answers.split()[0].replace(",", "")) <= 1200
+    # A copy from 1,000 answers reaches 0.80 of the accuracy, and one from 4,000 reaches 0.90.
+    assert (lines[0.8].answers, lines[0.8].basis) == ("1,000 answers", "measured")
     assert lines[0.95].basis == "extrapolated"
+    steep = [cell(budget=b, fidelity=f) for b, f in ((250, 0.6), (4000, 0.95))]
+    lines = {one.share: one for one in goals(result(steep, queries=PAID))}
+    assert lines[0.8].basis == "by the curve"
+    assert 250 < int(lines[0.8].answers.split()[0].replace(",", "")) < 4000
     sentence = in_a_sentence(goals(result(SEEDS, queries=PAID)))
     assert sentence == "90 % of the model\u2019s accuracy for at most 6.00 and 2 h: 4,000 answers."
     free = in_a_sentence(goals(result(SEEDS, queries={"price": None})))
@@ -98,12 +101,15 @@ def test_the_advice_follows_from_the_numbers() -> None:
     copied = result([cell(budget=b, fidelity=f) for b, f in ((250, 0.985), (4000, 0.99))] + [floor])
     assert first_step(copied, []).startswith(
         "Nothing that this audit tried makes the risk less than critical: 250 answers already give"
-        " 98.7 % of the model\u2019s accuracy."
+        " 98.7 % ("
     )
     at_floor = result([cell(fidelity=0.11), floor])
     assert "no proof of safety" in first_step(at_floor, [])
     assert no_help(at_floor) == []
-    assert "First make the verdict certain" in first_step(result(THREE), [])
+    assert "supports no decision" in first_step(result(THREE), [])
+    between = result([cell(fidelity=0.82), floor])
+    assert first_step(between, []).startswith("Treat the risk as high until it is decided")
+    assert "moderate to high</span>" in render(between)
 
 
 def detail(pairs: dict[tuple[int, int], int]) -> CopyDetail:

@@ -191,8 +191,8 @@ def test_copies_together_stand_beside_one_copy() -> None:
     both = [ensemble(), ensemble(0.93, budget=500, seeds=[0, 1])]
     audited = result(SEEDS + smaller, ensembles=both)
     assert strongest(audited, audited.summary[0]) == (
-        "3 such copies that answer together, which needs no further query, reproduce 99.5 %"
-        " (99.1 to 99.9)."
+        "3 such copies that answer together reproduce 99.5 % (99.1 to 99.9) of the model\u2019s"
+        " decisions, at no further query."
     )
     cells = Page(render(audited)).cells["together"][8:]
     copies, one, many = zip(*(cells[row + 4 : row + 7] for row in (0, 8)), strict=True)
@@ -207,7 +207,7 @@ def test_ensembles_and_distilled_students_are_no_copies() -> None:
     audited = result([*SEEDS, student], ensembles=[ensemble()], unanswered=unanswered)
     assert headline(audited) == headline(result())
     assert strongest(audited, audited.summary[0]).endswith(
-        "99.5 % (99.1 to 99.9); one student that learned from them, 99.7 % (98.7 to 100)."
+        "at no further query; one student that learned from them reproduces 99.7 % (98.7 to 100)."
     )
     page = render(audited)
     assert "3,500 images that nobody asked about" in page

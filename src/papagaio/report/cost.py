@@ -39,7 +39,7 @@ class Goal:
         answers: how many, in words, with a band.
         price: in words; empty where unknown.
         time: in words; empty where unknown.
-        basis: `measured` (the smallest budget is enough), `by the curve`, `extrapolated` or `out
+        basis: `measured` (a budget of the audit is enough), `by the curve`, `extrapolated` or `out
             of reach`.
     """
 
@@ -101,17 +101,33 @@ def in_a_sentence(lines: list[Goal]) -> str:
 
 
 def _goal(result: Result, curve: LearningCurve, share: float) -> Goal:
-    needed = curve.needed(share)
-    if needed is None or needed.value is None:
+    needed, enough = curve.needed(share), _enough(result, share)
+    value = None
+    if needed is not None and needed.value is not None:
+        value = max(_rounded(needed.value), curve.smallest)
+    # Noise may put the curve below a copy that was measured.
+    if enough and (value is None or value >= enough):
+        return _of(result, share, enough, plural(enough, "answer"), "measured")
+    if needed is None or value is None:
         return Goal(share, f"not from {count(curve.farthest)} answers", "", "", "out of reach")
-    value = max(_rounded(needed.value), curve.smallest)
-    price, seconds = price_of(result, value), seconds_of(result, value)
-    words, basis = plural(value, "answer"), "measured"
-    if not needed.at_most:
-        high = "more than " + count(curve.farthest)
-        high = high if needed.high is None else count(_rounded(needed.high))
-        words = f"{words} ({count(_rounded(needed.low))} to {high})"
-        basis = "extrapolated" if value > curve.measured else "by the curve"
+    high = "more than " + count(curve.farthest)
+    high = high if needed.high is None else count(_rounded(needed.high))
+    words = f"{plural(value, 'answer')} ({count(_rounded(needed.low))} to {high})"
+    basis = "extrapolated" if value > curve.measured else "by the curve"
+    return _of(result, share, value, words, basis)
+
+
+def _enough(result: Result, share: float) -> int | None:
+    """The smallest budget of the audit whose strongest copy reaches a share; None without one."""
+    for one in offers(result):
+        figure = one.copy.relative_accuracy
+        if figure is not None and figure.value >= share:
+            return one.copy.budget
+    return None
+
+
+def _of(result: Result, share: float, answers: int, words: str, basis: str) -> Goal:
+    price, seconds = price_of(result, answers), seconds_of(result, answers)
     return Goal(
         share,
         words,

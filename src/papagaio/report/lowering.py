@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from papagaio.numbers import count, percent
+from papagaio.numbers import count, percent, ratio
 from papagaio.report.cost import Offer, offers
 from papagaio.report.showing_less import ShownResponse
 from papagaio.result import Result, SummaryRow
@@ -15,9 +15,18 @@ _COPIED = {"moderate", "high", "critical"}
 
 def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
     """What to do first, in a sentence or two that follow from the numbers."""
-    level = verdict_of(result).level
+    verdict = verdict_of(result)
+    level = verdict.level
+    if level == "not decided" and verdict.reaches:
+        return (
+            f"Treat the risk as {verdict.reaches[1]} until it is decided: repeat the audit with"
+            " more test images (--test) or more seeds (--seeds)."
+        )
     if level == "not decided":
-        return "First make the verdict certain: its sentence says what stands in the way."
+        return (
+            "This audit supports no decision, and a poor copy in it is no sign of safety. Mend what"
+            " stands in the way, as the sentence of the verdict names it, and repeat the audit."
+        )
     if level == "low":
         return (
             "Nothing at once. This is no proof of safety: repeat the audit with images nearer to"
@@ -55,7 +64,11 @@ def _already(bought: Sequence[Offer]) -> str:
     if figure is None:
         return ""
     answers = count(bought[0].copy.budget)
-    return f": {answers} answers already give {percent(figure.value)} of the model\u2019s accuracy"
+    shown = ratio(figure)
+    return (
+        f": {answers} answers already give {shown.value} ({shown.interval}) of the model\u2019s"
+        " accuracy"
+    )
 
 
 def fewer_answers(result: Result) -> str:

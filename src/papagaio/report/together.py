@@ -48,13 +48,14 @@ def strongest(result: Result, row: SummaryRow) -> str:
         return ""
     fidelity = line.ensemble.scores.fidelity
     sentence = (
-        f"{count(len(line.ensemble.seeds))} such copies that answer together, which needs no"
-        f" further query, reproduce {_with_interval(fidelity)}"
+        f"{count(len(line.ensemble.seeds))} such copies that answer together reproduce"
+        f" {_with_interval(fidelity)} of the model\u2019s decisions, at no further query"
     )
     if line.student is None or line.student.fidelity is None:
         return f"{sentence}."
     return (
-        f"{sentence}; one student that learned from them, {_with_interval(line.student.fidelity)}."
+        f"{sentence}; one student that learned from them reproduces"
+        f" {_with_interval(line.student.fidelity)}."
     )
 
 
