@@ -30,8 +30,9 @@ $(VENV)/.extras-ready: $(VENV)/.ready
 demo: $(VENV)/.ready    ## copy a digit classifier by querying it about letters, and write the report
 	$(BIN)/papagaio demo
 
+# One worker more than there are cores: many tests wait for other processes.
 test: $(VENV)/.ready    ## run the tests
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --dist loadfile --no-loadscope-reorder
 
 SERVERS ?= kserve mlflow mlserver triton
 test-servers: $(VENV)/.ready ## test against real model servers, which are installed in build/servers

@@ -291,25 +291,6 @@ def test_only_the_budgets_images_are_learned_from(lab: Lab) -> None:
     assert weights(lab.folder(lab.cell)) == before
 
 
-def test_worker_processes_leave_the_same_bytes(tmp_path: Path) -> None:
-    found: list[dict[str, object]] = []
-    for workers in (1, 2):
-        lab = lab_in(tmp_path / str(workers))
-        cells = [changed(lab.cell, seed=seed, budget=16 - seed) for seed in range(3)]
-        records = lab.run(*cells, workers=workers)
-        assert len(records) == 3
-        found.append(
-            {
-                str(path.relative_to(tmp_path / str(workers))): path.read_bytes()
-                for cell in cells
-                for path in lab.folder(cell).iterdir()
-                if path.name != "scores.json"
-            }
-            | {record.id: record.model_copy(update={"seconds": 0}) for record in records}
-        )
-    assert found[0] == found[1]
-
-
 def test_a_training_that_diverges_leaves_no_scores_and_the_cells_before_it(lab: Lab) -> None:
     wild = changed(lab.cell, recipe=replace(RECIPE, name="wild", rate=1e30))
     with pytest.raises(Diverged, match=r"finite in epoch \d+, step \d+"):
