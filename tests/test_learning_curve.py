@@ -79,6 +79,13 @@ def test_a_goal_that_the_smallest_budget_reaches_needs_no_more_than_this() -> No
     needed = curve_of(line).needed(0.1)
     assert needed is not None
     assert needed == Needed(60, 60, 60, at_most=True)
+    # Between two poor figures a good one is measured, and the curve does not go up to it.
+    shares = {100: 0.70, 200: 0.90, 400: 0.80}
+    curve = fit_curve([Point(b, Figure(s, s - 0.05, s + 0.05, 200)) for b, s in shares.items()])
+    assert curve is not None
+    needed = curve.needed(0.88)
+    assert needed is not None
+    assert (needed.value, needed.at_most) == (200, True)
 
 
 def test_one_point_gives_a_wide_band_and_more_points_a_narrower_one() -> None:

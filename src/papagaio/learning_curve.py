@@ -50,9 +50,9 @@ class Needed:
 
     Attributes:
         low: the fewest, where the band's upper end reaches it.
-        value: where the curve itself reaches it; None beyond the farthest budget.
+        value: where the curve itself reaches it, or `at_most`; None beyond the farthest budget.
         high: where the band's lower end reaches it; None beyond the farthest budget.
-        at_most: whether copies from the smallest budget reach it already: fewer answers may do.
+        at_most: whether `value` is a measured budget whose copies reach it: fewer answers may do.
     """
 
     low: int
@@ -109,9 +109,19 @@ class LearningCurve:
             raise ValueError("a goal is between 0 and 1")
         budgets = np.geomspace(self.smallest, self.farthest, _STEPS)
         value, high, low = (_first(budgets, each, goal) for each in self._band(budgets))
-        first = [point.figure.value for point in self.points if point.budget == self.smallest]
-        at_most = float(np.mean(first)) >= goal
-        return None if low is None else Needed(low, value, high, at_most)
+        enough = self._measured_enough(goal)
+        # Noise may put the curve below copies that were measured.
+        if enough is not None and (value is None or value >= enough):
+            return Needed(min(low or enough, enough), enough, high, at_most=True)
+        return None if low is None else Needed(low, value, high, at_most=False)
+
+    def _measured_enough(self, goal: float) -> int | None:
+        """The smallest measured budget at which copies reach a goal in the mean, or None."""
+        for budget in dict.fromkeys(point.budget for point in self.points):
+            figures = [point.figure.value for point in self.points if point.budget == budget]
+            if float(np.mean(figures)) >= goal:
+                return budget
+        return None
 
     def _band(self, budgets: NDArray[np.number]) -> tuple[_Array, _Array, _Array]:
         """Shares at budgets: the curve, and the lower and upper ends of its band."""

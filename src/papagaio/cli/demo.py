@@ -28,7 +28,7 @@ def demo(
     """Copy a classifier of handwritten digits by asking it about letters only.
 
     The copy has never seen a digit, yet reads them. OUT/report.html shows how well, from how many
-    answers. It takes two to three minutes on two slow cores.
+    answers. It takes about four minutes on two slow cores.
     """
     from papagaio.cli.progress import show_progress
     from papagaio.demo import demo as run

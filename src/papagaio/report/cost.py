@@ -101,29 +101,17 @@ def in_a_sentence(lines: list[Goal]) -> str:
 
 
 def _goal(result: Result, curve: LearningCurve, share: float) -> Goal:
-    needed, enough = curve.needed(share), _enough(result, share)
-    value = None
-    if needed is not None and needed.value is not None:
-        value = max(_rounded(needed.value), curve.smallest)
-    # Noise may put the curve below a copy that was measured.
-    if enough and (value is None or value >= enough):
-        return _of(result, share, enough, plural(enough, "answer"), "measured")
-    if needed is None or value is None:
+    needed = curve.needed(share)
+    if needed is None or needed.value is None:
         return Goal(share, f"not from {count(curve.farthest)} answers", "", "", "out of reach")
+    if needed.at_most:
+        return _of(result, share, needed.value, plural(needed.value, "answer"), "measured")
+    value = max(_rounded(needed.value), curve.smallest)
     high = "more than " + count(curve.farthest)
     high = high if needed.high is None else count(_rounded(needed.high))
     words = f"{plural(value, 'answer')} ({count(_rounded(needed.low))} to {high})"
     basis = "extrapolated" if value > curve.measured else "by the curve"
     return _of(result, share, value, words, basis)
-
-
-def _enough(result: Result, share: float) -> int | None:
-    """The smallest budget of the audit whose strongest copy reaches a share; None without one."""
-    for one in offers(result):
-        figure = one.copy.relative_accuracy
-        if figure is not None and figure.value >= share:
-            return one.copy.budget
-    return None
 
 
 def _of(result: Result, share: float, answers: int, words: str, basis: str) -> Goal:

@@ -20,7 +20,7 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
     if level == "not decided" and verdict.reaches:
         return (
             f"Treat the risk as {verdict.reaches[1]} until it is decided: repeat the audit with"
-            " more test images (--test) or more seeds (--seeds)."
+            " more test images or more seeds."
         )
     if level == "not decided":
         return (
