@@ -3,7 +3,6 @@
 `test_kills.py` asserts on these counts; `benchmarks/kills.py` prints them for many kills.
 """
 
-import hashlib
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -28,6 +27,7 @@ BATCH = 8
 SECONDS_PER_REQUEST = 0.05
 _TEST_IMAGES = 16
 _PATIENCE = 120.0
+_PATIENCE_WITH_WORKERS = 10.0
 
 # Integers up to the exponential, so that an answer is the same to the last bit in any batch.
 _BOX = f"""
@@ -64,7 +64,7 @@ class Account:
         sent_again: images sent again because their request was in flight at a kill.
         most_sent_again: the largest number of them at one kill.
         interrupted: images that the ledger counts as possibly paid for, without an answer.
-        written_after: files that changed after a kill, when no process should be writing.
+        left_alive: processes of the command that did not end with it (seen on Linux only).
         sound: whether `papagaio ledger verify` finds no fault.
         weights_equal: whether the weights of each copy equal the undisturbed run's, byte for byte.
         curves_equal: whether each `curve.csv` equals the undisturbed run's.
@@ -76,7 +76,7 @@ class Account:
     sent_again: int
     most_sent_again: int
     interrupted: int
-    written_after: int
+    left_alive: int
     sound: bool
     weights_equal: bool
     curves_equal: bool
@@ -167,6 +167,7 @@ class Run:
                 env=os.environ | {"OMP_NUM_THREADS": "1", "RECEIVED": received},
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
 
     def finish(self) -> None:
@@ -178,8 +179,11 @@ class Run:
         if self.start().wait() != 0:
             raise RuntimeError(self.output())
 
-    def kill_when(self, moment: Callable[[], bool], delay: float) -> None:
+    def kill_when(self, moment: Callable[[], bool], delay: float) -> int:
         """Start the command, and kill it `delay` seconds after `moment` becomes true.
+
+        Returns:
+            The number of its other processes that do not end with it.
 
         Raises:
             RuntimeError: it ended before, or `moment` did not become true in two minutes.
@@ -196,6 +200,7 @@ class Run:
             raise RuntimeError(f"ended before it could be killed: {self.output()}")
         if time.monotonic() >= patience:
             raise RuntimeError(f"the moment to kill it never came: {self.output()}")
+        return _left_alive(process.pid)
 
     def answers(self) -> tuple[dict[str, bytes], int]:
         """Return what its ledger holds; see `stored_in`."""
@@ -220,14 +225,6 @@ class Run:
     def output(self) -> str:
         """Return the end of the command's output."""
         return (self.case.folder / f"{self.name}.output").read_text()[-2000:]
-
-    def state(self) -> dict[Path, str]:
-        """Return the digest of every file of the run directory."""
-        return {
-            path: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in self.out.rglob("*")
-            if path.is_file()
-        }
 
     def _epochs_of(self, seed: int) -> int:
         if self._files(seed, "scores.json"):
@@ -313,13 +310,13 @@ def kill(run: Run, undisturbed: Run, phase: Phase, kills: int) -> Account:
     """
     answers: dict[str, bytes] = {}
     in_flight: set[str] = set()
-    lost = paid_twice = sent_again = most = written_after = 0
+    lost = paid_twice = sent_again = most = left_alive = 0
     for target, delay in [*_moments(phase, run, kills), (0.0, None)]:
         before, requests = phase.moved(run), len(run.received)
         if delay is None:
             run.finish()
         else:
-            run.kill_when(
+            left_alive += run.kill_when(
                 lambda: phase.moved(run) > before and phase.done(run) >= target,  # noqa: B023  # called at once
                 delay,
             )
@@ -335,7 +332,6 @@ def kill(run: Run, undisturbed: Run, phase: Phase, kills: int) -> Account:
             len(answers) if phase is QUERYING else run.epochs()
         ) >= phase.total(run):
             raise RuntimeError("the kill came after the phase had ended")
-        written_after += _written_after(run) if delay is not None and run.workers > 1 else 0
     return Account(
         kills=kills,
         lost=lost + run.case.images - len(answers),
@@ -343,7 +339,7 @@ def kill(run: Run, undisturbed: Run, phase: Phase, kills: int) -> Account:
         sent_again=sent_again,
         most_sent_again=most,
         interrupted=interrupted,
-        written_after=written_after,
+        left_alive=left_alive,
         sound=run.is_sound(),
         weights_equal=_equal(run, undisturbed, "student.safetensors"),
         curves_equal=_equal(run, undisturbed, "curve.csv"),
@@ -358,13 +354,21 @@ def _moments(phase: Phase, run: Run, kills: int) -> list[tuple[float, float | No
     return list(zip(0.9 * phase.total(run) * parts, delays, strict=True))
 
 
-def _written_after(run: Run) -> int:
-    time.sleep(0.5)  # the workers notice that their parent has ended
-    state = run.state()
-    time.sleep(1.0)
-    changed = state.items() ^ run.state().items()
-    # Half of the training was left, so no worker can have finished it.
-    return len(changed) + sum(path.name == "scores.json" for path in state)
+def _left_alive(group: int) -> int:
+    """Return the number of processes of a group that are still running after a while."""
+    patience = time.monotonic() + _PATIENCE_WITH_WORKERS
+    while (alive := _alive(group)) and time.monotonic() < patience:
+        time.sleep(0.05)
+    return alive
+
+
+def _alive(group: int) -> int:
+    alive = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            alive += int(its_group) == group and state != "Z"
+    return alive
 
 
 def _equal(run: Run, undisturbed: Run, name: str) -> bool:

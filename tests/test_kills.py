@@ -37,6 +37,6 @@ def test_workers_end_with_a_killed_parent_and_their_trainings_go_on_later(
 
     account = kill(run, undisturbed, TRAINING, kills=1)
 
-    assert account.written_after == 0
+    assert account.left_alive == 0
     assert len(images_in(run.received)) == run.case.images
     assert is_as_if_undisturbed(account)
