@@ -41,13 +41,13 @@ from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.options import validated
 from papagaio.progress import Progress
 from papagaio.responses import Answers
-from papagaio.result import Result, SummaryRow
+from papagaio.result import Result, Scores, SummaryRow
 from papagaio.scores import Figure
 from papagaio.settings import AuditOptions, Settings
 from papagaio.teaching.box import network_box
 from papagaio.training.loop import train
 from papagaio.training.recipe import Recipe
-from papagaio.vocabulary import Response
+from papagaio.vocabulary import DISTILLED, Response
 from papagaio.weights import load_weights, save_weights
 
 BUILD = Path(__file__).parents[1] / "build" / "strength"
@@ -65,6 +65,7 @@ class Row:
         response: what an answer shows.
         goal: the goal, in words.
         seeds: how many.
+        distil: whether a student also learns from the copies, with 40,000 unanswered images.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Row:
     response: Response = "probabilities"
     goal: str = ""
     seeds: int = 3
+    distil: bool = False
 
 
 ROWS = (
@@ -83,8 +85,8 @@ ROWS = (
     Row("digits-4000-labels", "digits", 4000, "label", "fidelity 0.99"),
     Row("digits-500-rounded", "digits", 500, "rounded-2", "full precision - 0.02"),
     Row("digits-4000-rounded", "digits", 4000, "rounded-2", "full precision - 0.02"),
-    Row("resnet-1000", "resnet", 1000, goal="the strongest", seeds=1),
-    Row("resnet-3000", "resnet", 3000, goal="the strongest", seeds=1),
+    Row("resnet-1000", "resnet", 1000, goal="the strongest", distil=True),
+    Row("resnet-3000", "resnet", 3000, goal="the strongest", distil=True),
     Row("resnet-10000", "resnet", 10_000, goal="relative accuracy 0.95, 30 min", seeds=1),
     Row("resnet-10000-labels", "resnet", 10_000, "label", "relative accuracy 0.88", seeds=1),
     Row("resnet-10000-rounded", "resnet", 10_000, "rounded-2", "full precision - 0.02", seeds=1),
@@ -143,6 +145,7 @@ def run(row: Row, options: argparse.Namespace, progress: Progress) -> Result:
         recipes=tuple(options.recipes),
         seeds=tuple(range(row.seeds)),
         controls=(),
+        distil=row.distil,
         threads=options.threads,
         ledger=options.folder / f"{row.box}.sqlite",
         out=options.folder / row.name,
@@ -159,16 +162,18 @@ def digits(row: Row, options: argparse.Namespace, progress: Progress) -> Target:
 
 
 def resnet(row: Row, options: argparse.Namespace, progress: Progress) -> Target:
-    """A ResNet-20 for CIFAR-10, asked about CIFAR-100: its test part, or the larger train part."""
+    """A ResNet-20 for CIFAR-10, asked about CIFAR-100's test part, or part of its train part."""
     if options.resnet is None:
         raise BadSettings("name the ONNX file of the ResNet-20", field="resnet")
-    part = "test" if row.budget <= 10_000 else "train"
+    part = "test" if row.budget == 10_000 else "train"
     given = {
         "black-box": str(options.resnet),
         "transfer": f"cifar100:{part}",
         "test": "cifar10:test",
         "scale": "0..1",
         "budget": row.budget,
+        "distil": row.distil,
+        "seeds": tuple(range(row.seeds)),
         "data-dir": data_dir(options),
     }
     settings = validated(Settings, given)
@@ -231,22 +236,38 @@ TARGETS: dict[str, Callable[[Row, argparse.Namespace, Progress], Target]] = {
 
 
 def table_rows(row: Row, result: Result) -> list[str]:
-    """The lines of a row: one per recipe."""
-    return [table_row(row, copy, result) for copy in result.summary if copy.kind == "copy"]
-
-
-def table_row(row: Row, copy: SummaryRow, result: Result) -> str:
-    """One line of the table."""
-    cells = [cell for cell in result.cells if cell.recipe == copy.recipe]
-    chosen = [
-        " ".join(f"{n}={v}" for n, v in cell.selection.changes.items()) or "as given"
-        for cell in cells
-        if cell.selection
+    """The lines of a row: one per recipe, for copies, for copies together, and for a student."""
+    lines = [
+        table_row(row, one.recipe, one, [one.seeds, f"{one.seconds:.0f}", chosen(result, one)])
+        for one in result.summary
+        if one.kind == "copy"
     ]
-    n = copy.fidelity.n if copy.fidelity else 0
-    figures = [in_words(copy.fidelity), in_words(copy.relative_accuracy), f"{copy.seconds:.0f}"]
-    parts = [row.name, copy.recipe, str(copy.seeds), str(n), *figures, "; ".join(chosen), row.goal]
-    return f"| {' | '.join(parts)} |"
+    for together in result.ensembles if row.distil else ():
+        about = [len(together.seeds), "none", ""]
+        lines.append(table_row(row, f"{together.recipe}, together", together.scores, about))
+    for one in result.summary:
+        if one.kind == DISTILLED:
+            about = [one.seeds, f"{one.seconds:.0f}", ""]
+            lines.append(table_row(row, f"{one.recipe}, a student of these", one, about))
+    return lines
+
+
+def table_row(row: Row, who: str, scores: Scores, about: list[object]) -> str:
+    """One line of the table."""
+    seeds, seconds, choice = about
+    n = scores.fidelity.n if scores.fidelity else 0
+    figures = [in_words(scores.fidelity), in_words(scores.relative_accuracy)]
+    parts = [row.name, who, seeds, n, *figures, seconds, choice, row.goal]
+    return f"| {' | '.join(map(str, parts))} |"
+
+
+def chosen(result: Result, copy: SummaryRow) -> str:
+    """What each of these copies chose."""
+    return "; ".join(
+        " ".join(f"{n}={v}" for n, v in cell.selection.changes.items()) or "as given"
+        for cell in result.cells
+        if cell.kind == "copy" and cell.recipe == copy.recipe and cell.selection
+    )
 
 
 def in_words(figure: Figure | None) -> str:

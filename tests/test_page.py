@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_results import EXAMPLE, FLOOR, SEEDS, cell, figure, result
+from example_results import EXAMPLE, FLOOR, HARDER_FLOOR, SEEDS, cell, figure, result
 from pages import HOSTILE, PAGES, with_classes
 
 from papagaio.auditing.detail import copy_detail
@@ -21,7 +21,7 @@ from papagaio.report.gauge import gauge
 from papagaio.report.lowering import fewer_answers, first_step, no_help, untried
 from papagaio.report.page import render
 from papagaio.report.showing_less import showing_less
-from papagaio.result import CopyDetail, NamedPair, Scores, read_result
+from papagaio.result import CopyDetail, NamedPair, Result, Scores, read_result
 from papagaio.scores import Figure
 from papagaio.standards import STANDARDS
 from papagaio.verdict import Floor, Standing
@@ -52,16 +52,31 @@ def test_a_goal_says_whether_it_was_measured_or_extrapolated() -> None:
     lines = {one.share: one for one in goals(result(steep, queries=PAID))}
     assert lines[0.8].basis == "by the curve"
     assert 250 < int(lines[0.8].answers.split()[0].replace(",", "")) < 4000
-    sentence = in_a_sentence(goals(result(SEEDS, queries=PAID)))
+    sentence = nine_tenths(result(SEEDS, queries=PAID))
     assert sentence == "90 % of the model\u2019s accuracy for at most 6.00 and 2 h: 4,000 answers."
-    free = in_a_sentence(goals(result(SEEDS, queries={"price": None})))
+    free = nine_tenths(result(SEEDS, queries={"price": None}))
     assert free == "90 % of the model\u2019s accuracy for at most 4,000 answers."
 
 
 def test_a_goal_far_beyond_the_budgets_is_out_of_reach() -> None:
     flat = [cell(budget=b, fidelity=0.3) for b in (250, 1000, 4000)]
     assert {one.basis for one in goals(result(flat))} == {"out of reach"}
-    assert "out of reach" in in_a_sentence(goals(result(flat)))
+    assert "out of reach" in nine_tenths(result(flat))
+
+
+def test_copies_that_are_poorer_than_their_answers_allow_tell_no_cost() -> None:
+    poor = [cell(budget=b, fidelity=0.3) for b in (250, 1000)]
+    audited = result([*poor, cell(kind=HARDER_FLOOR.kind, budget=1000, fidelity=0.6)])
+    assert goals(audited) == []
+    assert nine_tenths(audited) == (
+        "This audit does not tell what a good copy costs: answers about noise give 60.0 % of the"
+        " decisions: other images are better."
+    )
+    assert first_step(audited, []).endswith("repeat the audit with other transfer images.")
+
+
+def nine_tenths(audited: Result) -> str:
+    return in_a_sentence(audited, goals(audited))
 
 
 def test_the_extrapolation_is_marked_in_the_curve_and_only_with_several_budgets() -> None:

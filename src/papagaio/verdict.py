@@ -193,8 +193,8 @@ def _decide(result: Result, row: SummaryRow | None, standing: Standing | None) -
         return "not decided", "No copy has been trained and scored yet."
     level, figures = level_of(standing), _figures(result, row, standing)
     doubt = _doubt(result, level)
-    if level != "critical":
-        doubt = doubt or understated(result, row)
+    if level != "critical" and (only := understated(result, row)):
+        doubt = doubt or only.reason
     if doubt:
         return "not decided", f"{figures}, but {doubt}."
     if level == "not decided":

@@ -1,28 +1,37 @@
 """Whether the figures of a copy are only a lower bound of what its answers allow."""
 
+from typing import NamedTuple
+
 from papagaio.controls import CONTROLS
 from papagaio.findings.copies import copies, trainings
 from papagaio.numbers import percent
 from papagaio.result import Result, SummaryRow
 
-__all__ = ["understated"]
+__all__ = ["Understated", "understated"]
 
 # A student that learned the black box's answers about other images than a copy.
 _OTHER_IMAGES = {one.kind for one in CONTROLS if one.side == "floor" and one.answers == "queried"}
 
 
-def understated(result: Result, row: SummaryRow) -> str:
-    """Why the figures of a copy are only a lower bound, as a clause; empty where nothing shows it.
+class Understated(NamedTuple):
+    """Why the figures of a copy are only a lower bound, and what a repetition needs; two clauses."""
+
+    reason: str
+    remedy: str
+
+
+def understated(result: Result, row: SummaryRow) -> Understated | None:
+    """Why the figures of a copy are only a lower bound; None where nothing shows it.
 
     The same answers, or as many about other images, give more than this copy has.
     """
     if better := _better_from_noise(result, row):
-        return (
-            f"answers about noise give {percent(better)} of the decisions: other images are better"
-        )
+        reason = f"answers about noise give {percent(better)} of the decisions"
+        return Understated(f"{reason}: other images are better", "other transfer images")
     if any(cell.undertrained for cell in trainings(result, row)):
-        return "that copy is undertrained: a full training gives a better one"
-    return ""
+        reason = "that copy is undertrained: a full training gives a better one"
+        return Understated(reason, "a longer training")
+    return None
 
 
 def _better_from_noise(result: Result, row: SummaryRow) -> float | None:

@@ -99,8 +99,8 @@ def _outcome(result: Result, rule: Rule) -> Outcome:
     )
     if len(figures) < len(rows):
         doubt = doubt or f"{rule.metric} was not measured of every copy"
-    if rule.keeps_copies_poor:
-        doubt = doubt or understated(result, row)
+    if rule.keeps_copies_poor and (only := understated(result, row)):
+        doubt = doubt or only.reason
     reason = _name(row)
     if doubt and (state != "fail" or black_box_fault(result)):
         return Outcome(rule, "not decided", _text(figure), f"{doubt}; so far: {reason}", figure)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from papagaio.findings.copies import copies, rivals, strength
-from papagaio.findings.strongest import black_box_fault
+from papagaio.findings.strongest import black_box_fault, strongest_copy
+from papagaio.findings.understating import Understated, understated
 from papagaio.learning_curve import LearningCurve, Point, fit_curve
 from papagaio.numbers import about, count, money, plural
 from papagaio.result import Result, SummaryRow
@@ -81,13 +82,18 @@ def curve_of(result: Result, measure: str) -> LearningCurve | None:
 
 
 def goals(result: Result) -> list[Goal]:
-    """What each share of the black box's accuracy takes, by the learning curve."""
-    curve = curve_of(result, "relative_accuracy")
+    """What each share of the black box's accuracy takes, by the learning curve.
+
+    None where the copies are poorer than the answers allow.
+    """
+    curve = None if _understated(result) else curve_of(result, "relative_accuracy")
     return [_goal(result, curve, share) for share in _GOALS] if curve else []
 
 
-def in_a_sentence(lines: list[Goal]) -> str:
+def in_a_sentence(result: Result, lines: list[Goal]) -> str:
     """What nine tenths of the model\u2019s accuracy take, in a sentence; empty without a curve."""
+    if only := _understated(result):
+        return f"This audit does not tell what a good copy costs: {only.reason}."
     line = next((one for one in lines if one.share == _MAIN), None)
     if line is None:
         return ""
@@ -98,6 +104,11 @@ def in_a_sentence(lines: list[Goal]) -> str:
     marked = ", extrapolated beyond what was measured" if line.basis == "extrapolated" else ""
     how = "at most" if line.basis == "measured" else "about"
     return f"{what} for {how} {f'{cost}: ' if cost else ''}{line.answers}{marked}."
+
+
+def _understated(result: Result) -> Understated | None:
+    row = None if black_box_fault(result) else strongest_copy(result)
+    return understated(result, row) if row else None
 
 
 def _goal(result: Result, curve: LearningCurve, share: float) -> Goal:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from papagaio.findings.strongest import strongest_copy
+from papagaio.findings.understating import understated
 from papagaio.numbers import count, percent, ratio
 from papagaio.report.cost import Offer, offers
 from papagaio.report.showing_less import ShownResponse
@@ -20,7 +22,7 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
     if level == "not decided" and verdict.reaches:
         return (
             f"Treat the risk as {verdict.reaches[1]} until it is decided: repeat the audit with"
-            " more test images or more seeds."
+            f" {_what_decides(result)}."
         )
     if level == "not decided":
         return (
@@ -49,6 +51,12 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
         f"Nothing that this audit tried makes the risk less than {level}{_already(bought)}. What"
         " remains is outside it: contracts, limits per client, logs."
     )
+
+
+def _what_decides(result: Result) -> str:
+    row = strongest_copy(result)
+    only = understated(result, row) if row else None
+    return only.remedy if only else "more test images or more seeds"
 
 
 def _below(result: Result, copy: SummaryRow, level: Level) -> Standing | None:

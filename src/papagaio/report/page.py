@@ -111,7 +111,7 @@ def _cost(result: Result) -> dict[str, object]:
         "budget_curve": budget_curve(result),
         "offers": offers(result),
         "goals": lines,
-        "sentence": in_a_sentence(lines),
+        "sentence": in_a_sentence(result, lines),
     }
 
 
