@@ -170,7 +170,6 @@ def resnet(row: Row, options: argparse.Namespace, progress: Progress) -> Target:
         "black-box": str(options.resnet),
         "transfer": f"cifar100:{part}",
         "test": "cifar10:test",
-        "scale": "0..1",
         "budget": row.budget,
         "distil": row.distil,
         "seeds": tuple(range(row.seeds)),

@@ -65,6 +65,18 @@ def test_the_number_needed_for_a_goal_is_where_the_curve_and_its_band_reach_it()
     assert 500 < beyond.low < 1500 < beyond.value * 1.3 < 1.6 * 1500
 
 
+def test_a_measured_budget_whose_copies_reach_a_goal_bounds_what_it_needs() -> None:
+    wide = [Point(100, Figure(0.70, 0.60, 0.80, 100)), Point(600, Figure(0.95, 0.85, 1.0, 100))]
+    curve = fit_curve(wide)
+    assert curve is not None
+    needed = curve.needed(0.9)
+    assert needed is not None
+    assert needed.value is not None
+    assert needed.value < 600
+    assert curve.at(600).low < 0.9
+    assert needed.high == 600
+
+
 def test_a_goal_beyond_ten_times_the_data_is_not_told() -> None:
     flat = curve_of(lambda _: 0.3)
     assert flat.needed(0.99) is None

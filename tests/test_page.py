@@ -53,9 +53,12 @@ def test_a_goal_says_whether_it_was_measured_or_extrapolated() -> None:
     assert lines[0.8].basis == "by the curve"
     assert 250 < int(lines[0.8].answers.split()[0].replace(",", "")) < 4000
     sentence = nine_tenths(result(SEEDS, queries=PAID))
-    assert sentence == "90 % of the model\u2019s accuracy for at most 6.00 and 2 h: 4,000 answers."
+    assert sentence == (
+        "90 % of the model\u2019s accuracy takes at most 4,000 answers: 6.00 at your price, 2 h to"
+        " collect."
+    )
     free = nine_tenths(result(SEEDS, queries={"price": None}))
-    assert free == "90 % of the model\u2019s accuracy for at most 4,000 answers."
+    assert free == "90 % of the model\u2019s accuracy takes at most 4,000 answers."
 
 
 def test_a_goal_far_beyond_the_budgets_is_out_of_reach() -> None:
@@ -69,10 +72,15 @@ def test_copies_that_are_poorer_than_their_answers_allow_tell_no_cost() -> None:
     audited = result([*poor, cell(kind=HARDER_FLOOR.kind, budget=1000, fidelity=0.6)])
     assert goals(audited) == []
     assert nine_tenths(audited) == (
-        "This audit does not tell what a good copy costs: answers about noise give 60.0 % of the"
-        " decisions: other images are better."
+        "This audit does not tell what a good copy costs: as many answers about random images give"
+        " a copy that decides like the model on 60.0 % of the test images: the transfer images were"
+        " a bad choice."
     )
-    assert first_step(audited, []).endswith("repeat the audit with other transfer images.")
+    assert first_step(audited, []).endswith(
+        "repeat the audit with other transfer images, nearer to those of your service."
+    )
+    assert 'class="large"' not in render(audited)
+    assert 'class="large"' in render(result([cell(budget=1000, fidelity=0.3)]))
 
 
 def nine_tenths(audited: Result) -> str:
@@ -115,8 +123,8 @@ def test_the_advice_follows_from_the_numbers() -> None:
     assert len(no_help(only)) == 2
     copied = result([cell(budget=b, fidelity=f) for b, f in ((250, 0.985), (4000, 0.99))] + [floor])
     assert first_step(copied, []).startswith(
-        "Nothing that this audit tried makes the risk less than critical: 250 answers already give"
-        " 98.7 % ("
+        "Nothing that this audit tried is shown to make the risk less than critical: even from 250"
+        " answers, a copy reaches 98.7 % of the model\u2019s own accuracy (95 % interval"
     )
     at_floor = result([cell(fidelity=0.11), floor])
     assert "no proof of safety" in first_step(at_floor, [])

@@ -1167,6 +1167,14 @@ def test_what_is_named_on_the_command_line_is_what_is_reproduced(
     ]
 
 
+def test_json_is_the_whole_result(
+    tmp_path: Path, stored: ThesisResult, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("papagaio_thesis.run.reproduce", lambda *_: stored)
+    ended = papagaio("reproduce", "thesis", "--out", tmp_path, "--json")
+    assert ThesisResult.model_validate_json(ended.stdout) == stored
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

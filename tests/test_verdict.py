@@ -103,7 +103,8 @@ def test_a_copy_that_is_worse_than_answers_about_noise_decides_nothing() -> None
     said = verdict_of(result([copy(0.2, 0.3), floor(0.2), copy(0.5, 0.6, kind=HARDER_FLOOR.kind)]))
     assert said.level == "not decided"
     assert said.reason.endswith(
-        "but answers about noise give 55.0 % of the decisions: other images are better."
+        "but as many answers about random images give a copy that decides like the model on 55.0 %"
+        " of the test images: the transfer images were a bad choice."
     )
     assert level(copy(0.2, 0.3), floor(0.2), copy(0.2, 0.35, kind=HARDER_FLOOR.kind)) == "low"
 
@@ -181,7 +182,7 @@ def test_a_copy_at_its_floor_is_no_sign_of_safety() -> None:
     said = verdict_of(result([copy(0.19, 0.21), floor(0.2)], black_box=WORKS))
     assert said.level == "low"
     assert said.reason.endswith("this audit does not show that the model can be copied.")
-    assert "not above the floor" in said.cautions[0]
+    assert "no better than a floor" in said.cautions[0]
 
 
 def test_a_copy_that_is_more_often_right_than_the_black_box_is_critical() -> None:

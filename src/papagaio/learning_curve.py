@@ -51,7 +51,8 @@ class Needed:
     Attributes:
         low: the fewest, where the band's upper end reaches it.
         value: where the curve itself reaches it, or `at_most`; None beyond the farthest budget.
-        high: where the band's lower end reaches it; None beyond the farthest budget.
+        high: where the band's lower end reaches it, or a smaller measured budget whose copies reach
+            it; None beyond the farthest budget.
         at_most: whether `value` is a measured budget whose copies reach it: fewer answers may do.
     """
 
@@ -113,6 +114,8 @@ class LearningCurve:
         # Noise may put the curve below copies that were measured.
         if enough is not None and (value is None or value >= enough):
             return Needed(min(low or enough, enough), enough, high, at_most=True)
+        if enough is not None:
+            high = min(high or enough, enough)
         return None if low is None else Needed(low, value, high, at_most=False)
 
     def _measured_enough(self, goal: float) -> int | None:

@@ -34,6 +34,7 @@ __all__ = [
     "References",
     "Result",
     "Revision",
+    "RoundRecord",
     "Scores",
     "SelectionRecord",
     "SetRecord",
@@ -42,6 +43,8 @@ __all__ = [
     "TestRecord",
     "TransferRecord",
     "UnansweredRecord",
+    "UntilOutcome",
+    "UntilRecord",
     "json_schema",
     "read_result",
     "write_result",
@@ -381,6 +384,35 @@ class CopyDetail(_Record):
     """Images on which both name the same class, the surest of each class first."""
 
 
+UntilOutcome = Literal["reached", "out of reach", "budget spent"]
+
+
+class RoundRecord(_Record):
+    """One round of buying answers, and what the learning curve over held-out answers says."""
+
+    budget: int
+    """Answers bought so far."""
+    fidelity: Figure
+    """Expected of copies from these answers, on transfer images, with a 95 % band."""
+    at_most: Figure | None
+    """The same, from the largest budget; None where the curve does not reach so far."""
+
+    def __str__(self) -> str:
+        whole = f", and from the whole budget {self.at_most.percent}" if self.at_most else ""
+        return (
+            f"from {self.budget:,} answers, copies are expected to agree on"
+            f" {self.fidelity.percent} of held-out transfer images{whole}"
+        )
+
+
+class UntilRecord(_Record):
+    """Buying answers in rounds, until held-out answers showed a fidelity goal or its end."""
+
+    goal: float
+    outcome: UntilOutcome
+    rounds: list[RoundRecord]
+
+
 class Result(_Record):
     """One audit."""
 
@@ -408,6 +440,8 @@ class Result(_Record):
     unanswered: UnansweredRecord | None = None
     """None without distilled students."""
     queries: Queries
+    until: UntilRecord | None = None
+    """None where the whole budget was asked at once."""
     named: list[NamedClass]
     """Every class, in the black box's order, with its images of the transfer set."""
     references: References

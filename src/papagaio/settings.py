@@ -163,6 +163,12 @@ class AuditOptions(CopyOptions):
     budgets: Annotated[Many[int], Option(_BUDGET, "N,N,...")] = ()
     """Smaller budgets to add to the curve, such as 100,500,1000."""
 
+    until: Annotated[float | None, Option(_BUDGET, "FIDELITY")] = Field(
+        default=None, gt=0, lt=1, allow_inf_nan=False
+    )
+    """Buy answers in rounds, and stop as soon as held-out answers show this fidelity, such as 0.9,
+    or that the budget will not reach it. Each round trains copies, which make the curve."""
+
     distil: Annotated[bool, Option(_COPIES)] = False
     """Also train one student on what the copies of several seeds answer together, about images that
     were sent and others that were not, at no query. It takes longer than the copies, and executor
@@ -194,6 +200,13 @@ class AuditOptions(CopyOptions):
         if budget is not None and not all(1 <= smaller <= budget for smaller in budgets):
             raise ValueError(f"each must be between 1 and the budget, {budget:,}")
         return budgets
+
+    @field_validator("until")
+    @classmethod
+    def _chooses_the_budgets(cls, goal: float | None, info: ValidationInfo) -> float | None:
+        if goal is not None and info.data.get("budgets"):
+            raise ValueError("its rounds are the smaller budgets; leave out budgets")
+        return goal
 
     @field_validator("distil")
     @classmethod

@@ -4,6 +4,7 @@ import typer
 from rich.markup import escape
 
 from papagaio.cli.options import command, reflowed
+from papagaio.cli.printing import AsJson, print_json
 from papagaio_thesis.settings import ReproduceSettings
 
 __all__ = ["reproduce"]
@@ -16,7 +17,7 @@ def _reproduce() -> None:
     """Repeat published work and compare its numbers with measured ones."""
 
 
-def _thesis(settings: ReproduceSettings) -> None:
+def _thesis(settings: ReproduceSettings, as_json: AsJson = False) -> None:
     """Reproduce the thesis that Papagaio grew out of: teacher, experiments, tables, claims.
 
     Without options it downloads CIFAR-10, CIFAR-100 and ImageNet weights and runs everything: about
@@ -30,6 +31,9 @@ def _thesis(settings: ReproduceSettings) -> None:
 
     with show_progress() as progress:
         result = run(settings, progress)
+    if as_json:
+        print_json(result)
+        return
     if settings.is_teacher_only:
         typer.echo(to_markdown(tables(result)[0]))
     else:

@@ -1,6 +1,5 @@
 """`papagaio estimate`: a small audit, and what its learning curve says about a larger one."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from papagaio.asking import ask, question_for
 from papagaio.auditing.opening import open_black_box_of, open_images
 from papagaio.auditing.plan import AuditImages
+from papagaio.auditing.points import groups_of, held_out_fidelity, points_of
 from papagaio.auditing.run import audit
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.blackboxes.function import FunctionBox
@@ -20,14 +20,10 @@ from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
 from papagaio.learning_curve import FARTHEST, LearningCurve, Needed, Point, fit_curve
 from papagaio.ledger import Ledger
-from papagaio.networks.named import build_student
 from papagaio.progress import Progress, no_progress
 from papagaio.result import CellRecord, Result
-from papagaio.scores import Figure, fidelity
+from papagaio.scores import Figure
 from papagaio.settings import EstimateOptions, Settings
-from papagaio.training.inference import predict
-from papagaio.training.machine import Machine
-from papagaio.weights import load_weights
 
 __all__ = ["GOALS", "Estimate", "Prediction", "estimate"]
 
@@ -132,7 +128,7 @@ def estimate(options: EstimateOptions, progress: Progress = no_progress) -> Esti
     requests: list[_Request] = []
     with closing(open_black_box_of(settings)) as box:
         result, held_out = _audited(_listing(box, requests), settings, progress)
-    groups = _groups(result).values()
+    groups = groups_of(result)
     if not groups:
         raise Diverged("every training diverged; the answers are kept: try another recipe")
     farthest = FARTHEST * min(max(cell.budget for cell in cells) for cells in groups)
@@ -159,7 +155,9 @@ def _audited(
     result = audit(box, AuditImages(images.transfer, test), settings, progress)
     with Ledger(settings.ledger_path) as ledger:
         answers = ask(box, images.transfer, ledger)
-    return result, _held_out(result, settings, images.transfer.pixels, answers)
+    half = len(answers) - len(answers) // 2
+    pixels = images.transfer.pixels
+    return result, held_out_fidelity(result, settings.out, pixels, answers, half)
 
 
 def _settings(options: EstimateOptions, sample: int) -> Settings:
@@ -200,39 +198,11 @@ def _seconds(requests: Sequence[_Request], budget: int) -> float | None:
     return budget * busy / sent if sent else None
 
 
-def _held_out(
-    result: Result, settings: Settings, images: NDArray[np.uint8], answers: _Scores
-) -> dict[str, Figure]:
-    """Fidelity on the second half of the sample, for each copy that learned none of it."""
-    machine = Machine(*(result.settings[name] for name in ("device", "precision", "threads")))
-    half = len(images) - len(images) // 2
-    found = {}
-    for cell in result.cells:
-        if cell.kind != "copy" or cell.budget > half:
-            continue
-        student = build_student(cell.student, "random", images[:2], answers.shape[1], seed=0)
-        folder = settings.out / "cells" / cell.id
-        student.load_state_dict(load_weights(folder / "student.safetensors"))
-        recipe = json.loads((folder / "recipe.json").read_bytes())
-        named = predict(student, images[half:], machine, recipe["augmentation"])
-        found[cell.id] = fidelity(named, answers[half:])
-    return found
-
-
-def _groups(result: Result) -> dict[tuple[str, str, str], list[CellRecord]]:
-    """The copies of each way of making them."""
-    groups: dict[tuple[str, str, str], list[CellRecord]] = {}
-    for cell in result.cells:
-        if cell.kind == "copy":
-            groups.setdefault((cell.student, cell.recipe, cell.response), []).append(cell)
-    return groups
-
-
 def _prediction(
     cells: Sequence[CellRecord], held_out: Mapping[str, Figure], budget: int
 ) -> Prediction:
-    fidelities = _points(cells, {cell.id: cell.scores.fidelity for cell in cells})
-    ratios = _points(cells, {cell.id: cell.scores.relative_accuracy for cell in cells})
+    fidelities = points_of(cells, {cell.id: cell.scores.fidelity for cell in cells})
+    ratios = points_of(cells, {cell.id: cell.scores.relative_accuracy for cell in cells})
     curve, of_ratios = LearningCurve(fidelities), fit_curve(ratios)
     largest = max(cells, key=lambda cell: cell.budget)
     return Prediction(
@@ -242,16 +212,9 @@ def _prediction(
         fidelity=curve.at(budget),
         relative_accuracy=of_ratios.at(budget) if of_ratios else None,
         measured=fidelities,
-        held_out=_points(cells, held_out),
+        held_out=points_of(cells, held_out),
         needed={goal: curve.needed(goal) for goal in GOALS},
         farthest=curve.farthest,
         # Epochs do not grow with the budget.
         training_seconds=largest.seconds * budget / largest.budget,
     )
-
-
-def _points(cells: Sequence[CellRecord], figures: Mapping[str, Figure | None]) -> tuple[Point, ...]:
-    """The figures of these cells, the smallest budget first."""
-    ordered = sorted(cells, key=lambda cell: cell.budget)
-    found = [(cell.budget, figures.get(cell.id)) for cell in ordered]
-    return tuple(Point(budget, figure) for budget, figure in found if figure is not None)

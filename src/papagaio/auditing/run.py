@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from papagaio import files
 from papagaio.asking import question_for
@@ -17,6 +18,7 @@ from papagaio.auditing.plan import AttackConfig, AuditImages
 from papagaio.auditing.preparing import Prepared, prepare
 from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
 from papagaio.auditing.unanswered import Unanswered, freeze_unanswered
+from papagaio.auditing.until import audit_until
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import Diverged
 from papagaio.executors.here import on_this_machine
@@ -74,6 +76,26 @@ def audit(
         NoSpace: the disk is full.
     """
     need_trackers(options.log_to)
+
+    def once(images: AuditImages, options: AuditOptions) -> Result:
+        return _audit(box, images, options, attacks, progress)
+
+    if options.until is None:
+        return once(images, options)
+    result = audit_until(once, box, images, options, options.until, progress)
+    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    result = result.model_copy(update={"settings_given": given})
+    _write(result, options.out)
+    return result
+
+
+def _audit(
+    box: BlackBox,
+    images: AuditImages,
+    options: AuditOptions,
+    attacks: Sequence[AttackConfig] | None,
+    progress: Progress,
+) -> Result:
     with files.locked_run(options.out, begun="config.toml"):
         prepared = prepare(box, images, options, attacks, progress)
         machine = prepared.machine
@@ -176,11 +198,15 @@ def _train(asked: _Asked, run: Run, run_students: Run, log: Log, followers: Foll
         result = _result(asked, ended, log)
         detail = copy_detail(result, context.folder, context.test)
         result = result.model_copy(update={"detail": detail})
-        write_result(result, context.folder.with_name("result.json"))
-        write_report(result, context.folder.with_name("report.html"))
+        _write(result, context.folder.parent)
         log.note("ended", complete=result.complete)
         followers.end(result)
     return result
+
+
+def _write(result: Result, out: Path) -> None:
+    write_result(result, out / "result.json")
+    write_report(result, out / "report.html")
 
 
 def _noted(

@@ -73,8 +73,8 @@ def _copies(result: Result) -> Iterator[str]:
         return
     if floor and at_the_floor(result):
         yield (
-            "The copy is not above the floor: the student of the control"
-            f" \u201c{floor.name}\u201d may reach as much."
+            "The copy is no better than a floor: the student of the control"
+            f" \u201c{floor.name}\u201d may reach as much, or more."
         )
     copies = [cell for cell in result.cells if cell.kind == "copy"]
     if short := [cell for cell in copies if cell.undertrained]:

@@ -14,7 +14,7 @@ _OTHER_IMAGES = {one.kind for one in CONTROLS if one.side == "floor" and one.ans
 
 
 class Understated(NamedTuple):
-    """Why the figures of a copy are only a lower bound, and what a repetition needs; two clauses."""
+    """Why the figures of a copy are only a lower bound, and what a repetition needs instead."""
 
     reason: str
     remedy: str
@@ -26,8 +26,11 @@ def understated(result: Result, row: SummaryRow) -> Understated | None:
     The same answers, or as many about other images, give more than this copy has.
     """
     if better := _better_from_noise(result, row):
-        reason = f"answers about noise give {percent(better)} of the decisions"
-        return Understated(f"{reason}: other images are better", "other transfer images")
+        return Understated(
+            "as many answers about random images give a copy that decides like the model on"
+            f" {percent(better)} of the test images: the transfer images were a bad choice",
+            "other transfer images, nearer to those of your service",
+        )
     if any(cell.undertrained for cell in trainings(result, row)):
         reason = "that copy is undertrained: a full training gives a better one"
         return Understated(reason, "a longer training")

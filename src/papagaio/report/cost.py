@@ -6,11 +6,20 @@ from papagaio.findings.copies import copies, rivals, strength
 from papagaio.findings.strongest import black_box_fault, strongest_copy
 from papagaio.findings.understating import Understated, understated
 from papagaio.learning_curve import LearningCurve, Point, fit_curve
-from papagaio.numbers import about, count, money, plural
+from papagaio.numbers import about, count, money, percent, plural, share
 from papagaio.result import Result, SummaryRow
 from papagaio.verdict import price_of
 
-__all__ = ["Goal", "Offer", "curve_of", "goals", "in_a_sentence", "offers", "seconds_of"]
+__all__ = [
+    "Goal",
+    "Offer",
+    "curve_of",
+    "goals",
+    "in_a_sentence",
+    "offers",
+    "seconds_of",
+    "stopping",
+]
 
 _GOALS = (0.8, 0.9, 0.95, 0.99)
 _MAIN = 0.9
@@ -100,10 +109,31 @@ def in_a_sentence(result: Result, lines: list[Goal]) -> str:
     what = f"{100 * line.share:.0f} % of the model\u2019s accuracy"
     if line.basis == "out of reach":
         return f"{what} is out of reach by the curve of this audit: {line.answers}."
-    cost = " and ".join(part for part in (line.price, line.time) if part)
+    about_cost = [f"{line.price} at your price"] if line.price else []
+    about_cost += [f"{line.time} to collect"] if line.time else []
+    cost = f": {', '.join(about_cost)}" if about_cost else ""
     marked = ", extrapolated beyond what was measured" if line.basis == "extrapolated" else ""
     how = "at most" if line.basis == "measured" else "about"
-    return f"{what} for {how} {f'{cost}: ' if cost else ''}{line.answers}{marked}."
+    return f"{what} takes {how} {line.answers}{marked}{cost}."
+
+
+def stopping(result: Result) -> str:
+    """Why no more answers were bought, in a sentence; empty where the budget was fixed."""
+    until = result.until
+    if until is None:
+        return ""
+    last = until.rounds[-1]
+    why = {
+        "reached": f"the goal of {percent(until.goal)} is reached",
+        "budget spent": f"the budget is spent before the goal of {percent(until.goal)} is reached",
+        "out of reach": f"the budget will not reach the goal of {percent(until.goal)}",
+    }
+    shown = share(last.fidelity)
+    return (
+        f"Asking stopped, because {why[until.outcome]}: by held-out answers, copies from"
+        f" {count(last.budget)} name the model\u2019s class on {shown.value} ({shown.interval}) of"
+        " transfer images."
+    )
 
 
 def _understated(result: Result) -> Understated | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from papagaio.findings.strongest import strongest_copy
 from papagaio.findings.understating import understated
-from papagaio.numbers import count, percent, ratio
+from papagaio.numbers import count, percent, plural
 from papagaio.report.cost import Offer, offers
 from papagaio.report.showing_less import ShownResponse
 from papagaio.result import Result, SummaryRow
@@ -47,9 +47,11 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
     bought = offers(result)
     if bought and _below(result, bought[0].copy, level):
         return f"Limit the answers. {fewer_answers(result)}"
+    already = _already(result, bought, level)
     return (
-        f"Nothing that this audit tried makes the risk less than {level}{_already(bought)}. What"
-        " remains is outside it: contracts, limits per client, logs."
+        f"Nothing that this audit tried is shown to make the risk less than {level}{already}. What"
+        " remains is outside it: contracts, limits that hold over several accounts, and watching"
+        " for clients whose images have nothing to do with your service."
     )
 
 
@@ -67,16 +69,13 @@ def _below(result: Result, copy: SummaryRow, level: Level) -> Standing | None:
     return standing
 
 
-def _already(bought: Sequence[Offer]) -> str:
-    figure = bought[0].copy.relative_accuracy if bought else None
-    if figure is None:
+def _already(result: Result, bought: Sequence[Offer], level: Level) -> str:
+    standing = standing_of(result, bought[0].copy) if bought else None
+    if standing is None:
         return ""
-    answers = count(bought[0].copy.budget)
-    shown = ratio(figure)
-    return (
-        f": {answers} answers already give {shown.value} ({shown.interval}) of the model\u2019s"
-        " accuracy"
-    )
+    still = "is still" if standing.levels[0] == level else "may still be"
+    answers = plural(bought[0].copy.budget, "answer")
+    return f": even from {answers}, a copy reaches {standing.reached}, which {still} {level}"
 
 
 def fewer_answers(result: Result) -> str:

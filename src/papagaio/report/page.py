@@ -17,10 +17,11 @@ from papagaio.findings.copies import trainings
 from papagaio.findings.headline import headline
 from papagaio.findings.references import references
 from papagaio.findings.strongest import strongest_copy
+from papagaio.findings.understating import understated
 from papagaio.report.calibration import calibration
 from papagaio.report.classes import class_figures
 from papagaio.report.confusion import confused, matrix
-from papagaio.report.cost import goals, in_a_sentence, offers, seconds_of
+from papagaio.report.cost import goals, in_a_sentence, offers, seconds_of, stopping
 from papagaio.report.curve import budget_curve
 from papagaio.report.epochs import epoch_curve
 from papagaio.report.export import as_csv
@@ -95,8 +96,11 @@ def environment(*packages: str) -> Environment:
 
 def _verdict(result: Result) -> dict[str, object]:
     verdict, row = verdict_of(result), strongest_copy(result)
+    undecided = verdict.level == "not decided"
     return {
         "verdict": verdict,
+        # A large figure that only says "at least" looks like safety.
+        "is_lower_bound": undecided and row is not None and understated(result, row) is not None,
         "cautions": verdict.cautions,
         "gauge": verdict.standing and gauge(verdict.standing),
         "seeds": row.seeds if row else 0,
@@ -112,6 +116,7 @@ def _cost(result: Result) -> dict[str, object]:
         "offers": offers(result),
         "goals": lines,
         "sentence": in_a_sentence(result, lines),
+        "stopping": stopping(result),
     }
 
 
