@@ -180,7 +180,10 @@ def test_nothing_is_decided_about_a_black_box_that_does_not_work() -> None:
     ("cells", "reason"),
     [
         ([cell(fidelity=0.4, undertrained=True)], "that copy is undertrained"),
-        ([cell(fidelity=0.4), cell(kind=HARDER_FLOOR.kind, fidelity=0.7)], "answers about random images"),
+        (
+            [cell(fidelity=0.4), cell(kind=HARDER_FLOOR.kind, fidelity=0.7)],
+            "answers about random images",
+        ),
     ],
 )
 def test_no_rule_that_keeps_copies_poor_holds_by_a_figure_that_is_a_lower_bound(

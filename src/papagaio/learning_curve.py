@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from papagaio.scores import Figure
 
@@ -180,17 +181,13 @@ def _logits(figures: Sequence[Figure]) -> tuple[_Array, _Array]:
 
 def _shown(logits: _Array, worth: _Array) -> _Array:
     """The shares that have these logits, without the hits and misses that were added."""
-    return np.clip((_share(logits) * (worth + 4) - 2) / worth, 0, 1)
+    return np.clip((expit(logits) * (worth + 4) - 2) / worth, 0, 1)
 
 
 def _noise(logits: _Array, worth: _Array) -> _Array:
     """The variance of measured logits: over images, binomial, and over seeds."""
-    share = _share(logits)
+    share = expit(logits)
     return _SEEDS**2 + 1 / ((worth + 4) * share * (1 - share))
-
-
-def _share(logits: _Array) -> _Array:
-    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def _first(budgets: _Array, shares: _Array, goal: float) -> int | None:

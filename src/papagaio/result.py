@@ -388,20 +388,24 @@ UntilOutcome = Literal["reached", "out of reach", "budget spent"]
 
 
 class RoundRecord(_Record):
-    """One round of buying answers, and what the learning curve over held-out answers says."""
+    """One round of buying answers, and how well its copies foretell those that it held out."""
 
     budget: int
-    """Answers bought so far."""
+    """Answers that its copies learned."""
+    bought: int
+    """Answers bought so far, the held-out ones included."""
     fidelity: Figure
-    """Expected of copies from these answers, on transfer images, with a 95 % band."""
+    """Of the best copies, on the held-out answers; the mean over seeds."""
     at_most: Figure | None
-    """The same, from the largest budget; None where the curve does not reach so far."""
+    """Expected on such images from the largest budget, with a band; None beyond ten times this."""
 
     def __str__(self) -> str:
-        whole = f", and from the whole budget {self.at_most.percent}" if self.at_most else ""
+        whole = (
+            f"; from the whole budget, {self.at_most.percent} is expected" if self.at_most else ""
+        )
         return (
-            f"from {self.budget:,} answers, copies are expected to agree on"
-            f" {self.fidelity.percent} of held-out transfer images{whole}"
+            f"copies from {self.budget:,} answers agree on {self.fidelity.percent} of"
+            f" {self.fidelity.n:,} held-out transfer images{whole}"
         )
 
 

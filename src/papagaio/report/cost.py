@@ -130,9 +130,9 @@ def stopping(result: Result) -> str:
     }
     shown = share(last.fidelity)
     return (
-        f"Asking stopped, because {why[until.outcome]}: by held-out answers, copies from"
-        f" {count(last.budget)} name the model\u2019s class on {shown.value} ({shown.interval}) of"
-        " transfer images."
+        f"Asking stopped, because {why[until.outcome]}: copies from {count(last.budget)} answers"
+        f" name the model\u2019s class on {shown.value} ({shown.interval}) of"
+        f" {count(last.fidelity.n)} held-out transfer images."
     )
 
 
