@@ -116,6 +116,21 @@ def test_an_answer_that_is_known_stays_and_is_counted(theirs: Path, ours: Path) 
         np.testing.assert_array_equal(ledger.read(ASKED, digests(every)), answers(every))
 
 
+def test_canaries_come_where_every_other_answer_of_their_request_is_known(
+    theirs: Path, ours: Path
+) -> None:
+    with Ledger(ours) as ledger:
+        fill(ledger, [7], OTHER, classes=2)
+
+    # The request brings its canary, and none of its answers.
+    assert imported(theirs, ours) == Imported(answers=10, requests=5, known=1, interrupted=5)
+    assert imported(theirs, ours) == Imported(answers=0, requests=0, known=11, interrupted=0)
+
+    with Ledger(ours) as ledger:
+        assert [totals.canaries for totals in ledger.totals()] == [2, 0]
+        assert not list(ledger.problems())
+
+
 def test_interrupted_requests_of_the_same_moment_both_come_and_only_once(
     theirs: Path, ours: Path
 ) -> None:

@@ -47,7 +47,7 @@ def import_ledger(source: Ledger, into: Ledger) -> Imported:
     """Bring every answer of a ledger into another one, once, in one transaction.
 
     Requests keep their times. A request of which some answers are known here comes with the others
-    alone. Interrupted requests come along. The same ledger imported again changes nothing.
+    and its canaries alone. Interrupted requests come along. The same ledger imported again changes nothing.
 
     Args:
         source: where answers are read from, after `refuse_unsound`. It stays as it is.
@@ -78,9 +78,18 @@ def _new(question: Question, source: Ledger, into: Ledger) -> list[SentRequest]:
     is_new[into.missing(question, digests)] = True
     _refuse_other_answers(question, digests[~is_new], source, into)
     ends = np.cumsum([len(request.digests) for request in requests])
-    parts = zip(requests, np.split(is_new, ends[:-1]), strict=True)
+    parts = [*zip(requests, np.split(is_new, ends[:-1]), strict=True)]
     answered = [_only(request, rows) for request, rows in parts if rows.any()]
-    return [*answered, *_new_without_answers(requests, into.requests(question))]
+    ours = into.requests(question)
+    have = {(request.sent, request.answered) for request in ours}
+    # The canaries of a request were paid for even where another one brought all its answers.
+    answered += [
+        _only(request, rows)
+        for request, rows in parts
+        if len(rows) and not rows.any() and request.canaries
+        if (request.sent, request.answered) not in have
+    ]
+    return [*answered, *_new_without_answers(requests, ours)]
 
 
 def _only(request: SentRequest, rows: NDArray[np.bool_]) -> SentRequest:
