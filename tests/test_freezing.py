@@ -39,16 +39,16 @@ def small_chain(*, norm: bool = False, dropped: bool = False) -> Classifier:
 
 
 class CountingFeatures:
-    """Counts how often the features of a frozen front are stored."""
+    """Counts how often the features of a variant are computed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.times, compute = 0, feed.compute_features
+        self.times, compute = 0, feed.compute_variant
 
-        def counting(*given: Any) -> torch.Tensor:  # noqa: ANN401  # handed on
+        def counting(*given: Any, **more: Any) -> torch.Tensor:  # noqa: ANN401  # handed on
             self.times += 1
-            return compute(*given)
+            return compute(*given, **more)
 
-        monkeypatch.setattr(feed, "compute_features", counting)
+        monkeypatch.setattr(feed, "compute_variant", counting)
 
 
 def learning(network: nn.Module) -> list[str]:
@@ -125,10 +125,10 @@ def test_frozen_layers_computed_once_learn_the_same_bit_for_bit(
         freeze(student, layers)
     stored = CountingFeatures(monkeypatch)
     b = train(parted, IMAGES, ANSWERS, recipe, seed=1, machine=Machine())
-    assert stored.times == 1
+    assert stored.times == len(variants)
     monkeypatch.setattr(feed, "_MOST_FEATURES", 0)
     a = train(whole, IMAGES, ANSWERS, recipe, seed=1, machine=Machine())
-    assert stored.times == 1
+    assert stored.times == len(variants)
     assert a == b
     for mine, theirs in zip(whole.parameters(), parted.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -210,9 +210,10 @@ def test_a_frozen_front_is_shown_every_variant_of_every_image_part_by_part(
     monkeypatch.setattr(feed, "ROWS_AT_ONCE", 7)
     pixels = torch.from_numpy(IMAGES)
     variants = Variants(0.5, (0.5,), 0.5)
-    found = feed.compute_features(nn.Flatten(), pixels, variants, Machine(), no_progress)
-    assert len(found) == 4
-    for number, features in enumerate(found):
+    for number in range(4):
+        features = feed.compute_variant(
+            nn.Flatten(), pixels, variants, number, machine=Machine(), progress=no_progress
+        )
         images = IMAGES[:, :, ::-1] if number >= 2 else IMAGES
         shown = np.rint(images * (1.0, 0.5)[number % 2])
         assert np.array_equal(features.numpy(), shown.transpose(0, 3, 1, 2).reshape(40, -1))
@@ -263,18 +264,24 @@ def test_features_are_kept_for_other_trainings_and_only_where_they_are_the_same(
 
     alone = weights(MOBILE, IMAGES, None)
     first, again = (weights(MOBILE, IMAGES, tmp_path / "kept") for _ in range(2))
-    assert counted.times == 2
+    assert counted.times == 4
     assert all(torch.equal(alone[n], first[n]) and torch.equal(alone[n], again[n]) for n in alone)
     # Other dense layers see the same features; everything else that differs is computed anew.
     weights(replace(MOBILE, head=Head(widths=(24,), dropout=0.5)), IMAGES, tmp_path / "kept")
-    assert counted.times == 2
+    assert counted.times == 4
+    # An interruption costs the variant that it interrupted.
+    _, mirrored = sorted((tmp_path / "kept").glob("*.features"))
+    mirrored.unlink()
+    resumed = weights(MOBILE, IMAGES, tmp_path / "kept")
+    assert counted.times == 5
+    assert all(torch.equal(alone[n], resumed[n]) for n in alone)
     weights(replace(MOBILE, normalisation="tf"), IMAGES, tmp_path / "kept")
     weights(replace(MOBILE, normalisation="caffe"), IMAGES, tmp_path / "kept")
     weights(replace(MOBILE, side=48), IMAGES, tmp_path / "kept")
     weights(replace(MOBILE, head=Head("flatten", (16,))), IMAGES[:20], tmp_path / "kept")
     other = replace(recipe, variants=Variants(0.5, (0.5,), 0.5))
     weights(MOBILE, IMAGES, tmp_path / "kept", other)
-    assert counted.times == 7
+    assert counted.times == 5 + 4 * 2 + 4
 
 
 # networks with dense layers of one's own

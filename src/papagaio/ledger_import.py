@@ -47,7 +47,8 @@ def import_ledger(source: Ledger, into: Ledger) -> Imported:
     """Bring every answer of a ledger into another one, once, in one transaction.
 
     Requests keep their times. A request of which some answers are known here comes with the others
-    and its canaries alone. Interrupted requests come along. The same ledger imported again changes nothing.
+    and its canaries alone. Interrupted requests come along. The same ledger imported again changes
+    nothing.
 
     Args:
         source: where answers are read from, after `refuse_unsound`. It stays as it is.

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,10 +98,7 @@ def feed_for(
         or not _is_worth_storing(front, rest, pixels, recipe, machine)
     ):
         return PixelFeed(pixels, recipe), network
-    if kept is None:
-        features = compute_features(front, pixels, recipe.variants, machine, progress)
-    else:
-        features = _kept_features(front, pixels, recipe.variants, machine, progress, folder=kept)
+    features = _features(front, pixels, recipe.variants, machine, progress, kept=kept)
     return FeatureFeed(features, recipe.variants), rest
 
 
@@ -116,51 +114,76 @@ def _is_worth_storing(
     return size < _MOST_FEATURES
 
 
-def _kept_features(  # as computing them
+def _features(
     front: nn.Module,
     pixels: Tensor,
     variants: Variants,
     machine: Machine,
     progress: Progress,
     *,
-    folder: Path,
+    kept: Path | None,
 ) -> Tensor:
-    """The same from a file, whose name differs with everything that decides them."""
+    """A frozen front's features for every variant of every image: (variants, N, ...).
+
+    Each variant is kept as soon as it is computed, so little is lost where a long computation is
+    interrupted. The files' names differ with everything that decides the features.
+    """
+    compute = partial(compute_variant, front, pixels, variants, machine=machine, progress=progress)
+    if kept is None:
+        return _stacked(compute, len(variants))
     decisive = hashlib.sha256(digest_weights(front.state_dict()).encode())
     decisive.update(pixels.cpu().numpy().data)
     decisive.update(repr((front, variants, machine.device, machine.precision)).encode())
-    path = folder / f"{decisive.hexdigest()[:16]}.features"
-    # Trainings that run at the same time wait for the first of them.
-    with files.lock(path.with_suffix(".lock"), wait=True):
+    stem = kept / decisive.hexdigest()[:16]
+
+    def variant(number: int) -> Tensor:
+        path = stem.with_name(f"{stem.name}-{number}.features")
         if path.exists():
             found: Tensor = torch.load(path, map_location=machine.device, weights_only=True)
             return found
-        features = compute_features(front, pixels, variants, machine, progress)
-        files.need_space(path, features.nbytes)
+        features = compute(number)
+        files.need_space(path, features.nbytes * (len(variants) - number))
         with files.writing(path) as file:
             torch.save(features, file)
+        return features
+
+    # Trainings that run at the same time wait for the first of them.
+    with files.lock(stem.with_suffix(".lock"), wait=True):
+        return _stacked(variant, len(variants))
+
+
+def _stacked(variant: Callable[[int], Tensor], count: int) -> Tensor:
+    """The features of all variants, without holding all of them twice."""
+    features = torch.empty(0)
+    for number in range(count):
+        one = variant(number)
+        if not number:
+            features = one.new_empty(count, *one.shape)
+        features[number] = one
     return features
 
 
-def compute_features(
-    front: nn.Module, pixels: Tensor, variants: Variants, machine: Machine, progress: Progress
+def compute_variant(
+    front: nn.Module,
+    pixels: Tensor,
+    variants: Variants,
+    number: int,
+    *,
+    machine: Machine,
+    progress: Progress,
 ) -> Tensor:
-    """Return a frozen front's features for every variant of every image: (variants, N, ...)."""
-    count, total = len(variants), len(variants) * len(pixels)
+    """Return a frozen front's features for one variant of every image: (N, ...)."""
+    total, before = len(variants) * len(pixels), number * len(pixels)
+    parts = []
     front.eval()
-    features = pixels.new_empty(0)
     with torch.no_grad(), machine.autocast():
-        for number in range(count):
-            for start in range(0, len(pixels), ROWS_AT_ONCE):
-                rows = pixels[start : start + ROWS_AT_ONCE]
-                variant = torch.full((len(rows),), number, device=pixels.device)
-                part = front(variants.apply(rows, variant).permute(0, 3, 1, 2))
-                if not len(features):
-                    features = part.new_empty(count, len(pixels), *part.shape[1:])
-                features[number, start : start + len(rows)] = part
-                done = number * len(pixels) + start + len(rows)
-                progress(Step("frozen features", done, total, "images"))
-    return features
+        for start in range(0, len(pixels), ROWS_AT_ONCE):
+            rows = pixels[start : start + ROWS_AT_ONCE]
+            variant = torch.full((len(rows),), number, device=pixels.device)
+            parts.append(front(variants.apply(rows, variant).permute(0, 3, 1, 2)))
+            before += len(rows)
+            progress(Step("frozen features", before, total, "images"))
+    return torch.cat(parts)
 
 
 def shuffled_batches(
