@@ -64,7 +64,7 @@ class Account:
         sent_again: images sent again because their request was in flight at a kill.
         most_sent_again: the largest number of them at one kill.
         interrupted: images that the ledger counts as possibly paid for, without an answer.
-        left_alive: processes of the command that did not end with it (seen on Linux only).
+        left_alive: processes of the command that did not end with it.
         sound: whether `papagaio ledger verify` finds no fault.
         weights_equal: whether the weights of each copy equal the undisturbed run's, byte for byte.
         curves_equal: whether each `curve.csv` equals the undisturbed run's.

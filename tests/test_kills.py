@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from killing import TRAINING, Account, Case, Run, images_in, kill
 
@@ -30,6 +32,7 @@ def test_an_undisturbed_run_sends_every_image_once(undisturbed: Run) -> None:
     assert first != second
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads processes from /proc")
 def test_workers_end_with_a_killed_parent_and_their_trainings_go_on_later(
     undisturbed: Run,
 ) -> None:

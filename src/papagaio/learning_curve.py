@@ -113,10 +113,10 @@ class LearningCurve:
         value, high, low = (_first(budgets, each, goal) for each in self._band(budgets))
         enough = self._measured_enough(goal)
         # Noise may put the curve below copies that were measured.
-        if enough is not None and (value is None or value >= enough):
-            return Needed(min(low or enough, enough), enough, high, at_most=True)
         if enough is not None:
             high = min(high or enough, enough)
+            if value is None or value >= enough:
+                return Needed(min(low or enough, enough), enough, high, at_most=True)
         return None if low is None else Needed(low, value, high, at_most=False)
 
     def _measured_enough(self, goal: float) -> int | None:

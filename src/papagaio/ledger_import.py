@@ -1,7 +1,7 @@
 """Bringing the answers of another machine's ledger into this one."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,15 +82,16 @@ def _new(question: Question, source: Ledger, into: Ledger) -> list[SentRequest]:
     parts = [*zip(requests, np.split(is_new, ends[:-1]), strict=True)]
     answered = [_only(request, rows) for request, rows in parts if rows.any()]
     ours = into.requests(question)
-    have = {(request.sent, request.answered) for request in ours}
-    # The canaries of a request were paid for even where another one brought all its answers.
-    answered += [
+    # The canaries of a request were paid for even where other requests brought all its answers.
+    spent = [
         _only(request, rows)
         for request, rows in parts
         if len(rows) and not rows.any() and request.canaries
-        if (request.sent, request.answered) not in have
     ]
-    return [*answered, *_new_without_answers(requests, ours)]
+    alone, ours_alone = (
+        [request for request in some if not len(request.digests)] for some in (requests, ours)
+    )
+    return [*answered, *_not_among(ours, spent, _times), *_not_among(ours_alone, alone, _size)]
 
 
 def _only(request: SentRequest, rows: NDArray[np.bool_]) -> SentRequest:
@@ -99,19 +100,22 @@ def _only(request: SentRequest, rows: NDArray[np.bool_]) -> SentRequest:
     return replace(request, images=images, digests=digests, scores=scores)
 
 
-def _new_without_answers(
-    theirs: Iterable[SentRequest], ours: Iterable[SentRequest]
+def _times(request: SentRequest) -> tuple[object, ...]:
+    return request.sent, request.answered
+
+
+def _size(request: SentRequest) -> tuple[object, ...]:
+    return request.images, *_times(request)
+
+
+def _not_among(
+    ours: Iterable[SentRequest],
+    theirs: Iterable[SentRequest],
+    key: Callable[[SentRequest], tuple[object, ...]],
 ) -> Iterator[SentRequest]:
-    """Interrupted requests, and those of canaries alone."""
-
-    # Nothing else tells them apart, and several may have been sent at once.
-    def key(request: SentRequest) -> tuple[object, ...]:
-        return request.images, request.sent, request.answered
-
-    known = Counter(key(request) for request in ours if not len(request.digests))
+    """Those of their requests that are not among ours; several may have been sent at once."""
+    known = Counter(map(key, ours))
     for request in theirs:
-        if len(request.digests):
-            continue
         if known[key(request)]:
             known[key(request)] -= 1
         else:

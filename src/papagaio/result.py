@@ -395,25 +395,26 @@ class RoundRecord(_Record):
     bought: int
     """Answers bought so far, the held-out ones included."""
     fidelity: Figure
-    """Of the best copies, on the held-out answers; the mean over seeds."""
-    at_most: Figure | None
+    """Of the best copies, on held-out answers: mean over seeds, interval over images."""
+    whole_budget: Figure | None
     """Expected on such images from the largest budget, with a band; None beyond ten times this."""
 
     def __str__(self) -> str:
-        whole = (
-            f"; from the whole budget, {self.at_most.percent} is expected" if self.at_most else ""
-        )
-        return (
+        shown = (
             f"copies from {self.budget:,} answers agree on {self.fidelity.percent} of"
-            f" {self.fidelity.n:,} held-out transfer images{whole}"
+            f" {self.fidelity.n:,} held-out transfer images"
         )
+        if self.whole_budget is None:
+            return shown
+        return f"{shown}; {self.whole_budget.percent} is expected from the whole budget"
 
 
 class UntilRecord(_Record):
-    """Buying answers in rounds, until held-out answers showed a fidelity goal or its end."""
+    """Buying answers in rounds, until held-out answers show a fidelity goal."""
 
     goal: float
-    outcome: UntilOutcome
+    outcome: UntilOutcome | None
+    """Why asking stopped; None while it goes on, and then trainings are missing."""
     rounds: list[RoundRecord]
 
 

@@ -46,6 +46,10 @@ class Forecast:
         price = self.options.price_of(self.total + self.canaries)
         lines += [] if price is None else [f"price of these queries: {price:,.2f}"]
         lines.append(f"trainings: {self.trainings}")
+        if self.options.until is not None:
+            lines.append(
+                "with until, asking may stop earlier; copies of each round are trained too"
+            )
         lines += [
             f"the ledger also holds {other.answers} answers of another identity, "
             f"{other.question.box}; if that is this model, give it this identity"

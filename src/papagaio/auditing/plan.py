@@ -85,14 +85,12 @@ class Plan:
         queried: the purposes the black box is asked about, in this order.
         trainings: all trainings, copies first.
         students: the number of students that are distilled from these copies.
-        pool: images that only such students see; or None.
     """
 
     images: Mapping[Purpose, ImageSet]
     queried: tuple[Purpose, ...]
     trainings: tuple[Training, ...]
     students: int = 0
-    pool: ImageSet | None = None
 
 
 def make_plan(
@@ -148,7 +146,7 @@ def make_plan(
     asked = [control.images for control in controls if control.answers == "queried"]
     queried = tuple(dict.fromkeys(("test", "transfer", *asked)))
     distilled = len(copies) // len(options.seeds) if options.distil else 0
-    return Plan(sets, queried, (*copies, *trained), distilled, images.pool)
+    return Plan(sets, queried, (*copies, *trained), distilled)
 
 
 def attack_configs(options: AuditOptions, contract: Contract) -> list[AttackConfig]:

@@ -22,7 +22,7 @@ from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 from papagaio.progress import Progress
 
-__all__ = ["ask_plan", "freeze_test_set", "freeze_training_sets"]
+__all__ = ["ask_plan", "freeze_test_set", "freeze_training_sets", "frozen_transfer_set"]
 
 Scores = NDArray[np.float32]
 
@@ -121,6 +121,12 @@ def freeze_test_set(
     digest = _digest(images.digests, contract, answers, labels)
     answered = TrainingSet(*paths, contract.response, digest, contract.resolution)
     return ScoringSet(answered, labels_file)
+
+
+def frozen_transfer_set(folder: Path) -> tuple[NDArray[np.uint8], Scores]:
+    """Read the transfer images (N, H, W, C) that an audit asked about, and their answers (N, K)."""
+    images = np.load(_images_file(folder, "transfer"), mmap_mode="r")
+    return images, np.load(_answers_file(folder, "transfer", "queried"))
 
 
 def _learned(

@@ -1,9 +1,8 @@
 """An audit, from a black box and images to `result.json` and the report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from papagaio import files
 from papagaio.asking import question_for
@@ -14,7 +13,7 @@ from papagaio.auditing.distilled import DistilledCell, distilled_job
 from papagaio.auditing.ensembles import ensemble_record, ensembles_of
 from papagaio.auditing.frozen import Cell, CellContext
 from papagaio.auditing.log import Log, command_line
-from papagaio.auditing.plan import AttackConfig, AuditImages
+from papagaio.auditing.plan import AttackConfig, AuditImages, attack_configs, make_plan
 from papagaio.auditing.preparing import Prepared, prepare
 from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
 from papagaio.auditing.unanswered import Unanswered, freeze_unanswered
@@ -29,7 +28,7 @@ from papagaio.ledger import Ledger
 from papagaio.options import to_toml
 from papagaio.progress import Progress, no_progress
 from papagaio.report.page import write_report
-from papagaio.result import CellRecord, DivergedRecord, Result, write_result
+from papagaio.result import CellRecord, DivergedRecord, Result, UntilRecord, write_result
 from papagaio.settings import AuditOptions
 from papagaio.summary import summarise
 from papagaio.tracking.following import Following, follow, need_trackers
@@ -72,30 +71,11 @@ def audit(
         BadAnswer: the black box raised, broke its contract, or failed the check on the test set.
         BadLedger: the file is not a ledger, or holds answers with another number of classes.
         Busy: another process works in the run directory or on the ledger.
+        Diverged: with `until`, every training of a round did.
         Lost: a cluster lost its machines; what is finished is kept.
         NoSpace: the disk is full.
     """
     need_trackers(options.log_to)
-
-    def once(images: AuditImages, options: AuditOptions) -> Result:
-        return _audit(box, images, options, attacks, progress)
-
-    if options.until is None:
-        return once(images, options)
-    result = audit_until(once, box, images, options, options.until, progress)
-    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    result = result.model_copy(update={"settings_given": given})
-    _write(result, options.out)
-    return result
-
-
-def _audit(
-    box: BlackBox,
-    images: AuditImages,
-    options: AuditOptions,
-    attacks: Sequence[AttackConfig] | None,
-    progress: Progress,
-) -> Result:
     with files.locked_run(options.out, begun="config.toml"):
         prepared = prepare(box, images, options, attacks, progress)
         machine = prepared.machine
@@ -105,13 +85,59 @@ def _audit(
         files.write(options.out / "config.toml", to_toml(prepared.options))
         log = Log(options.out / "log.jsonl")
         log.note("started", command=command_line(), papagaio=__version__)
-        asked = _ask(box, prepared, options, log, progress)
-        followers = follow(options.log_to, options.out, asked.empty, progress)
         run = partial(run_jobs, executor=executor, unit="trainings", progress=progress)
         # Students learn from the files of copies, which a machine of a Ray cluster does not have.
         near = on_this_machine(options.workers) if options.executor == "ray" else executor
         run_students = partial(run_jobs, executor=near, unit="students", progress=progress)
-        return _train(asked, run, run_students, log, followers)
+        session = _Session(box, images, options, log, run, run_students, progress)
+        if options.until is None:
+            return _audit(session, prepared)
+        rounds = partial(_audit_a_round, session, prepared, attacks)
+        most = min(options.budget, len(images.transfer))
+        return audit_until(rounds, options.out, most, options.until, progress)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What stays the same in every round of an audit; most have one round."""
+
+    box: BlackBox
+    images: AuditImages
+    given: AuditOptions
+    log: Log
+    run: Run
+    run_students: Run
+    progress: Progress
+
+
+def _audit_a_round(
+    session: _Session,
+    prepared: Prepared,
+    attacks: Sequence[AttackConfig] | None,
+    budgets: Sequence[int],
+    until: UntilRecord,
+) -> Result:
+    """Ask about the largest budget; copies learn the smaller ones, and at the end that one too.
+
+    A round before the end has neither controls nor students, and its result is incomplete.
+    """
+    ends, (*smaller, budget) = until.outcome is not None, budgets
+    more = {} if ends else {"controls": (), "distil": False}
+    chosen = {"budget": budget, "budgets": tuple(smaller)}
+    options = prepared.options.model_copy(update=chosen | more)
+    attacks = attacks or attack_configs(options, session.box.contract)
+    plan = make_plan(options, session.images, attacks, options.students, session.progress)
+    return _audit(session, replace(prepared, options=options, plan=plan), until)
+
+
+def _audit(session: _Session, prepared: Prepared, until: UntilRecord | None = None) -> Result:
+    asked = _ask(session, prepared, until)
+    if until and until.outcome is None:
+        budget = prepared.options.budget
+        held_out = [cell for cell in asked.cells if cell.training.budget < budget]
+        return _train(session, replace(asked, cells=held_out), Following({}, session.progress))
+    given = session.given
+    return _train(session, asked, follow(given.log_to, given.out, asked.empty, session.progress))
 
 
 @dataclass(frozen=True)
@@ -124,10 +150,9 @@ class _Asked:
     unanswered: Unanswered | None
 
 
-def _ask(
-    box: BlackBox, prepared: Prepared, given: AuditOptions, log: Log, progress: Progress
-) -> _Asked:
+def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _Asked:
     """Ask everything, and freeze in files what trainings read."""
+    box, log, progress = session.box, session.log, session.progress
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
     with Ledger(options.ledger_path) as ledger:
         answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
@@ -146,7 +171,8 @@ def _ask(
     unanswered = None
     if plan.students:
         file = out / "inputs" / "unanswered-images.npy"
-        unanswered = freeze_unanswered(transfer, plan.pool, images, file, progress)
+        unseen = session.images
+        unanswered = freeze_unanswered(unseen.transfer, unseen.pool, images, file, progress)
     labels, names = images.required_labels, describing.class_names_of(box, images)
     black_box = describing.black_box_record(box, names, answers["test"], labels)
     empty = Result(
@@ -164,6 +190,7 @@ def _ask(
         transfer=describing.transfer_record(transfer),
         test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
         unanswered=unanswered and describing.unanswered_record(unanswered, len(transfer)),
+        until=until,
         queries=describing.queries_record(options, plan, held, canaries, seconds),
         named=describing.named_classes(answers["transfer"], names),
         references=describing.references_record(labels, box.contract.classes),
@@ -173,17 +200,17 @@ def _ask(
         summary=[],
         pictures=describing.pictures(transfer.pixels, answers["transfer"], names),
         settings=options.model_dump(mode="json", by_alias=True, exclude_none=True),
-        settings_given=given.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        settings_given=session.given.model_dump(mode="json", by_alias=True, exclude_unset=True),
     )
     return _Asked(empty, context, cells, unanswered)
 
 
-def _train(asked: _Asked, run: Run, run_students: Run, log: Log, followers: Following) -> Result:
+def _train(session: _Session, asked: _Asked, followers: Following) -> Result:
     """Train what is missing, and write the result and the report, also when interrupted."""
-    context = asked.context
+    context, log = asked.context, session.log
     ended: dict[str, CellRecord | Diverged] = {}
     try:
-        for job, outcome in run([cell_job(context, cell) for cell in asked.cells]):
+        for job, outcome in session.run([cell_job(context, cell) for cell in asked.cells]):
             ended[job.id] = _noted(job.id, outcome, log, followers)
         ensembles, taught = ensembles_of(_finished(asked, ended)), []
         for cell in _students(asked, ended):
@@ -192,21 +219,17 @@ def _train(asked: _Asked, run: Run, run_students: Run, log: Log, followers: Foll
             else:
                 name = context.id_of(cell)
                 ended[name] = _noted(name, Diverged(_WITHOUT_COPIES), log, followers)
-        for job, outcome in run_students(taught):
+        for job, outcome in session.run_students(taught):
             ended[job.id] = _noted(job.id, outcome, log, followers)
     finally:
         result = _result(asked, ended, log)
         detail = copy_detail(result, context.folder, context.test)
         result = result.model_copy(update={"detail": detail})
-        _write(result, context.folder.parent)
+        write_result(result, context.folder.with_name("result.json"))
+        write_report(result, context.folder.with_name("report.html"))
         log.note("ended", complete=result.complete)
         followers.end(result)
     return result
-
-
-def _write(result: Result, out: Path) -> None:
-    write_result(result, out / "result.json")
-    write_report(result, out / "report.html")
 
 
 def _noted(

@@ -1,26 +1,21 @@
 """Buying answers in rounds, until held-out answers show that a fidelity goal is reached.
 
-Each round is an audit with a larger budget in the same run directory, so earlier copies are not
-trained again. Then it buys a few answers more, which no copy has learned yet: these are the
-held-out answers of the round, and the next round's copies learn them. The test set decides nothing.
+Each round asks about more images. Its copies do not learn the last of the answers: on these they
+are measured, and the next round's copies learn them. The test set decides nothing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from papagaio.asking import ask
-from papagaio.auditing.plan import AuditImages
 from papagaio.auditing.points import groups_of, held_out_fidelity, points_of
-from papagaio.blackboxes.contract import BlackBox
+from papagaio.auditing.querying import frozen_transfer_set
 from papagaio.errors import BadSettings, Diverged
 from papagaio.learning_curve import LearningCurve, Point
-from papagaio.ledger import Ledger
 from papagaio.progress import Message, Progress
 from papagaio.result import Result, RoundRecord, UntilOutcome, UntilRecord
-from papagaio.scores import Figure, mean_over_seeds
-from papagaio.settings import AuditOptions
+from papagaio.scores import Figure
 
 __all__ = ["audit_until"]
 
@@ -31,56 +26,43 @@ _HELD_OUT, _MOST_HELD_OUT = 1 / 4, 1000
 # How much more the next copies learn.
 _LEAST_GROWTH, _MOST_GROWTH = 1.25, 2.0
 
-# One audit, with everything else fixed.
-Audit = Callable[[AuditImages, AuditOptions], Result]
+# Audits one round: asks about the last of the budgets, and trains copies at the others; at the end,
+# when asking has an outcome, at all of them. Finished trainings are not repeated.
+Round = Callable[[Sequence[int], UntilRecord], Result]
 
 
-def audit_until(
-    audit: Audit,
-    box: BlackBox,
-    images: AuditImages,
-    options: AuditOptions,
-    goal: float,
-    progress: Progress,
-) -> Result:
-    """Audit with as many answers as a fidelity goal needs, and at most the budget.
+def audit_until(audit: Round, out: Path, most: int, goal: float, progress: Progress) -> Result:
+    """Audit with as many answers as a fidelity goal needs.
 
     Args:
-        audit: does one audit; finished trainings are not repeated.
-        box: the black box.
-        images: the first transfer images are asked first.
-        options: the largest budget, and everything else.
+        audit: audits a round.
+        out: the run directory.
+        most: the largest number of answers.
         goal: fidelity on held-out answers.
         progress: told what each round shows.
 
     Returns:
-        the result of the last audit, whose copies learn the held-out answers too, and which has
-        the controls and students, with its rounds.
+        the result of the end.
 
     Raises:
-        BadSettings: there are too few transfer images to hold answers out.
+        BadSettings: of so few answers, none can be held out.
         Diverged: every training did.
     """
-    most = min(options.budget, len(images.transfer))
     largest = _learned(most)
     if not largest:
         raise BadSettings("one answer cannot be held out", field="until", value=goal)
-    budgets, rounds = [min(largest, max(_FIRST, round(_FIRST_PART * most)))], list[RoundRecord]()
-    copies_only = options.model_copy(update={"controls": (), "distil": False})
-    while True:
-        result = audit(*_so_far(images, copies_only, budgets))
-        bought = min(most, budgets[-1] + _held_out(budgets[-1]))
-        copies = _best_copies(box, images, options, result, bought)
-        rounds.append(_round(copies, budgets[-1], bought, most))
-        progress(Message(f"until {goal:g}: {rounds[-1]}"))
-        outcome = _outcome(rounds[-1], goal, most)
-        if outcome:
-            break
-        budgets.append(_next_budget(LearningCurve(copies), goal, budgets[-1], largest))
-    result = audit(*_so_far(images, options, [*budgets, bought]))
-    return result.model_copy(
-        update={"until": UntilRecord(goal=goal, outcome=outcome, rounds=rounds)}
-    )
+    learned = [min(largest, max(_FIRST, round(_FIRST_PART * most)))]
+    until = UntilRecord(goal=goal, outcome=None, rounds=[])
+    while until.outcome is None:
+        bought = most if learned[-1] == largest else learned[-1] + _held_out(learned[-1])
+        result = audit([*learned, bought], until)
+        points = _best_points(result, out, learned[-1])
+        found = _round(points, learned[-1], bought, most)
+        progress(Message(f"until {goal:g}: {found}"))
+        outcome = _outcome(found, goal, most)
+        until = UntilRecord(goal=goal, outcome=outcome, rounds=[*until.rounds, found])
+        learned.append(_next_budget(LearningCurve(points), goal, learned[-1], largest))
+    return audit([*learned[:-1], bought], until)
 
 
 def _held_out(learned: int) -> int:
@@ -92,23 +74,9 @@ def _learned(bought: int) -> int:
     return min(bought - 1, max(round(bought / (1 + _HELD_OUT)), bought - _MOST_HELD_OUT))
 
 
-def _so_far(
-    images: AuditImages, options: AuditOptions, budgets: list[int]
-) -> tuple[AuditImages, AuditOptions]:
-    """What an ordinary audit of these budgets is about."""
-    some = images.transfer.take(np.arange(budgets[-1]))
-    chosen = {"budget": budgets[-1], "budgets": tuple(budgets[:-1]), "until": None}
-    return replace(images, transfer=some), options.model_copy(update=chosen)
-
-
-def _best_copies(
-    box: BlackBox, images: AuditImages, options: AuditOptions, result: Result, bought: int
-) -> tuple[Point, ...]:
-    """Buy the held-out answers, and measure on them the way of making copies that gets furthest."""
-    asked, learned = images.transfer.take(np.arange(bought)), result.transfer.images
-    with Ledger(options.ledger_path) as ledger:
-        answers = ask(box, asked, ledger)
-    figures = held_out_fidelity(result, options.out, asked.pixels, answers, learned)
+def _best_points(result: Result, out: Path, learned: int) -> tuple[Point, ...]:
+    """The fidelity on held-out answers, by budget, of the way of making copies that is best now."""
+    figures = held_out_fidelity(result, out, *frozen_transfer_set(out / "inputs"), learned)
     ways = [points_of(cells, figures) for cells in groups_of(result)]
     ways = [points for points in ways if points and points[-1].budget == learned]
     if not ways:
@@ -117,14 +85,20 @@ def _best_copies(
 
 
 def _mean(points: Sequence[Point], budget: int) -> Figure:
-    """The mean over seeds at a budget."""
-    return mean_over_seeds([point.figure for point in points if point.budget == budget])
+    """The mean over seeds at a budget, of the interval's ends too: the interval is over images."""
+    figures = [point.figure for point in points if point.budget == budget]
+    value, low, high = (
+        float(np.mean([getattr(figure, end) for figure in figures]))
+        for end in ("value", "low", "high")
+    )
+    return Figure(value, low, high, figures[0].n)
 
 
-def _round(points: tuple[Point, ...], budget: int, bought: int, most: int) -> RoundRecord:
+def _round(points: tuple[Point, ...], learned: int, bought: int, most: int) -> RoundRecord:
     curve = LearningCurve(points)
     whole = curve.at(most) if most <= curve.farthest else None
-    return RoundRecord(budget=budget, bought=bought, fidelity=_mean(points, budget), at_most=whole)
+    fidelity = _mean(points, learned)
+    return RoundRecord(budget=learned, bought=bought, fidelity=fidelity, whole_budget=whole)
 
 
 def _outcome(found: RoundRecord, goal: float, most: int) -> UntilOutcome | None:
@@ -133,14 +107,14 @@ def _outcome(found: RoundRecord, goal: float, most: int) -> UntilOutcome | None:
         return "reached"
     if found.bought == most:
         return "budget spent"
-    if found.at_most and found.at_most.high < goal:
+    if found.whole_budget and found.whole_budget.high < goal:
         return "out of reach"
     return None
 
 
-def _next_budget(curve: LearningCurve, goal: float, budget: int, largest: int) -> int:
+def _next_budget(curve: LearningCurve, goal: float, learned: int, largest: int) -> int:
     """Where the curve is expected to reach the goal, within the limits of growth."""
     needed = curve.needed(goal)
     wanted = needed.value if needed and needed.value else largest
-    least, limit = _LEAST_GROWTH * budget, _MOST_GROWTH * budget
+    least, limit = _LEAST_GROWTH * learned, _MOST_GROWTH * learned
     return min(largest, round(min(max(wanted, least), limit)))

@@ -1,5 +1,6 @@
 """`papagaio audit`: a full audit of the user's own model."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +10,12 @@ import typer
 from papagaio.cli.gate import raise_if_failed
 from papagaio.cli.options import command
 from papagaio.cli.printing import AsJson, print_json, print_result
-from papagaio.errors import Diverged
+from papagaio.errors import BadSettings, Diverged
 from papagaio.gating.rules import check_measured
 from papagaio.gating.settings import GateRules
 from papagaio.options import read_toml, validated
 from papagaio.settings import Settings
+from papagaio.vocabulary import Response
 
 __all__ = ["audit"]
 
@@ -56,10 +58,8 @@ def _audit(
 
     rules = _rules(gate) if gate else None
     with show_progress() as progress, closing(open_black_box_of(settings)) as box:
-        # With a goal for held-out answers, nobody knows yet which budgets will be measured.
-        if rules and settings.until is None:
-            responses = settings.responses or (box.contract.response,)
-            check_measured(rules.rules, settings.curve, responses)
+        if rules:
+            _check_rules(rules, settings, settings.responses or (box.contract.response,))
         images = open_images(settings, box.contract, progress)
         if dry_run:
             found = forecast(box, images, settings, progress)
@@ -78,6 +78,21 @@ def _audit(
         raise Diverged(f"{reasons}; the report is without it")
     if gated:
         raise_if_failed(gated)
+
+
+def _check_rules(rules: GateRules, settings: Settings, responses: Sequence[Response]) -> None:
+    """Refuse rules that no copy of this audit can answer, before anything is paid for."""
+    if settings.until is None:
+        check_measured(rules.rules, settings.curve, responses)
+        return
+    check_measured(rules.rules, (), responses)
+    for rule in rules.rules:
+        if rule.budget is not None:
+            raise BadSettings(
+                "with until, the rounds decide which budgets are measured; leave out the budget",
+                field="rules",
+                value=rule.text,
+            )
 
 
 def _rules(file: Path) -> GateRules:

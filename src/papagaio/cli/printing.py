@@ -42,11 +42,14 @@ def print_result(result: "Result", run: Path, *, as_json: bool) -> None:
         as_json: print JSON.
     """
     from papagaio.findings.headline import headline
+    from papagaio.findings.stopping import stopping
     from papagaio.verdict import verdict_of
 
     verdict, page = verdict_of(result), run / "report.html"
     if not as_json:
         typer.echo(headline(result))
+        if stopped := stopping(result):
+            typer.echo(stopped)
         typer.echo(f"verdict: {verdict}")
         typer.echo(f"report: {page}")
         return
@@ -54,6 +57,7 @@ def print_result(result: "Result", run: Path, *, as_json: bool) -> None:
         {
             "headline": headline(result),
             "verdict": verdict,
+            "until": result.until,
             "complete": result.complete,
             "diverged": [one.id for one in result.diverged],
             "result": run / "result.json",

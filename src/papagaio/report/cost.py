@@ -6,9 +6,9 @@ from papagaio.findings.copies import copies, rivals, strength
 from papagaio.findings.strongest import black_box_fault, strongest_copy
 from papagaio.findings.understating import Understated, understated
 from papagaio.learning_curve import LearningCurve, Point, fit_curve
-from papagaio.numbers import about, count, money, percent, plural, share
+from papagaio.numbers import about, count, money, plural
 from papagaio.result import Result, SummaryRow
-from papagaio.verdict import price_of
+from papagaio.verdict import price_of, verdict_of
 
 __all__ = [
     "Goal",
@@ -18,7 +18,6 @@ __all__ = [
     "in_a_sentence",
     "offers",
     "seconds_of",
-    "stopping",
 ]
 
 _GOALS = (0.8, 0.9, 0.95, 0.99)
@@ -93,7 +92,7 @@ def curve_of(result: Result, measure: str) -> LearningCurve | None:
 def goals(result: Result) -> list[Goal]:
     """What each share of the black box's accuracy takes, by the learning curve.
 
-    None where the copies are poorer than the answers allow.
+    Empty where the copies are poorer than their answers allow.
     """
     curve = None if _understated(result) else curve_of(result, "relative_accuracy")
     return [_goal(result, curve, share) for share in _GOALS] if curve else []
@@ -117,28 +116,12 @@ def in_a_sentence(result: Result, lines: list[Goal]) -> str:
     return f"{what} takes {how} {line.answers}{marked}{cost}."
 
 
-def stopping(result: Result) -> str:
-    """Why no more answers were bought, in a sentence; empty where the budget was fixed."""
-    until = result.until
-    if until is None:
-        return ""
-    last = until.rounds[-1]
-    why = {
-        "reached": f"the goal of {percent(until.goal)} is reached",
-        "budget spent": f"the budget is spent before the goal of {percent(until.goal)} is reached",
-        "out of reach": f"the budget will not reach the goal of {percent(until.goal)}",
-    }
-    shown = share(last.fidelity)
-    return (
-        f"Asking stopped, because {why[until.outcome]}: copies from {count(last.budget)} answers"
-        f" name the model\u2019s class on {shown.value} ({shown.interval}) of"
-        f" {count(last.fidelity.n)} held-out transfer images."
-    )
-
-
 def _understated(result: Result) -> Understated | None:
-    row = None if black_box_fault(result) else strongest_copy(result)
-    return understated(result, row) if row else None
+    """Why the copies are poorer than their answers allow, where that leaves the verdict open."""
+    row = strongest_copy(result)
+    if row is None or verdict_of(result).level != "not decided" or black_box_fault(result):
+        return None
+    return understated(result, row)
 
 
 def _goal(result: Result, curve: LearningCurve, share: float) -> Goal:

@@ -16,12 +16,13 @@ from papagaio import files, numbers
 from papagaio.findings.copies import trainings
 from papagaio.findings.headline import headline
 from papagaio.findings.references import references
+from papagaio.findings.stopping import stopping
 from papagaio.findings.strongest import strongest_copy
 from papagaio.findings.understating import understated
 from papagaio.report.calibration import calibration
 from papagaio.report.classes import class_figures
 from papagaio.report.confusion import confused, matrix
-from papagaio.report.cost import goals, in_a_sentence, offers, seconds_of, stopping
+from papagaio.report.cost import goals, in_a_sentence, offers, seconds_of
 from papagaio.report.curve import budget_curve
 from papagaio.report.epochs import epoch_curve
 from papagaio.report.export import as_csv
