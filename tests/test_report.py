@@ -326,7 +326,7 @@ CAUTIONS: list[tuple[dict[str, Any], str]] = [
                 cell(kind=FLOOR.kind, fidelity=0.1),
             ]
         },
-        "not above the floor",
+        "no better than a floor",
     ),
     (
         {"cells": [*SEEDS, cell(budget=9, epochs=5, undertrained=True)]},
@@ -407,7 +407,7 @@ def test_the_most_serious_caution_comes_first() -> None:
         "run is incomplete",
         "diverged",
         "never returned",
-        "not above the floor",
+        "no better than a floor",
         "Undertrained",
         "Only one seed",
         "reveal little",

@@ -38,6 +38,7 @@ ROOMS = (
     "networks",
     "training",
     "scores",
+    "acquisition",
     "learning_curve",
     "standards",
     "result",

@@ -96,7 +96,7 @@ def test_other_test_images_change_neither_rounds_nor_budget(tiny: Tiny, papagaio
         images = np.random.default_rng(seed).integers(0, 256, (9, 8, 8, 1), np.uint8)
         np.savez(tiny.folder / "test.npz", images=images, labels=np.arange(9) % 3)
         shutil.rmtree(tiny.out, ignore_errors=True)
-        ended = papagaio(*command(tiny, GOAL))
+        ended = papagaio(*command(tiny, 0.6))
         assert ended.code == 0, ended.stderr
         ends.append(read_result(tiny.out / "result.json").until)
     assert ends[0] == ends[1]

@@ -16,6 +16,7 @@ from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.plan import AttackConfig, AuditImages, attack_configs, make_plan
 from papagaio.auditing.preparing import Prepared, prepare
 from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
+from papagaio.auditing.rounds import Round, audit_selected
 from papagaio.auditing.unanswered import Unanswered, freeze_unanswered
 from papagaio.auditing.until import audit_until
 from papagaio.blackboxes.contract import BlackBox
@@ -90,11 +91,13 @@ def audit(
         near = on_this_machine(options.workers) if options.executor == "ray" else executor
         run_students = partial(run_jobs, executor=near, unit="students", progress=progress)
         session = _Session(box, images, options, log, run, run_students, progress)
-        if options.until is None:
-            return _audit(session, prepared)
-        rounds = partial(_audit_a_round, session, prepared, attacks)
-        most = min(options.budget, len(images.transfer))
-        return audit_until(rounds, options.out, most, options.until, progress)
+        in_rounds = partial(_audit_round, session, prepared, attacks)
+        rest = images.transfer, options.budget
+        if options.until is not None:
+            return audit_until(in_rounds, *rest, options.until, options.out, progress)
+        if options.selection != "random":
+            return audit_selected(in_rounds, *rest, options.selection, options.out, progress)
+        return _train_last(session, _ask(session, prepared))
 
 
 @dataclass(frozen=True)
@@ -110,34 +113,28 @@ class _Session:
     progress: Progress
 
 
-def _audit_a_round(
+def _audit_round(
     session: _Session,
     prepared: Prepared,
     attacks: Sequence[AttackConfig] | None,
-    budgets: Sequence[int],
-    until: UntilRecord,
+    this: Round,
 ) -> Result:
-    """Ask about the largest budget; copies learn the smaller ones, and at the end that one too.
-
-    A round before the end has neither controls nor students, and its result is incomplete.
-    """
-    ends, (*smaller, budget) = until.outcome is not None, budgets
-    more = {} if ends else {"controls": (), "distil": False}
-    chosen = {"budget": budget, "budgets": tuple(smaller)}
+    images = replace(session.images, transfer=this.transfer)
+    more = {} if this.is_last else {"controls": (), "distil": False}
+    chosen = {"budget": this.asked, "budgets": this.learned}
     options = prepared.options.model_copy(update=chosen | more)
     attacks = attacks or attack_configs(options, session.box.contract)
-    plan = make_plan(options, session.images, attacks, options.students, session.progress)
-    return _audit(session, replace(prepared, options=options, plan=plan), until)
-
-
-def _audit(session: _Session, prepared: Prepared, until: UntilRecord | None = None) -> Result:
-    asked = _ask(session, prepared, until)
-    if until and until.outcome is None:
-        budget = prepared.options.budget
-        held_out = [cell for cell in asked.cells if cell.training.budget < budget]
-        return _train(session, replace(asked, cells=held_out), Following({}, session.progress))
-    given = session.given
-    return _train(session, asked, follow(given.log_to, given.out, asked.empty, session.progress))
+    plan = make_plan(options, images, attacks, options.students, session.progress)
+    session = replace(session, images=images)
+    asked = _ask(session, replace(prepared, options=options, plan=plan), this.until)
+    if this.is_last:
+        return _train_last(session, asked)
+    cells = [cell for cell in asked.cells if cell.training.budget in this.learned]
+    # The copies of the next round have not ended, so the result is incomplete.
+    trainings = len(cells) + len(asked.cells) // len(options.curve)
+    empty = asked.empty.model_copy(update={"trainings": trainings})
+    asked = replace(asked, cells=cells, empty=empty)
+    return _train(session, asked, Following({}, session.progress))
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ class _Asked:
     unanswered: Unanswered | None
 
 
-def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _Asked:
+def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None = None) -> _Asked:
     """Ask everything, and freeze in files what trainings read."""
     box, log, progress = session.box, session.log, session.progress
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
@@ -203,6 +200,12 @@ def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _A
         settings_given=session.given.model_dump(mode="json", by_alias=True, exclude_unset=True),
     )
     return _Asked(empty, context, cells, unanswered)
+
+
+def _train_last(session: _Session, asked: _Asked) -> Result:
+    given = session.given
+    followers = follow(given.log_to, given.out, asked.empty, session.progress)
+    return _train(session, asked, followers)
 
 
 def _train(session: _Session, asked: _Asked, followers: Following) -> Result:
