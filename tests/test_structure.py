@@ -38,7 +38,6 @@ ROOMS = (
     "networks",
     "training",
     "scores",
-    "acquisition",
     "learning_curve",
     "standards",
     "result",

@@ -138,6 +138,18 @@ def test_an_interrupted_round_is_incomplete_and_goes_on(tiny: Tiny, papagaio: Pa
     assert read_result(tiny.out / "result.json").until == whole
 
 
+def test_an_interrupted_repetition_leaves_the_whole_result(tiny: Tiny, papagaio: Papagaio) -> None:
+    words = command(tiny, GOAL, identity="easy", budget=400)
+    assert papagaio(*words).code == 0
+    whole = (tiny.out / "result.json").read_bytes()
+    # The copy of the first round cannot be trained again.
+    (first,) = (tiny.out / "cells").glob("copy_*_200_0_*")
+    shutil.rmtree(first)
+    first.write_text("in the way")
+    assert papagaio(*words).code != 0
+    assert (tiny.out / "result.json").read_bytes() == whole
+
+
 def test_several_seeds_are_averaged_and_students_see_what_was_not_asked(
     tiny: Tiny, papagaio: Papagaio
 ) -> None:

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -20,7 +20,6 @@ from papagaio.vocabulary import (
     Resize,
     Response,
     Returned,
-    Selection,
 )
 
 __all__ = [
@@ -170,11 +169,6 @@ class AuditOptions(CopyOptions):
     """Buy answers in rounds, and stop as soon as held-out answers show this fidelity, such as 0.9,
     or that the budget will not reach it. Each round trains copies, which make the curve."""
 
-    selection: Annotated[Selection, Option(_BUDGET)] = "random"
-    """How the transfer images that are asked are chosen. All but random do it in rounds, from up to
-    40,000 images (and 1 GB) more than the budget: those of which copies of the round before are
-    most uncertain, as many of each class, or those that differ most from each other."""
-
     distil: Annotated[bool, Option(_COPIES)] = False
     """Also train one student on what the copies of several seeds answer together, about images that
     were sent and others that were not, at no query. It takes longer than the copies, and executor
@@ -207,16 +201,12 @@ class AuditOptions(CopyOptions):
             raise ValueError(f"each must be between 1 and the budget, {budget:,}")
         return budgets
 
-    @field_validator("until", "selection")
+    @field_validator("until")
     @classmethod
-    def _chooses_the_budgets(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # either
-        if value in (None, "random"):
-            return value
-        if info.data.get("budgets"):
+    def _chooses_the_budgets(cls, goal: float | None, info: ValidationInfo) -> float | None:
+        if goal is not None and info.data.get("budgets"):
             raise ValueError("its rounds are the smaller budgets; leave out budgets")
-        if info.field_name == "selection" and info.data.get("until") is not None:
-            raise ValueError("answers about chosen images are no fair sample; leave out until")
-        return value
+        return goal
 
     @field_validator("distil")
     @classmethod

@@ -23,7 +23,6 @@ __all__ = [
     "Resize",
     "Response",
     "Returned",
-    "Selection",
 ]
 
 # How much of an answer the black box shows, from most to least within a kind.
@@ -66,9 +65,6 @@ Part = Literal["train", "test"]
 
 # The kind of a training that learns from several copies.
 DISTILLED = "distilled"
-
-# How the transfer images that are asked are chosen; `acquisition` defines all but the first.
-Selection = Literal["random", "uncertain", "balanced", "diverse"]
 
 # What is measured of a copy; `scores` defines each.
 SCORES = (

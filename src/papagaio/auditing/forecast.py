@@ -48,7 +48,7 @@ class Forecast:
         lines.append(f"trainings: {self.trainings}")
         if self.options.until is not None:
             lines.append(
-                "with until, asking may stop earlier; copies of each round are trained too"
+                "with until, asking may stop earlier; rounds train copies and send canaries, too"
             )
         lines += [
             f"the ledger also holds {other.answers} answers of another identity, "

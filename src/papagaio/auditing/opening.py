@@ -85,11 +85,9 @@ def open_images(
     source = open_source(
         settings.transfer, layout="any", data_dir=settings.data_dir, progress=progress
     )
+    transfer = choosing(source, settings.budget)
     most = min(_MOST_IMAGES, _MOST_BYTES // math.prod(contract.shape))
-    is_random = settings.selection == "random"
-    candidates = settings.budget if is_random else min(settings.budget + most, source.size)
-    transfer = choosing(source, max(settings.budget, candidates))
-    pool = _pool(settings, source, len(transfer), most, choosing) if settings.distil else None
+    pool = _pool(settings, source, most, choosing) if settings.distil else None
     for images in (test, transfer, own, pool if settings.pool else None):
         for remark in remarks(images) if images else ():
             progress(Message(remark))
@@ -97,18 +95,14 @@ def open_images(
 
 
 def _pool(
-    settings: Settings,
-    transfer: Source,
-    taken: int,
-    most: int,
-    choosing: Callable[[Source, int], ImageSet],
+    settings: Settings, transfer: Source, most: int, choosing: Callable[[Source, int], ImageSet]
 ) -> ImageSet | None:
-    """At most so many images beyond those taken; None where nothing is left."""
+    """At most so many images that nobody asks about; None where nothing lies beyond the budget."""
     if settings.pool:
         source = open_source(settings.pool, layout="any", data_dir=settings.data_dir)
         return choosing(source, min(most, source.size))
     more = choosing(transfer, min(settings.budget + most, transfer.size))
-    beyond = np.arange(taken, len(more))
+    beyond = np.arange(settings.budget, len(more))
     return more.take(beyond) if len(beyond) else None
 
 

@@ -33,7 +33,7 @@ class AuditImages:
 
     Attributes:
         transfer: images unrelated to the black box's purpose, in the order in which a budget is
-            spent on them, or from which it chooses; their labels are never used.
+            spent on them; their labels are never used.
         test: the owner's labelled images; they are used for scores only.
         own: more of the owner's labelled images of the black box's task, for the ceilings; or None.
         pool: images that nobody asks about, for distilled students; or None.

@@ -11,11 +11,11 @@ from papagaio.learning_curve import Point
 from papagaio.networks.named import build_student
 from papagaio.result import CellRecord, Result
 from papagaio.scores import Figure, fidelity
-from papagaio.training.inference import infer
+from papagaio.training.inference import predict
 from papagaio.training.machine import Machine
 from papagaio.weights import load_weights
 
-__all__ = ["copies_logits", "groups_of", "held_out_fidelity", "points_of"]
+__all__ = ["groups_of", "held_out_fidelity", "points_of"]
 
 
 def groups_of(result: Result) -> list[list[CellRecord]]:
@@ -55,41 +55,15 @@ def held_out_fidelity(
     Returns:
         the fidelity by the name of the cell, of every copy that learned none of these images.
     """
-    return {
-        cell.id: fidelity(_logits(cell, result, out, images[start:]), answers[start:])
-        for cell in result.cells
-        if cell.kind == "copy" and cell.budget <= start
-    }
-
-
-def copies_logits(
-    result: Result, out: Path, images: NDArray[np.uint8], budget: int
-) -> NDArray[np.float32] | None:
-    """What the copies of the first way of making them answer together about any images.
-
-    Args:
-        result: its copies, and the machine that they were trained on.
-        out: the run directory with their weights.
-        images: uint8 (N, H, W, C).
-        budget: of the copies.
-
-    Returns:
-        the mean of their centred logits, float32 (N, K); None where there is none.
-    """
-    first = next(iter(groups_of(result)), [])
-    logits = [_logits(cell, result, out, images) for cell in first if cell.budget == budget]
-    if not logits:
-        return None
-    mean = np.mean(logits, 0, dtype=np.float32)
-    return np.asarray(mean - mean.mean(1, keepdims=True))
-
-
-def _logits(
-    cell: CellRecord, result: Result, out: Path, images: NDArray[np.uint8]
-) -> NDArray[np.float32]:
     machine = Machine(*(result.settings[name] for name in ("device", "precision", "threads")))
-    classes, folder = result.black_box.classes, out / "cells" / cell.id
-    student = build_student(cell.student, "random", images[:2], classes, seed=0)
-    student.load_state_dict(load_weights(folder / "student.safetensors"))
-    recipe = json.loads((folder / "recipe.json").read_bytes())
-    return infer(student, images, machine, augmentation=recipe["augmentation"])
+    found = {}
+    for cell in result.cells:
+        if cell.kind != "copy" or cell.budget > start:
+            continue
+        student = build_student(cell.student, "random", images[:2], answers.shape[1], seed=0)
+        folder = out / "cells" / cell.id
+        student.load_state_dict(load_weights(folder / "student.safetensors"))
+        recipe = json.loads((folder / "recipe.json").read_bytes())
+        named = predict(student, images[start:], machine, recipe["augmentation"])
+        found[cell.id] = fidelity(named, answers[start:])
+    return found

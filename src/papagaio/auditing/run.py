@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from papagaio import files
 from papagaio.asking import question_for
@@ -16,7 +17,6 @@ from papagaio.auditing.log import Log, command_line
 from papagaio.auditing.plan import AttackConfig, AuditImages, attack_configs, make_plan
 from papagaio.auditing.preparing import Prepared, prepare
 from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_training_sets
-from papagaio.auditing.rounds import Round, audit_selected
 from papagaio.auditing.unanswered import Unanswered, freeze_unanswered
 from papagaio.auditing.until import audit_until
 from papagaio.blackboxes.contract import BlackBox
@@ -29,7 +29,14 @@ from papagaio.ledger import Ledger
 from papagaio.options import to_toml
 from papagaio.progress import Progress, no_progress
 from papagaio.report.page import write_report
-from papagaio.result import CellRecord, DivergedRecord, Result, UntilRecord, write_result
+from papagaio.result import (
+    CellRecord,
+    DivergedRecord,
+    Result,
+    UntilRecord,
+    read_result,
+    write_result,
+)
 from papagaio.settings import AuditOptions
 from papagaio.summary import summarise
 from papagaio.tracking.following import Following, follow, need_trackers
@@ -91,13 +98,11 @@ def audit(
         near = on_this_machine(options.workers) if options.executor == "ray" else executor
         run_students = partial(run_jobs, executor=near, unit="students", progress=progress)
         session = _Session(box, images, options, log, run, run_students, progress)
-        in_rounds = partial(_audit_round, session, prepared, attacks)
-        rest = images.transfer, options.budget
-        if options.until is not None:
-            return audit_until(in_rounds, *rest, options.until, options.out, progress)
-        if options.selection != "random":
-            return audit_selected(in_rounds, *rest, options.selection, options.out, progress)
-        return _train_last(session, _ask(session, prepared))
+        if options.until is None:
+            return _audit(session, prepared)
+        rounds = partial(_audit_a_round, session, prepared, attacks)
+        most = min(options.budget, len(images.transfer))
+        return audit_until(rounds, options.out, most, options.until, progress)
 
 
 @dataclass(frozen=True)
@@ -112,29 +117,44 @@ class _Session:
     run_students: Run
     progress: Progress
 
+    @property
+    def is_repetition(self) -> bool:
+        """Whether the run directory has the whole result of the same command."""
+        file = self.given.out / "result.json"
+        if not file.exists():
+            return False
+        earlier = read_result(file)
+        return earlier.complete and earlier.settings_given == _plain(self.given)
 
-def _audit_round(
+
+def _audit_a_round(
     session: _Session,
     prepared: Prepared,
     attacks: Sequence[AttackConfig] | None,
-    this: Round,
+    budgets: Sequence[int],
+    until: UntilRecord,
 ) -> Result:
-    images = replace(session.images, transfer=this.transfer)
-    more = {} if this.is_last else {"controls": (), "distil": False}
-    chosen = {"budget": this.asked, "budgets": this.learned}
+    """Ask about the largest budget; copies learn the smaller ones, and at the end that one too.
+
+    A round before the end has neither controls nor students, and its result is incomplete.
+    """
+    ends, (*smaller, budget) = until.outcome is not None, budgets
+    more = {} if ends else {"controls": (), "distil": False}
+    chosen = {"budget": budget, "budgets": tuple(smaller)}
     options = prepared.options.model_copy(update=chosen | more)
     attacks = attacks or attack_configs(options, session.box.contract)
-    plan = make_plan(options, images, attacks, options.students, session.progress)
-    session = replace(session, images=images)
-    asked = _ask(session, replace(prepared, options=options, plan=plan), this.until)
-    if this.is_last:
-        return _train_last(session, asked)
-    cells = [cell for cell in asked.cells if cell.training.budget in this.learned]
-    # The copies of the next round have not ended, so the result is incomplete.
-    trainings = len(cells) + len(asked.cells) // len(options.curve)
-    empty = asked.empty.model_copy(update={"trainings": trainings})
-    asked = replace(asked, cells=cells, empty=empty)
-    return _train(session, asked, Following({}, session.progress))
+    plan = make_plan(options, session.images, attacks, options.students, session.progress)
+    return _audit(session, replace(prepared, options=options, plan=plan), until)
+
+
+def _audit(session: _Session, prepared: Prepared, until: UntilRecord | None = None) -> Result:
+    asked = _ask(session, prepared, until)
+    if until and until.outcome is None:
+        budget = prepared.options.budget
+        held_out = [cell for cell in asked.cells if cell.training.budget < budget]
+        return _train(session, replace(asked, cells=held_out), Following({}, session.progress))
+    given = session.given
+    return _train(session, asked, follow(given.log_to, given.out, asked.empty, session.progress))
 
 
 @dataclass(frozen=True)
@@ -147,7 +167,7 @@ class _Asked:
     unanswered: Unanswered | None
 
 
-def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None = None) -> _Asked:
+def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _Asked:
     """Ask everything, and freeze in files what trainings read."""
     box, log, progress = session.box, session.log, session.progress
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
@@ -197,15 +217,9 @@ def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None = None
         summary=[],
         pictures=describing.pictures(transfer.pixels, answers["transfer"], names),
         settings=options.model_dump(mode="json", by_alias=True, exclude_none=True),
-        settings_given=session.given.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        settings_given=_plain(session.given),
     )
     return _Asked(empty, context, cells, unanswered)
-
-
-def _train_last(session: _Session, asked: _Asked) -> Result:
-    given = session.given
-    followers = follow(given.log_to, given.out, asked.empty, session.progress)
-    return _train(session, asked, followers)
 
 
 def _train(session: _Session, asked: _Asked, followers: Following) -> Result:
@@ -228,11 +242,21 @@ def _train(session: _Session, asked: _Asked, followers: Following) -> Result:
         result = _result(asked, ended, log)
         detail = copy_detail(result, context.folder, context.test)
         result = result.model_copy(update={"detail": detail})
-        write_result(result, context.folder.with_name("result.json"))
-        write_report(result, context.folder.with_name("report.html"))
+        # A repetition goes through its rounds again, and must not replace the whole by a part.
+        if not (_goes_on(result) and session.is_repetition):
+            write_result(result, context.folder.with_name("result.json"))
+            write_report(result, context.folder.with_name("report.html"))
         log.note("ended", complete=result.complete)
         followers.end(result)
     return result
+
+
+def _goes_on(result: Result) -> bool:
+    return result.until is not None and result.until.outcome is None
+
+
+def _plain(given: AuditOptions) -> dict[str, Any]:
+    return given.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _noted(

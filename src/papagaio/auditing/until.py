@@ -4,16 +4,14 @@ Each round asks about more images. Its copies do not learn the last of the answe
 are measured, and the next round's copies learn them. The test set decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from papagaio.auditing.points import groups_of, held_out_fidelity, points_of
 from papagaio.auditing.querying import frozen_transfer_set
-from papagaio.auditing.rounds import AuditRound, Round
 from papagaio.errors import BadSettings, Diverged
-from papagaio.images.imageset import ImageSet
 from papagaio.learning_curve import LearningCurve, Point
 from papagaio.progress import Message, Progress
 from papagaio.result import Result, RoundRecord, UntilOutcome, UntilRecord
@@ -28,33 +26,28 @@ _HELD_OUT, _MOST_HELD_OUT = 1 / 4, 1000
 # How much more the next copies learn.
 _LEAST_GROWTH, _MOST_GROWTH = 1.25, 2.0
 
+# Audits one round: asks about the last of the budgets, and trains copies at the others; at the end,
+# when asking has an outcome, at all of them. Finished trainings are not repeated.
+Round = Callable[[Sequence[int], UntilRecord], Result]
 
-def audit_until(
-    audit: AuditRound,
-    transfer: ImageSet,
-    most: int,
-    goal: float,
-    out: Path,
-    progress: Progress,
-) -> Result:
+
+def audit_until(audit: Round, out: Path, most: int, goal: float, progress: Progress) -> Result:
     """Audit with as many answers as a fidelity goal needs.
 
     Args:
         audit: audits a round.
-        transfer: the images that are asked, the first ones first.
+        out: the run directory.
         most: the largest number of answers.
         goal: fidelity on held-out answers.
-        out: the run directory.
         progress: told what each round shows.
 
     Returns:
-        the last round's result, whose copies learn all answers.
+        the result of the end.
 
     Raises:
         BadSettings: of so few answers, none can be held out.
         Diverged: every training did.
     """
-    most = min(most, len(transfer))
     largest = _learned(most)
     if not largest:
         raise BadSettings("one answer cannot be held out", field="until", value=goal)
@@ -62,15 +55,14 @@ def audit_until(
     until = UntilRecord(goal=goal, outcome=None, rounds=[])
     while until.outcome is None:
         bought = most if learned[-1] == largest else learned[-1] + _held_out(learned[-1])
-        result = audit(Round(transfer, bought, tuple(learned), is_last=False, until=until))
+        result = audit([*learned, bought], until)
         points = _best_points(result, out, learned[-1])
         found = _round(points, learned[-1], bought, most)
         progress(Message(f"until {goal:g}: {found}"))
         outcome = _outcome(found, goal, most)
         until = UntilRecord(goal=goal, outcome=outcome, rounds=[*until.rounds, found])
         learned.append(_next_budget(LearningCurve(points), goal, learned[-1], largest))
-    budgets = (*learned[:-1], bought)
-    return audit(Round(transfer, bought, budgets, is_last=True, until=until))
+    return audit([*learned[:-1], bought], until)
 
 
 def _held_out(learned: int) -> int:
