@@ -20,7 +20,7 @@ from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_trainin
 from papagaio.auditing.unanswered import Unanswered, freeze_unanswered
 from papagaio.auditing.until import audit_until
 from papagaio.blackboxes.contract import BlackBox
-from papagaio.errors import Diverged
+from papagaio.errors import BadSettings, Diverged
 from papagaio.executors.here import on_this_machine
 from papagaio.executors.named import executor_for
 from papagaio.images.duplicates import near_duplicates
@@ -120,10 +120,10 @@ class _Session:
     @property
     def is_repetition(self) -> bool:
         """Whether the run directory has the whole result of the same command."""
-        file = self.given.out / "result.json"
-        if not file.exists():
+        try:
+            earlier = read_result(self.given.out / "result.json")
+        except BadSettings:  # there is none, or it is of another version
             return False
-        earlier = read_result(file)
         return earlier.complete and earlier.settings_given == _plain(self.given)
 
 
