@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from papagaio.findings.copies import rivals, strength
 from papagaio.findings.strongest import strongest_copy
 from papagaio.findings.understating import understated
 from papagaio.numbers import count, percent, plural
@@ -13,6 +14,7 @@ from papagaio.verdict import LEVELS, Level, Standing, standing_of, verdict_of
 __all__ = ["fewer_answers", "first_step", "no_help", "untried"]
 
 _COPIED = {"moderate", "high", "critical"}
+_ACCOUNTS = "A limit per client helps only against those who cannot have several accounts."
 
 
 def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
@@ -34,20 +36,58 @@ def first_step(result: Result, responses: Sequence[ShownResponse]) -> str:
             "Nothing at once. This is no proof of safety: repeat the audit with images nearer to"
             " the model\u2019s task and with more answers, and whenever the model changes."
         )
+    return (
+        _less(result, responses, level)
+        or _fewer(result, level)
+        or _less_and_fewer(result, responses, level)
+        or _nothing(result, level)
+    )
+
+
+def _less(result: Result, responses: Sequence[ShownResponse], level: Level) -> str:
+    """What showing less does, where that is shown to help; or empty."""
     helping = [
         (one, standing) for one in responses if (standing := _below(result, one.copy, level))
     ]
-    if helping:
-        best, standing = min(helping, key=lambda one: one[0].fidelity.value)
-        return (
-            f"Show less: with \u201c{best.response}\u201d alone, the risk is less than {level}. The"
-            f" strongest copy reaches {standing.reached}, and your clients no longer see"
-            f" {best.hidden}."
-        )
+    if not helping:
+        return ""
+    best, standing = min(helping, key=lambda one: one[0].fidelity.value)
+    return (
+        f"Show less: with \u201c{best.response}\u201d alone, the risk is less than {level}. The"
+        f" strongest copy reaches {standing.reached}, and your clients no longer see"
+        f" {best.hidden}."
+    )
+
+
+def _fewer(result: Result, level: Level) -> str:
+    """What a limit on the answers does, where that is shown to help; or empty."""
     bought = offers(result)
-    if bought and _below(result, bought[0].copy, level):
-        return f"Limit the answers. {fewer_answers(result)}"
-    already = _already(result, bought, level)
+    if not bought or not _below(result, bought[0].copy, level):
+        return ""
+    return f"Limit the answers. {fewer_answers(result)}"
+
+
+def _less_and_fewer(result: Result, responses: Sequence[ShownResponse], level: Level) -> str:
+    """What showing less and a limit do together, where that is shown to help; or empty."""
+    least = min((one.copy.budget for one in offers(result)), default=0)
+    helping = [
+        (one, copy, standing)
+        for one in responses
+        if (copy := max(rivals(result, one.response, least), key=strength, default=None))
+        if (standing := _below(result, copy, level))
+    ]
+    if not helping:
+        return ""
+    best, copy, standing = min(helping, key=lambda one: strength(one[1]))
+    return (
+        f"Show less and limit the answers: only with both is the risk less than {level}. From"
+        f" {plural(copy.budget, 'answer')} of \u201c{best.response}\u201d alone, a copy reaches"
+        f" {standing.reached}. {_ACCOUNTS}"
+    )
+
+
+def _nothing(result: Result, level: Level) -> str:
+    already = _already(result, offers(result), level)
     return (
         f"Nothing that this audit tried is shown to make the risk less than {level}{already}. What"
         " remains is outside it: contracts, limits that hold over several accounts, and watching"
@@ -89,8 +129,7 @@ def fewer_answers(result: Result) -> str:
     return (
         f"From {count(least.budget)} answers instead of {count(most.budget)}, the strongest copy"
         f" reaches a fidelity of {percent(least.fidelity.value)} instead of"
-        f" {percent(most.fidelity.value)}. A limit per client helps only against those who cannot"
-        " have several accounts."
+        f" {percent(most.fidelity.value)}. {_ACCOUNTS}"
     )
 
 
