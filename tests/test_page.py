@@ -130,7 +130,7 @@ def test_the_advice_follows_from_the_numbers() -> None:
     both = result([*(cell(budget=b, fidelity=0.99) for b in (250, 4000)), *labels, floor])
     assert first_step(both, showing_less(both)).startswith(
         "Show less and limit the answers: only with both is the risk less than critical. From 250"
-        " answers of \u201clabel\u201d alone, a copy reaches 70.0 % of the model\u2019s"
+        " answers of \u201clabel\u201d alone, a copy reaches 70.1 % of the model\u2019s"
     )
     at_floor = result([cell(fidelity=0.11), floor])
     assert "no proof of safety" in first_step(at_floor, [])
