@@ -53,7 +53,7 @@ def audit_until(audit: Round, out: Path, most: int, goal: float, progress: Progr
         raise BadSettings("one answer cannot be held out", field="until", value=goal)
     learned = [min(largest, max(_FIRST, round(_FIRST_PART * most)))]
     until = UntilRecord(goal=goal, outcome=None, rounds=[])
-    while until.outcome is None:
+    while True:
         bought = most if learned[-1] == largest else learned[-1] + _held_out(learned[-1])
         result = audit([*learned, bought], until)
         points = _best_points(result, out, learned[-1])
@@ -61,8 +61,9 @@ def audit_until(audit: Round, out: Path, most: int, goal: float, progress: Progr
         progress(Message(f"until {goal:g}: {found}"))
         outcome = _outcome(found, goal, most)
         until = UntilRecord(goal=goal, outcome=outcome, rounds=[*until.rounds, found])
+        if outcome:
+            return audit([*learned, bought], until)
         learned.append(_next_budget(LearningCurve(points), goal, learned[-1], largest))
-    return audit([*learned[:-1], bought], until)
 
 
 def _held_out(learned: int) -> int:
