@@ -188,7 +188,7 @@ def test_it_ends_by_itself_when_it_is_closed_or_forgotten(
 # The program around it.
 
 ASK = """
-import sys
+import signal, sys, threading, time
 from contextlib import closing
 from pathlib import Path
 import numpy as np
@@ -199,6 +199,17 @@ from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 
 folder, most = Path(sys.argv[1]), int(sys.argv[2])
+
+def watch():
+    before = asking = signal.getsignal(signal.SIGINT)
+    while asking is before:
+        time.sleep(0.01)
+        asking = signal.getsignal(signal.SIGINT)
+    while signal.getsignal(signal.SIGINT) is asking:
+        time.sleep(0.01)
+    (folder / "interrupted").touch()
+
+threading.Thread(target=watch, daemon=True).start()
 declared = Declaration((1, 1, 1), classes=2, batch=4, concurrency=most)
 images = ImageSet.of("shades", np.arange(40, dtype=np.uint8).reshape(-1, 1, 1, 1))
 box = open_function(f"{folder / 'box.py'}:predict", declared)
@@ -223,9 +234,9 @@ def start(folder: Path, body: str, most: int = 1) -> "subprocess.Popen[str]":
     )
 
 
-def wait_for_requests(folder: Path, most: int) -> None:
+def wait_for(folder: Path, pattern: str, most: int = 1) -> None:
     patience = time.monotonic() + 60
-    while len([*folder.glob("arrived-*")]) < most:
+    while len([*folder.glob(pattern)]) < most:
         assert time.monotonic() < patience
         time.sleep(0.01)
 
@@ -245,9 +256,9 @@ def test_what_it_prints_goes_to_stderr_and_nothing_is_left_behind(tmp_path: Path
 @pytest.mark.parametrize("most", [1, 3])
 def test_ctrl_c_lets_it_finish_what_it_was_asked(tmp_path: Path, most: int) -> None:
     process = start(tmp_path, ARRIVE_AND_WAIT, most)
-    wait_for_requests(tmp_path, most)
+    wait_for(tmp_path, "arrived-*", most)
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(0.3)
+    wait_for(tmp_path, "interrupted")
     assert process.poll() is None
     (tmp_path / "go").touch()
     stdout, stderr = process.communicate(timeout=60)
@@ -263,10 +274,11 @@ def test_ctrl_c_twice_ends_it_although_the_function_never_returns(
     tmp_path: Path, most: int
 ) -> None:
     process = start(tmp_path, ARRIVE_AND_WAIT, most)
-    wait_for_requests(tmp_path, most)
-    for _ in range(2):
-        os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.3)
+    wait_for(tmp_path, "arrived-*", most)
+    os.killpg(process.pid, signal.SIGINT)
+    # Signals that wait for a process are one signal.
+    wait_for(tmp_path, "interrupted")
+    os.killpg(process.pid, signal.SIGINT)
     # Its stderr is closed once the function's process has ended too.
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
@@ -276,7 +288,7 @@ def test_ctrl_c_twice_ends_it_although_the_function_never_returns(
 
 def test_kill_9_leaves_no_process_behind(tmp_path: Path) -> None:
     process = start(tmp_path, ARRIVE_AND_WAIT)
-    wait_for_requests(tmp_path, 1)
+    wait_for(tmp_path, "arrived-*")
     process.kill()
     # Its stderr is closed once the function's process has ended too.
     _, stderr = process.communicate(timeout=60)
@@ -296,7 +308,7 @@ def test_close_does_not_wait_for_a_function_that_never_returns(
 
     caller = threading.Thread(target=call)
     caller.start()
-    wait_for_requests(tmp_path, 1)
+    wait_for(tmp_path, "arrived-*")
     box.close()
     caller.join(timeout=60)
     assert "was ended by signal 9" in outcome[0]

@@ -283,9 +283,10 @@ def test_after_a_failure_the_others_in_flight_are_stored_and_none_is_sent(ledger
     assert ledger.missing(question_for(box), images.digests[:6]).tolist() == [2, 3]
 
 
-# Says that a request has arrived, and answers it when the file named `go` is there.
+# Says that a request has arrived and that Ctrl-C was noticed, and answers it when the file named
+# `go` is there.
 ASK_SLOWLY = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 import numpy as np
 from papagaio.asking import ask
@@ -297,10 +298,14 @@ from papagaio.ledger import Ledger
 folder, most = Path(sys.argv[1]), int(sys.argv[2])
 
 def answer(images):
-    sys.stdout.write("request\\n")
-    sys.stdout.flush()
+    asking = signal.getsignal(signal.SIGINT)
+    said = False
+    print("request\\n", end="", flush=True)
     while not (folder / "go").exists():
         time.sleep(0.01)
+        if signal.getsignal(signal.SIGINT) is not asking and not said:
+            print("interrupted\\n", end="", flush=True)
+            said = True
     return np.full((len(images), 2), 0.5, np.float32)
 
 box = FunctionBox("box", "box-1", Contract(1, 1, 1, classes=2, batch=4, concurrency=most), answer)
@@ -323,14 +328,21 @@ def ask_slowly(folder: Path, most: int) -> subprocess.Popen[str]:
     return process
 
 
+def interrupt(process: subprocess.Popen[str], most: int) -> None:
+    """Press Ctrl-C, and wait until the process has noticed: signals that wait are one signal."""
+    process.send_signal(signal.SIGINT)
+    assert process.stdout
+    for _ in range(most):
+        assert process.stdout.readline() == "interrupted\n"
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_ctrl_c_lets_the_requests_in_flight_be_answered_and_written(
     tmp_path: Path, most: int
 ) -> None:
     process = ask_slowly(tmp_path, most)
 
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    interrupt(process, most)
     assert process.poll() is None
     (tmp_path / "go").touch()
     stdout, stderr = process.communicate(timeout=60)
@@ -347,8 +359,7 @@ def test_ctrl_c_lets_the_requests_in_flight_be_answered_and_written(
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, most: int) -> None:
     process = ask_slowly(tmp_path, most)
 
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    interrupt(process, most)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
 

@@ -126,7 +126,8 @@ def _send(
                 in_flight[answering] = number, request
             if not in_flight:
                 break
-            answered, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+            # Python notices a Ctrl-C that comes just before it waits only when the wait ends.
+            answered, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
             for answering in answered:
                 number, request = in_flight.pop(answering)
                 try:
