@@ -1,19 +1,20 @@
 """Compare Papagaio's copies with those of the Adversarial Robustness Toolbox.
 
     python benchmarks/art.py
-    python benchmarks/art.py --run runs/demo --json build/art.json
+    python benchmarks/art.py --run runs/resnet --json build/art.json
+    python benchmarks/art.py --run runs/resnet --epochs 100
 
 Claim: from the same answers, with the same network, Papagaio's default recipes make better copies
 than the toolbox's `KnockoffNets` (random sampling; Adam at 1e-3, by default 30 epochs in batches of
 32).
 
-Both train `small-cnn`, with the same initial weights and colour normalisation, on the first
-`budget` letters of a demo run and the black box's stored answers, and both are tested on the same
-digits. The score is fidelity: the share of images on which copy and black box name the same class.
-A recipe with augmentation may average the copy's output over several views of an image; the column
-`image alone` is the same copy without that. Seconds are processor seconds for training and testing,
-with one thread, one training at a time. The line below the table says how many of Papagaio's copies
-have exactly the scores that the run's `result.json` holds.
+Papagaio's copies are those that a run has made by `auto`; without `--run`, a demo is run first. The
+toolbox makes one for each: the same student with the same initial weights and colour normalisation,
+on the same images and stored answers, tested on the same images. The score is fidelity: the share
+of test images on which copy and black box name the same class. A recipe with augmentation may
+average the copy's output over several views of an image; the column `image alone` is the same copy
+without that. Seconds are those of a training with its test, by the clock: Papagaio's as the run was
+made, with the choice of the recipe; the toolbox's with one thread, one training at a time.
 
 This script needs Papagaio with the extra `demo`. It creates a separate environment for the toolbox
 if it is missing: several gigabytes, with its own torch.
@@ -29,9 +30,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,21 +41,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from papagaio.networks.classifier import Classifier, channel_statistics
-from papagaio.networks.own import small_cnn
+from papagaio.networks.own import residual_cnn, small_cnn
 
 if TYPE_CHECKING:
-    from papagaio.auditing.frozen import Cell, CellContext, TrainingSet
-    from papagaio.result import Result, Scores
-    from papagaio.vocabulary import Response
+    from papagaio.result import CellRecord, Result
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
 TOOLBOX = "adversarial-robustness-toolbox"
 # The toolbox imports packaging but does not declare it.
 PACKAGES = (f"{TOOLBOX}==1.20.1", "torch", "packaging")
-RESPONSES: "tuple[Response, ...]" = ("probabilities", "label")
-SEEDS = (0, 1, 2)
-STUDENT = "small-cnn"
+STUDENTS = {"small-cnn": small_cnn, "residual-cnn": residual_cnn}
 COLUMNS = (
     "response",
     "budget",
@@ -69,12 +65,20 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Copy:
-    """One copy: its training, scores, and processor seconds for training and testing."""
+class Wanted:
+    """One copy that both make: what an answer shows, how many answers, the student and the seed."""
 
     response: str
     budget: int
+    student: str
     seed: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One copy: its size, scores, and the seconds of its training and test."""
+
+    wanted: Wanted
     parameters: int
     fidelity: float
     accuracy: float
@@ -87,11 +91,9 @@ class OwnCopy(Copy):
 
     Attributes:
         alone: its fidelity from one view of each image.
-        as_in_run: whether its scores are those in the run's result.
     """
 
     alone: float
-    as_in_run: bool
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,6 @@ class ToolboxInputs:
         test_images: uint8 (M, H, W, C).
         test_answers: float32 (M, K), the black box's.
         test_labels: int64 (M,), the true classes.
-        budgets: int64 (B,), numbers of images that copies are trained on.
         epochs: int64 (), epochs per training.
         batch: int64 (), images per step.
     """
@@ -114,7 +115,6 @@ class ToolboxInputs:
     test_images: NDArray[np.uint8]
     test_answers: NDArray[np.float32]
     test_labels: NDArray[np.int64]
-    budgets: NDArray[np.int64]
     epochs: NDArray[np.int64]
     batch: NDArray[np.int64]
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, help="a finished demo run (default: run the demo)")
+    parser.add_argument("--run", type=Path, help="a finished run (default: run the demo)")
     parser.add_argument(
         "--venv", type=Path, default=BUILD / "art-venv", help="the toolbox's environment"
     )
@@ -132,33 +132,31 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="the toolbox's batch size")
     parser.add_argument("--json", type=Path, help="write the figures of every copy to this file")
     parser.add_argument("--inner", type=Path, help=argparse.SUPPRESS)
-    wanted = parser.parse_args()
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    if wanted.inner:
-        _toolbox_copies(wanted.inner)
+    if given.inner:
+        _toolbox_copies(given.inner)
     else:
-        _compare(wanted)
+        _compare(given)
 
 
-def _compare(wanted: argparse.Namespace) -> None:
-    run = wanted.run or _demo()
-    result = _result(run)
-    inputs = _toolbox_inputs(run, wanted.epochs, wanted.batch)
-    python = _toolbox_python(wanted.venv)
-    start = time.monotonic()
+def _compare(given: argparse.Namespace) -> None:
+    run = given.run or _demo()
+    ours = [_own_copy(run, record) for record in _own_records(_result(run))]
+    inputs = _toolbox_inputs(run, given.epochs, given.batch)
+    python = _toolbox_python(given.venv)
     with tempfile.TemporaryDirectory() as name:
-        versions, theirs = _ask_toolbox(python, inputs, Path(name))
-        ours = _own_copies(run, result, Path(name))
-    if {copy.parameters for copy in theirs} != {copy.parameters for copy in ours}:
-        sys.exit(f"the toolbox trained another network than Papagaio's {STUDENT}")
+        versions, theirs = _ask_toolbox(python, inputs, [copy.wanted for copy in ours], Path(name))
+    if [copy.parameters for copy in theirs] != [copy.parameters for copy in ours]:
+        sys.exit("the toolbox trained other networks than Papagaio's")
     conditions = (
         f"Fidelity on {len(inputs.test_images)} test images, mean (least..most) of seeds "
-        f"{', '.join(map(str, SEEDS))}. {_own_conditions(ours)} Toolbox, {wanted.epochs} epochs in "
-        f"batches of {wanted.batch}: {versions}. {time.monotonic() - start:.0f} s in total."
+        f"{', '.join(map(str, sorted({copy.wanted.seed for copy in ours})))}. {_own_conditions()} "
+        f"Toolbox, {given.epochs} epochs in batches of {given.batch}: {versions}."
     )
     print(f"{_table(theirs, ours)}\n\n{conditions}")
-    if wanted.json:
-        _write_figures(wanted.json, conditions, theirs, ours)
+    if given.json:
+        _write_figures(given.json, conditions, theirs, ours)
 
 
 def _write_figures(
@@ -171,9 +169,9 @@ def _write_figures(
 
 def _table(theirs: Sequence[Copy], ours: Sequence[OwnCopy]) -> str:
     lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1))]
-    for response, budget in dict.fromkeys((copy.response, copy.budget) for copy in ours):
-        toolbox = [c for c in theirs if (c.response, c.budget) == (response, budget)]
-        papagaio = [c for c in ours if (c.response, c.budget) == (response, budget)]
+    for response, budget in dict.fromkeys((c.wanted.response, c.wanted.budget) for c in ours):
+        toolbox = [c for c in theirs if (c.wanted.response, c.wanted.budget) == (response, budget)]
+        papagaio = [c for c in ours if (c.wanted.response, c.wanted.budget) == (response, budget)]
         scores = [c.fidelity for c in toolbox], [c.fidelity for c in papagaio]
         lines.append(
             (
@@ -192,15 +190,11 @@ def _spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ({min(values):.3f}..{max(values):.3f})"
 
 
-def _own_conditions(ours: Sequence[OwnCopy]) -> str:
+def _own_conditions() -> str:
     from papagaio import __version__
     from papagaio.hardware import cores, processor
 
-    return (
-        f"{processor()}, {cores()} cores, one thread. "
-        f"Papagaio {__version__}: {_versions('torch', 'numpy')}; "
-        f"{sum(copy.as_in_run for copy in ours)} of {len(ours)} copies have the scores of the run."
-    )
+    return f"{processor()}, {cores()} cores. Papagaio {__version__}: {_versions('torch', 'numpy')}."
 
 
 def _versions(*packages: str) -> str:
@@ -229,104 +223,56 @@ def _result(run: Path) -> "Result":
 
 
 def _toolbox_inputs(run: Path, epochs: int, batch: int) -> ToolboxInputs:
-    from papagaio.demo import BUDGETS
-
-    def read(name: str) -> NDArray[Any]:
-        return np.asarray(np.load(run / "inputs" / f"{name}.npy"))
-
     return ToolboxInputs(
-        images=read("transfer-images"),
-        answers=read("transfer-queried-answers"),
-        test_images=read("test-images"),
-        test_answers=read("test-queried-answers"),
-        test_labels=read("test-labels"),
-        budgets=np.array(BUDGETS),
+        images=_stored(run, "transfer-images"),
+        answers=_stored(run, "transfer-queried-answers"),
+        test_images=_stored(run, "test-images"),
+        test_answers=_stored(run, "test-queried-answers"),
+        test_labels=_stored(run, "test-labels"),
         epochs=np.array(epochs),
         batch=np.array(batch),
     )
 
 
-def _own_copies(run: Path, result: "Result", folder: Path) -> list[OwnCopy]:
-    from papagaio.auditing.cells import run_cell
-    from papagaio.auditing.frozen import CellContext, ScoringSet
-    from papagaio.training.machine import Machine
-
-    test = ScoringSet(_stored(run, "test"), run / "inputs" / "test-labels.npy")
-    # No checkpoints: they are not part of a training's time.
-    context = CellContext(folder, test, Machine(), float("inf"))
-    cells = list(_cells(_stored(run, "transfer"), result.black_box.input))
-    in_run = {
-        (record.recipe, record.response, record.budget, record.seed): record.scores
-        for record in result.cells
-        if record.kind == "copy" and record.student == STUDENT
-    }
-    run_cell(context, cells[0])  # the first training pays for imports and set-up
-    return [_own_copy(context, cell, in_run) for cell in cells]
+def _stored(run: Path, name: str) -> NDArray[Any]:
+    return np.asarray(np.load(run / "inputs" / f"{name}.npy"))
 
 
-def _own_copy(
-    context: "CellContext", cell: "Cell", in_run: "dict[tuple[str, str, int, int], Scores]"
-) -> OwnCopy:
-    from papagaio.auditing.cells import run_cell
+def _own_records(result: "Result") -> "Iterator[CellRecord]":
+    """The run's copies by default recipes, from answers that the toolbox can learn from."""
+    from papagaio.training.recipes import AUTO
 
-    start = time.process_time()
-    record = run_cell(context, cell)
-    seconds = time.process_time() - start
-    fidelity, accuracy = record.scores.fidelity, record.scores.accuracy
-    if fidelity is None or accuracy is None:
+    for record in result.cells:
+        by_default = (record.kind, record.recipe, record.initial) == ("copy", AUTO, "random")
+        learnable = record.response in ("probabilities", "label")
+        if by_default and learnable and record.student in STUDENTS:
+            yield record
+
+
+def _own_copy(run: Path, record: "CellRecord") -> OwnCopy:
+    if record.scores.fidelity is None or record.scores.accuracy is None:
         sys.exit(f"{record.id}: no scores")
-    key = record.recipe, record.response, record.budget, record.seed
     return OwnCopy(
-        response=record.response,
-        budget=record.budget,
-        seed=record.seed,
+        wanted=Wanted(record.response, record.budget, record.student, record.seed),
         parameters=record.parameters,
-        fidelity=fidelity.value,
-        accuracy=accuracy.value,
-        seconds=seconds,
-        alone=_fidelity_from_one_view(context, cell),
-        as_in_run=in_run.get(key) == record.scores,
+        fidelity=record.scores.fidelity.value,
+        accuracy=record.scores.accuracy.value,
+        seconds=record.seconds,
+        alone=_fidelity_from_one_view(run, record),
     )
 
 
-def _fidelity_from_one_view(context: "CellContext", cell: "Cell") -> float:
-    """The fidelity of a finished cell's copy, without further views of each image."""
-    from papagaio import files
+def _fidelity_from_one_view(run: Path, record: "CellRecord") -> float:
+    """The fidelity of a finished copy, without further views of each image."""
     from papagaio.networks.named import build_student
     from papagaio.training.inference import predict
+    from papagaio.training.machine import Machine
     from papagaio.weights import load_weights
 
-    answered = context.test.answered
-    test, answers = files.read_array(answered.images), files.read_array(answered.answers)
-    student = build_student(STUDENT, "random", test, answers.shape[1], seed=0)
-    weights = context.folder / context.id_of(cell) / "student.safetensors"
-    student.load_state_dict(load_weights(weights))
-    return _agreement(predict(student, test, context.machine), answers.argmax(1))
-
-
-def _cells(letters: "TrainingSet", shape: tuple[int, int, int]) -> "Iterator[Cell]":
-    """Yield the demo's copies by default recipes."""
-    from papagaio.auditing.frozen import Cell
-    from papagaio.auditing.plan import AttackConfig, Training
-    from papagaio.demo import BUDGETS
-    from papagaio.training.recipes import auto_recipe
-
-    for response, budget, seed in product(RESPONSES, BUDGETS, SEEDS):
-        attack = AttackConfig(response, auto_recipe(response, 0, shape))
-        training = Training(
-            "copy", STUDENT, "random", attack, budget, seed, images="transfer", answers="queried"
-        )
-        yield Cell(training, letters)
-
-
-def _stored(run: Path, purpose: str) -> "TrainingSet":
-    """The images and answers that a run has stored for a purpose."""
-    from papagaio.auditing.frozen import TrainingSet
-
-    images = run / "inputs" / f"{purpose}-images.npy"
-    answers = run / "inputs" / f"{purpose}-queried-answers.npy"
-    # The digest only tells cells of different data apart; here all have the same.
-    return TrainingSet(images, answers, "probabilities", digest="")
+    test, answers = _stored(run, "test-images"), _stored(run, "test-queried-answers")
+    student = build_student(record.student, "random", test, answers.shape[1], seed=0)
+    student.load_state_dict(load_weights(run / "cells" / record.id / "student.safetensors"))
+    return _agreement(predict(student, test, Machine(threads=1)), answers.argmax(1))
 
 
 def _agreement(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
@@ -349,10 +295,13 @@ def _toolbox_python(folder: Path) -> Path:
     return python
 
 
-def _ask_toolbox(python: Path, inputs: ToolboxInputs, folder: Path) -> tuple[str, list[Copy]]:
+def _ask_toolbox(
+    python: Path, inputs: ToolboxInputs, wanted: Sequence[Wanted], folder: Path
+) -> tuple[str, list[Copy]]:
     """The toolbox's versions and copies."""
     file = folder / "inputs.npz"
     np.savez(file, **vars(inputs))
+    file.with_suffix(".json").write_text(json.dumps([asdict(one) for one in wanted]))
     # The toolbox writes files to the home folder.
     variables = {
         "PYTHONPATH": str(ROOT / "src"),
@@ -363,22 +312,22 @@ def _ask_toolbox(python: Path, inputs: ToolboxInputs, folder: Path) -> tuple[str
     command = [str(python), "-P", __file__, "--inner", str(file)]
     subprocess.run(command, check=True, env=os.environ | variables)
     output = json.loads(file.with_suffix(".json").read_bytes())
-    return output["versions"], [Copy(**copy) for copy in output["copies"]]
+    copies = output["copies"]
+    return output["versions"], [Copy(**c | {"wanted": Wanted(**c["wanted"])}) for c in copies]
 
 
 def _toolbox_copies(file: Path) -> None:
     with np.load(file) as arrays:
         inputs = ToolboxInputs(**arrays)
-    _toolbox_copy(inputs, "label", int(inputs.budgets[0]), 0)  # pays for imports and set-up
-    copies = [
-        asdict(_toolbox_copy(inputs, response, int(budget), seed))
-        for response, budget, seed in product(RESPONSES, inputs.budgets, SEEDS)
-    ]
+    wanted = [Wanted(**one) for one in json.loads(file.with_suffix(".json").read_bytes())]
+    least = min(wanted, key=lambda one: one.budget)
+    _toolbox_copy(replace(inputs, epochs=np.array(1)), least)  # pays for imports and set-up
+    copies = [asdict(_toolbox_copy(inputs, one)) for one in wanted]
     versions = _versions(TOOLBOX, "torch", "numpy")
     file.with_suffix(".json").write_text(json.dumps({"versions": versions, "copies": copies}))
 
 
-def _toolbox_copy(inputs: ToolboxInputs, response: "Response", budget: int, seed: int) -> Copy:
+def _toolbox_copy(inputs: ToolboxInputs, wanted: Wanted) -> Copy:
     # Not installed where types are checked.
     from art.attacks.extraction import KnockoffNets  # type: ignore[import-not-found]
     from art.estimators.classification import (  # type: ignore[import-not-found]
@@ -386,37 +335,40 @@ def _toolbox_copy(inputs: ToolboxInputs, response: "Response", budget: int, seed
         PyTorchClassifier,
     )
 
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  # the toolbox draws from it
-    start = time.process_time()
-    images, classes = inputs.images[:budget], inputs.answers.shape[1]
-    network = Classifier(small_cnn(images, classes), channel_statistics(images))
+    torch.manual_seed(wanted.seed)
+    np.random.seed(wanted.seed)  # noqa: NPY002  # the toolbox draws from it
+    start = time.monotonic()
+    images, classes = inputs.images[: wanted.budget], inputs.answers.shape[1]
+    network = Classifier(STUDENTS[wanted.student](images, classes), channel_statistics(images))
     shape = _as_floats(images).shape[1:]
-    box = _StoredAnswers(_as_floats(images), inputs.answers[:budget])
+    box = _StoredAnswers(_as_floats(images), inputs.answers[: wanted.budget])
     attack = KnockoffNets(
         BlackBoxClassifier(box, shape, classes),
         batch_size_fit=int(inputs.batch),
         nb_epochs=int(inputs.epochs),
-        nb_stolen=budget,
+        nb_stolen=wanted.budget,
         sampling_strategy="random",
-        use_probability=response == "probabilities",
+        use_probability=wanted.response == "probabilities",
         verbose=False,
     )
-    adam = torch.optim.Adam(network.parameters(), lr=1e-3)
+    trained = [weights for weights in network.parameters() if weights.requires_grad]
     thief = PyTorchClassifier(
-        network, nn.CrossEntropyLoss(), shape, classes, optimizer=adam, device_type="cpu"
+        network,
+        nn.CrossEntropyLoss(),
+        shape,
+        classes,
+        optimizer=torch.optim.Adam(trained, lr=1e-3),
+        device_type="cpu",
     )
     copy = attack.extract(_as_floats(images), thieved_classifier=thief)
     box.check_asked_once()
     scores = copy.predict(_as_floats(inputs.test_images))
     return Copy(
-        response=response,
-        budget=budget,
-        seed=seed,
+        wanted,
         parameters=sum(weights.numel() for weights in network.parameters()),
         fidelity=_agreement(scores, inputs.test_answers.argmax(1)),
         accuracy=_agreement(scores, inputs.test_labels),
-        seconds=time.process_time() - start,
+        seconds=time.monotonic() - start,
     )
 
 

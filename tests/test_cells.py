@@ -50,6 +50,7 @@ OTHER_VALUES: dict[str, object] = {
     "least_steps": 50,
     "augmentation": ("flip",),
     "epochs_given": 4,
+    "minutes": 5.0,
     "rounds": (({"augmentation": ("flip",)},),),
     "fade": 10,
     "smoothing": 0.1,
@@ -306,6 +307,8 @@ def test_a_training_that_diverges_leaves_no_scores_and_the_cells_before_it(lab: 
     [
         # By itself, the recipe has more epochs.
         (replace(recipe_named("recovered-logits", (8, 8, 1)), epochs_given=1), True),
+        # Its minutes have room for one epoch.
+        (replace(RECIPE, rate=1e-2, epochs=200, minutes=1e-6), True),
         # This one has as many epochs as it says, but learns nothing.
         (replace(RECIPE, rate=1e-9), True),
         (replace(RECIPE, rate=1e-2, epochs=200), False),
@@ -316,6 +319,17 @@ def test_a_copy_that_was_cut_short_or_has_not_learned_its_answers_is_undertraine
 ) -> None:
     (record,) = lab.run(changed(lab.cell, recipe=recipe))
     assert record.undertrained is undertrained
+
+
+def test_a_copy_is_cut_to_its_minutes_and_keeps_its_length_when_resumed(lab: Lab) -> None:
+    cell = changed(lab.cell, recipe=replace(RECIPE, epochs=7, minutes=1e-6))
+    (record,) = lab.run(cell)
+    assert (record.epochs, record.recipe_epochs, record.steps) == (1, 7, 2)
+    folder = lab.folder(cell)
+    (folder / "scores.json").unlink()
+    (folder / "choice" / "epochs").write_text("3")
+    (record,) = lab.run(cell)
+    assert (record.epochs, record.recipe_epochs) == (3, 7)
 
 
 @pytest.mark.parametrize(("epochs", "points"), [(1, 1), (99, 99), (100, 100), (137, 100)])

@@ -1,5 +1,6 @@
 """Distilled students: what they are shown, what is right for it, and how their jobs go on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -224,6 +225,16 @@ def test_a_student_is_trained_once_and_goes_on_where_it_was_killed(
         (folder / "student.safetensors").read_bytes(),
         (folder / TEST_LOGITS).read_bytes(),
     )
+
+
+def test_a_student_is_cut_to_the_minutes_of_its_copies(
+    lab: tuple[CellContext, DistilledCell],
+) -> None:
+    context, cell = lab
+    path = context.folder / context.id_of(cell.copies[0]) / "recipe.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"minutes": 1e-6}))
+    record = run_distilled(context, cell)
+    assert (record.epochs, record.recipe_epochs, record.undertrained) == (1, 2, True)
 
 
 def test_a_students_name_differs_with_its_copies_and_with_what_it_is_shown(

@@ -204,6 +204,9 @@ def test_epochs_and_augmentation_are_changed_in_every_recipe() -> None:
     assert all(recipe.least_steps for recipe in plain)
     assert recipes(epochs=3) == [replace(recipe, epochs_given=3) for recipe in plain]
     assert {recipe.epochs_for(50) for recipe in recipes(epochs=3)} == {3}
+    assert recipes(minutes=3) == [replace(recipe, minutes=3.0) for recipe in plain]
+    with pytest.raises(BadSettings, match=r"minutes 3: .* leave out epochs"):
+        recipes(minutes=3, epochs=3)
     for wanted in (AUGMENTATION_NAMES[:1], ()):
         assert recipes(augmentation=list(wanted)) == [
             replace(recipe, augmentation=wanted, rounds=()) for recipe in plain

@@ -129,6 +129,12 @@ class CopyOptions(Authorisation, ExecutorOptions):
     epochs: Annotated[int | None, Option(_COPIES, "N", "the recipe's")] = Field(default=None, ge=1)
     """Epochs of every training."""
 
+    minutes: Annotated[float | None, Option(_COPIES, "N", "no limit")] = Field(
+        default=None, gt=0, allow_inf_nan=False
+    )
+    """About the most minutes of every training, with the choice of its recipe. Its epochs are cut
+    to what fits at the speed of its first steps, and the report names a copy that was cut."""
+
     seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
         default=(0,), min_length=1
     )
@@ -147,6 +153,13 @@ class CopyOptions(Authorisation, ExecutorOptions):
         default=10.0, ge=0, allow_inf_nan=False
     )
     """Minimum seconds between two checkpoints of a training."""
+
+    @field_validator("minutes")
+    @classmethod
+    def _decides_the_epochs(cls, minutes: float | None, info: ValidationInfo) -> float | None:
+        if minutes is not None and info.data.get("epochs") is not None:
+            raise ValueError("cuts the epochs to what fits; leave out epochs")
+        return minutes
 
     def price_of(self, queries: int) -> float | None:
         """The price of a number of queries, if a price is given."""

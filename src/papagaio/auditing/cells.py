@@ -19,6 +19,7 @@ from papagaio.progress import Progress, no_progress
 from papagaio.result import CandidateRecord, CellRecord, SelectionRecord
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.loop import train
+from papagaio.training.pacing import paced
 from papagaio.training.recipe import Recipe
 from papagaio.training.selection import Selection, select_recipe
 
@@ -71,6 +72,13 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         progress=progress,
     )
     recipe = selection.recipe if selection else replace(recipe, rounds=())
+
+    def train_on(some: int, short: Recipe) -> None:
+        seen = images[:some], answers[:some]
+        train(build(), *seen, short, seed=training.seed, machine=context.machine)
+
+    spent = selection.seconds if selection else 0.0
+    recipe = paced(recipe, len(images), train_on, folder / "choice" / "epochs", spent=spent)
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = train(
@@ -83,18 +91,19 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )
-    record = _selection_record(selection, training.attack.recipe) if selection else None
+    steps = len(epochs) * recipe.steps_per_epoch(len(images))
+    record = _selection_record(selection, training.attack.recipe, steps) if selection else None
     # In case its epochs were cut.
     asked = replace(recipe, epochs_given=0).epochs_for(training.budget)
     return Trained(student, recipe, record, epochs, len(images), asked)
 
 
-def _selection_record(selection: Selection, given: Recipe) -> SelectionRecord:
+def _selection_record(selection: Selection, given: Recipe, steps: int) -> SelectionRecord:
     return SelectionRecord(
         chosen=list(selection.recipe.augmentation),
         changes=dict(selection.changes),
         held_out=len(selection.candidates[0].hits),
-        share=round(selection.share, 3),
+        share=round(selection.steps / steps, 3),
         candidates=[
             CandidateRecord(
                 augmentation=list(replace(given, **candidate.changes).augmentation),

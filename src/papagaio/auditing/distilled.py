@@ -28,6 +28,7 @@ from papagaio.responses import centred_log, complete
 from papagaio.result import CellRecord
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.distilling import distil, distilling_recipe
+from papagaio.training.pacing import paced
 from papagaio.training.recipe import Recipe
 from papagaio.vocabulary import DISTILLED
 from papagaio.weights import load_weights
@@ -92,27 +93,36 @@ def _train(context: CellContext, cell: DistilledCell, folder: Path, progress: Pr
     images = np.concatenate([answered, others])
     copies = [_copy(context, copy, answered, answers.scores.shape[1]) for copy in cell.copies]
     taught = _recipe_of(context, cell.copies[0])
-    recipe = distilling_recipe(taught, len(answered), len(others), images.shape[1:])
-    files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     # Other answers bound logits and do not give them: of those, only the copies have learned.
     is_full = training.attack.response == "probabilities" and not answers.resolution
-    known = answers if is_full else answers[:0]
-    classes = answers.scores.shape[1]
-    student = build_student(
-        training.student, training.initial, answered, classes, seed=training.seed
-    )
-    epochs = distil(
-        student,
-        copies,
-        images,
-        centred_log(complete(known)),
-        recipe,
+    stored = centred_log(complete(answers if is_full else answers[:0]))
+    build = partial(
+        build_student,
+        training.student,
+        training.initial,
+        answered,
+        answers.scores.shape[1],
         seed=training.seed,
-        machine=context.machine,
+    )
+    learn = partial(distil, copies=copies, seed=training.seed, machine=context.machine)
+
+    def train_on(some: int, short: Recipe) -> None:
+        learn(build(), images=images[:some], stored=stored[:some], recipe=short)
+
+    recipe = distilling_recipe(taught, len(answered), len(others), images.shape[1:])
+    recipe = paced(recipe, len(images), train_on, folder / "epochs")
+    files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
+    student = build()
+    epochs = learn(
+        student,
+        images=images,
+        stored=stored,
+        recipe=recipe,
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )
-    return Trained(student, recipe, None, epochs, len(images), recipe.epochs_for(len(images)))
+    asked = replace(recipe, epochs_given=0).epochs_for(len(images))
+    return Trained(student, recipe, None, epochs, len(images), asked)
 
 
 def _copy(context: CellContext, cell: Cell, images: NDArray[np.uint8], classes: int) -> Classifier:

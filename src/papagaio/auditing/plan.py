@@ -189,9 +189,11 @@ def _recipes(response: Response, options: AuditOptions, contract: Contract) -> l
 
 
 def _changed(recipe: Recipe, options: AuditOptions) -> Recipe:
-    """The recipe with the epochs and the augmentation of the options, which are not tried."""
+    """The recipe with the length and the augmentation of the options, which are not tried."""
     if options.epochs is not None:
         recipe = replace(recipe, epochs_given=options.epochs)
+    if options.minutes is not None:
+        recipe = replace(recipe, minutes=options.minutes)
     if options.augmentation is not None:
         rounds = [[c for c in changes if "augmentation" not in c] for changes in recipe.rounds]
         kept = tuple(tuple(changes) for changes in rounds if changes)

@@ -39,7 +39,7 @@ def distilling_recipe(
     """Return the recipe of a student that learns from copies.
 
     It is the one for full answers, because copies answer in full whatever the black box shows, with
-    the augmentation and batches of the copies and twice as many steps as one of them took.
+    the augmentation, batches and minutes of the copies and twice as many steps as one of them took.
 
     Args:
         copy: how a copy was trained.
@@ -51,6 +51,7 @@ def distilling_recipe(
     full = replace(
         recipe_named("recovered-logits", (height, width, channels)),
         name=copy.name,
+        minutes=copy.minutes,
         batch=copy.batch,
         augmentation=copy.augmentation,
         rounds=(),

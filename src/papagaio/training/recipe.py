@@ -36,6 +36,8 @@ class Recipe:
         epochs: how often each image is shown, unless `least_steps` needs more.
         least_steps: a training on few images takes at least this many steps.
         epochs_given: a number of epochs that holds instead of both; 0 if none was given.
+        minutes: about the most that a training may take, with the choice of its recipe, see
+            `pacing`; 0 is no limit.
         augmentation: drawn anew for each image and epoch, in this order.
         fade: augmentation shrinks in the course of the training to `fade / images` of its strength
             (at most full strength): few images need it to the end. 0 keeps full strength.
@@ -59,6 +61,7 @@ class Recipe:
     epochs: int = 100
     least_steps: int = 0
     epochs_given: int = 0
+    minutes: float = 0.0
     augmentation: tuple[Augmentation, ...] = ()
     fade: int = 0
     smoothing: float = 0.0

@@ -77,14 +77,19 @@ class Selection:
         changes: what it changes in the given recipe.
         candidates: in the order of their trainings; those that diverged are left out.
         epochs: the number of epochs of each short training.
-        share: the steps of all short trainings, divided by those of the final training.
+        steps: the number of steps of all short trainings.
     """
 
     recipe: Recipe
     changes: Changes
     candidates: tuple[Candidate, ...]
     epochs: int
-    share: float
+    steps: int
+
+    @property
+    def seconds(self) -> float:
+        """How long the short trainings took."""
+        return sum(candidate.seconds for candidate in self.candidates)
 
 
 class _Division(NamedTuple):
@@ -149,8 +154,7 @@ def select_recipe(  # noqa: PLR0913  # what `train` needs, and where trainings a
     candidates, chosen = _compared(recipe, short_copy, kept, progress)
     winner = replace(recipe, **chosen.changes, rounds=())
     steps = _trainings(recipe) * division.epochs * recipe.steps_per_epoch(division.learned)
-    final = winner.epochs_for(len(images)) * winner.steps_per_epoch(len(images))
-    return Selection(winner, chosen.changes, tuple(candidates), division.epochs, steps / final)
+    return Selection(winner, chosen.changes, tuple(candidates), division.epochs, steps)
 
 
 def _compared(
