@@ -51,6 +51,7 @@ OTHER_VALUES: dict[str, object] = {
     "augmentation": ("flip",),
     "epochs_given": 4,
     "minutes": 5.0,
+    "most_epochs": 1,
     "rounds": (({"augmentation": ("flip",)},),),
     "fade": 10,
     "smoothing": 0.1,
@@ -327,7 +328,8 @@ def test_a_copy_is_cut_to_its_minutes_and_keeps_its_length_when_resumed(lab: Lab
     assert (record.epochs, record.recipe_epochs, record.steps) == (1, 7, 2)
     folder = lab.folder(cell)
     (folder / "scores.json").unlink()
-    (folder / "choice" / "epochs").write_text("3")
+    # 1e-6 minutes are three epochs of 16 images.
+    (folder / "pace").write_text(repr(1e-6 * 60 / (3.5 * 16)))
     (record,) = lab.run(cell)
     assert (record.epochs, record.recipe_epochs) == (3, 7)
 

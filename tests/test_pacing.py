@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from papagaio.training.pacing import paced
-from papagaio.training.recipe import Recipe
+from papagaio.training.recipe import Changes, Recipe
+from papagaio.training.selection import steps_of_choice
 
 RECIPE = Recipe("quick", batch=8, epochs=60)
+CHOICE: tuple[tuple[Changes, ...], ...] = (({"augmentation": ("flip",)},),)
 
 
 @dataclass
@@ -26,32 +28,47 @@ class Trainings:
 
 def test_without_minutes_a_recipe_is_not_changed_and_nothing_is_measured(tmp_path: Path) -> None:
     trainings = Trainings(0)
-    assert paced(RECIPE, 100, trainings, tmp_path / "epochs") == RECIPE
+    assert paced(RECIPE, 100, trainings, tmp_path / "pace") == RECIPE
     assert (trainings.done, [*tmp_path.iterdir()]) == ([], [])
 
 
-@pytest.mark.parametrize(("seconds", "spent"), [(10, 0), (30, 20)])
-def test_epochs_are_cut_to_the_time_that_the_choice_has_left(
-    tmp_path: Path, seconds: float, spent: float
-) -> None:
-    # An epoch of 1,000 images takes a second; a sleep may last longer, never shorter.
-    recipe, trainings = replace(RECIPE, minutes=seconds / 60), Trainings(1e-3)
-    cut = paced(recipe, 1000, trainings, tmp_path / "epochs", spent=spent)
-    assert 2 <= cut.epochs_given <= 10
-    assert replace(cut, epochs_given=0) == recipe
+# An epoch of 1,000 images takes a second; a sleep may last longer, never shorter.
+def test_epochs_are_cut_to_what_fits(tmp_path: Path) -> None:
+    recipe, trainings = replace(RECIPE, minutes=10 / 60), Trainings(1e-3)
+    cut = paced(recipe, 1000, trainings, tmp_path / "pace")
+    assert 2 <= cut.epochs_for(1000) <= 10
+    assert replace(cut, most_epochs=0) == recipe
     assert trainings.done == [(8, 1), (160, 1)]
+
+
+def test_the_choice_is_part_of_the_time(tmp_path: Path) -> None:
+    file = tmp_path / "pace"
+    file.write_text("0.001")
+    recipe = replace(RECIPE, minutes=10 / 60, rounds=CHOICE)
+    cut = paced(recipe, 1000, Trainings(0), file)
+    assert cut.rounds == CHOICE
+    choice = steps_of_choice(cut, 1000)
+    assert choice > 125
+    assert 7 * 125 <= cut.epochs_for(1000) * 125 + choice <= 10 * 125
+
+
+def test_a_choice_that_would_take_more_than_half_of_the_time_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "pace"
+    file.write_text("0.001")
+    cut = paced(replace(RECIPE, minutes=2 / 60, rounds=CHOICE), 1000, Trainings(0), file)
+    assert (cut.rounds, cut.epochs_for(1000)) == ((), 2)
 
 
 @pytest.mark.parametrize(("minutes", "epochs"), [(1e-6, 1), (1e6, 60)])
 def test_one_epoch_is_the_least_and_the_recipes_own_are_the_most(
     tmp_path: Path, minutes: float, epochs: int
 ) -> None:
-    recipe = replace(RECIPE, minutes=minutes)
-    assert paced(recipe, 20, Trainings(1e-4), tmp_path / "epochs").epochs_given == epochs
+    cut = paced(replace(RECIPE, minutes=minutes), 20, Trainings(1e-4), tmp_path / "pace")
+    assert cut.epochs_for(20) == epochs
 
 
-def test_a_slower_machine_goes_on_with_the_number_of_epochs_that_was_kept(tmp_path: Path) -> None:
-    recipe, file = replace(RECIPE, minutes=0.1), tmp_path / "choice" / "epochs"
+def test_a_slower_machine_goes_on_with_the_speed_that_was_kept(tmp_path: Path) -> None:
+    recipe, file = replace(RECIPE, minutes=0.1), tmp_path / "cell" / "pace"
     first, later = Trainings(1e-3), Trainings(1)
     cut = paced(recipe, 1000, first, file)
     assert paced(recipe, 1000, later, file) == cut

@@ -60,7 +60,12 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
     build = partial(
         build_student, training.student, training.initial, images, classes, seed=training.seed
     )
-    recipe = training.attack.recipe
+
+    def train_on(some: int, short: Recipe) -> None:
+        seen = images[:some], answers[:some]
+        train(build(), *seen, short, seed=training.seed, machine=context.machine)
+
+    recipe = paced(training.attack.recipe, len(images), train_on, folder / "pace")
     selection = select_recipe(
         build,
         images,
@@ -72,13 +77,6 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         progress=progress,
     )
     recipe = selection.recipe if selection else replace(recipe, rounds=())
-
-    def train_on(some: int, short: Recipe) -> None:
-        seen = images[:some], answers[:some]
-        train(build(), *seen, short, seed=training.seed, machine=context.machine)
-
-    spent = selection.seconds if selection else 0.0
-    recipe = paced(recipe, len(images), train_on, folder / "choice" / "epochs", spent=spent)
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = train(
@@ -94,7 +92,7 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
     steps = len(epochs) * recipe.steps_per_epoch(len(images))
     record = _selection_record(selection, training.attack.recipe, steps) if selection else None
     # In case its epochs were cut.
-    asked = replace(recipe, epochs_given=0).epochs_for(training.budget)
+    asked = replace(recipe, epochs_given=0, most_epochs=0).epochs_for(training.budget)
     return Trained(student, recipe, record, epochs, len(images), asked)
 
 

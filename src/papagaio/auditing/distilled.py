@@ -110,7 +110,7 @@ def _train(context: CellContext, cell: DistilledCell, folder: Path, progress: Pr
         learn(build(), images=images[:some], stored=stored[:some], recipe=short)
 
     recipe = distilling_recipe(taught, len(answered), len(others), images.shape[1:])
-    recipe = paced(recipe, len(images), train_on, folder / "epochs")
+    recipe = paced(recipe, len(images), train_on, folder / "pace")
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = learn(
@@ -121,7 +121,7 @@ def _train(context: CellContext, cell: DistilledCell, folder: Path, progress: Pr
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )
-    asked = replace(recipe, epochs_given=0).epochs_for(len(images))
+    asked = replace(recipe, most_epochs=0).epochs_for(len(images))
     return Trained(student, recipe, None, epochs, len(images), asked)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from papagaio import files
 from papagaio.training.recipe import Recipe
+from papagaio.training.selection import steps_of_choice
 
 __all__ = ["paced"]
 
@@ -14,24 +15,19 @@ _STEPS = 20
 
 
 def paced(
-    recipe: Recipe,
-    images: int,
-    train_on: Callable[[int, Recipe], object],
-    kept: Path,
-    *,
-    spent: float = 0.0,
+    recipe: Recipe, images: int, train_on: Callable[[int, Recipe], object], kept: Path
 ) -> Recipe:
-    """Return the recipe with no more epochs than fit in its minutes, and at least one.
+    """Return the recipe with no more epochs than fit into its minutes, and at least one.
 
-    The speed is measured once; a training that is resumed keeps its number of epochs, because it
-    decides the weights.
+    The choice of the recipe is part of this time; where it would take more than half, there is
+    none. The speed is measured once: a training that is resumed keeps its number of epochs, because
+    that decides its weights.
 
     Args:
-        recipe: how to train. Without minutes, it is returned as it is.
+        recipe: how to train, and what to try before. Without minutes, it is returned as it is.
         images: how many images the training shows in an epoch.
         train_on: trains a network to throw away on the first so many images by a recipe.
-        kept: the file in which the number of epochs is kept and looked for.
-        spent: seconds that the choice of the recipe has taken of these minutes.
+        kept: the file in which the seconds per image are kept and looked for.
 
     Raises:
         Diverged: a loss of the first steps is no longer finite.
@@ -40,10 +36,13 @@ def paced(
     if not recipe.minutes:
         return recipe
     if not kept.exists():
-        left = recipe.minutes * 60 - spent
-        fit = int(left / (images * _seconds_per_image(recipe, images, train_on)))
-        files.write(kept, str(min(max(1, fit), recipe.epochs_for(images))))
-    return replace(recipe, epochs_given=int(kept.read_text(encoding="utf-8")))
+        files.write(kept, repr(_seconds_per_image(recipe, images, train_on)))
+    fit = recipe.minutes * 60 / (images * float(kept.read_text(encoding="utf-8")))
+    cut = replace(recipe, most_epochs=max(1, int(fit)))
+    choice = steps_of_choice(cut, images) / cut.steps_per_epoch(images)
+    if choice > fit / 2:
+        return replace(cut, rounds=())
+    return replace(cut, most_epochs=max(1, int(fit - choice)))
 
 
 def _seconds_per_image(

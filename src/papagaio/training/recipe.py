@@ -35,9 +35,10 @@ class Recipe:
         batch: images per step.
         epochs: how often each image is shown, unless `least_steps` needs more.
         least_steps: a training on few images takes at least this many steps.
-        epochs_given: a number of epochs that holds instead of both; 0 if none was given.
-        minutes: about the most that a training may take, with the choice of its recipe, see
-            `pacing`; 0 is no limit.
+        minutes: about the most that a training may take, with the choice of its recipe; 0 is no
+            limit.
+        most_epochs: the most that fit into its minutes, see `pacing`; 0 is no limit.
+        epochs_given: a number of epochs that holds instead of all these; 0 if none was given.
         augmentation: drawn anew for each image and epoch, in this order.
         fade: augmentation shrinks in the course of the training to `fade / images` of its strength
             (at most full strength): few images need it to the end. 0 keeps full strength.
@@ -60,8 +61,9 @@ class Recipe:
     batch: int = 32
     epochs: int = 100
     least_steps: int = 0
-    epochs_given: int = 0
     minutes: float = 0.0
+    most_epochs: int = 0
+    epochs_given: int = 0
     augmentation: tuple[Augmentation, ...] = ()
     fade: int = 0
     smoothing: float = 0.0
@@ -76,7 +78,8 @@ class Recipe:
         """Return how many epochs a training on a number of images takes."""
         if self.epochs_given:
             return self.epochs_given
-        return max(self.epochs, ceil(self.least_steps / self.steps_per_epoch(images)))
+        epochs = max(self.epochs, ceil(self.least_steps / self.steps_per_epoch(images)))
+        return min(epochs, self.most_epochs or epochs)
 
     def share_of_rate(self, part: float) -> float:
         """Return the share of the learning rate when `part` (0 to 1) of the training is done."""

@@ -29,7 +29,7 @@ from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Changes, Recipe
 
-__all__ = ["Candidate", "Selection", "in_words", "select_recipe"]
+__all__ = ["Candidate", "Selection", "in_words", "select_recipe", "steps_of_choice"]
 
 # The share of the final training's steps that all short trainings take together, evenly divided,
 # and its limits. Fewer steps than the least show nothing. More than the most are not needed: with
@@ -86,11 +86,6 @@ class Selection:
     epochs: int
     steps: int
 
-    @property
-    def seconds(self) -> float:
-        """How long the short trainings took."""
-        return sum(candidate.seconds for candidate in self.candidates)
-
 
 class _Division(NamedTuple):
     """How many images a short copy learns, how many it is judged by, and for how many epochs."""
@@ -135,7 +130,7 @@ def select_recipe(  # noqa: PLR0913  # what `train` needs, and where trainings a
         Diverged: the loss of every short training is no longer finite.
         NoSpace: the disk is full.
     """
-    if not recipe.rounds or len(images) < _LEAST_ANSWERS:
+    if not steps_of_choice(recipe, len(images)):
         return None
     division = _divided(recipe, len(images))
     order = np.random.default_rng(seed).permutation(len(images))
@@ -153,8 +148,16 @@ def select_recipe(  # noqa: PLR0913  # what `train` needs, and where trainings a
 
     candidates, chosen = _compared(recipe, short_copy, kept, progress)
     winner = replace(recipe, **chosen.changes, rounds=())
-    steps = _trainings(recipe) * division.epochs * recipe.steps_per_epoch(division.learned)
+    steps = steps_of_choice(recipe, len(images))
     return Selection(winner, chosen.changes, tuple(candidates), division.epochs, steps)
+
+
+def steps_of_choice(recipe: Recipe, images: int) -> int:
+    """How many steps all short trainings take together; 0 where there is no choice."""
+    if not recipe.rounds or images < _LEAST_ANSWERS:
+        return 0
+    division = _divided(recipe, images)
+    return _trainings(recipe) * division.epochs * recipe.steps_per_epoch(division.learned)
 
 
 def _compared(
