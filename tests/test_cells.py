@@ -46,6 +46,7 @@ OTHER_VALUES: dict[str, object] = {
     "muon": 0.1,
     "schedule": "one-cycle",
     "batch": 9,
+    "least_batches": 2,
     "epochs": 3,
     "least_steps": 50,
     "augmentation": ("flip",),

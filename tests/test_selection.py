@@ -25,12 +25,14 @@ from papagaio.training.judging import held_out_losses, standard_errors
 from papagaio.training.loop import Epoch, train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Changes, Recipe
+from papagaio.training.recipes import recipe_named
 from papagaio.training.selection import (
     Candidate,
     Selection,
     _divided,
     _first_within_noise,
     select_recipe,
+    steps_of_choice,
 )
 
 Box = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -183,13 +185,21 @@ def test_no_image_is_both_learned_and_held_out(images: int, epochs: int) -> None
 
 @pytest.mark.parametrize(
     ("images", "epochs", "share"),
-    [(1000, 60, 0.34), (2000, 60, 0.34), (10_000, 60, 0.09), (200, 60, 4), (200, 1, 4)],
+    [
+        (500, 60, 0.32),
+        (1000, 60, 0.21),
+        (2000, 60, 0.21),
+        (5000, 60, 0.17),
+        (10_000, 60, 0.084),
+        (200, 1, 4),
+    ],
 )
 def test_the_choices_share_of_time_is_as_stated(images: int, epochs: int, share: float) -> None:
     three = tuple({"augmentation": (name,)} for name in ("flip", "crop", "affine"))
-    recipe = replace(RECIPE, batch=128, epochs=epochs, rounds=(three,))
-    division = _divided(recipe, images)
-    assert 4 * division.epochs * division.learned <= share * recipe.epochs * images
+    natural = replace(recipe_named("recovered-logits", (32, 32, 3)), epochs=epochs, rounds=(three,))
+    recipe = natural.settled(images)
+    final = recipe.epochs * recipe.steps_per_epoch(images)
+    assert steps_of_choice(recipe, images) == pytest.approx(share * final, rel=0.06)
 
 
 def test_every_candidate_is_told() -> None:

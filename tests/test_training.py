@@ -178,6 +178,20 @@ def test_few_images_are_seen_for_more_epochs_where_steps_are_wanted() -> None:
     assert recipe.epochs_for(16_000) == 2
 
 
+@pytest.mark.parametrize(
+    ("images", "batch", "steps"),
+    [(20, 128, 1), (40, 40, 1), (500, 34, 15), (1000, 33, 31), (3000, 94, 32), (10_000, 128, 79)],
+)
+def test_few_images_make_small_batches_where_an_epoch_should_have_many(
+    images: int, batch: int, steps: int
+) -> None:
+    recipe = replace(QUICK, batch=128, least_batches=32)
+    assert (recipe.settled(images).batch, recipe.steps_per_epoch(images)) == (batch, steps)
+    assert recipe.settled(images).steps_per_epoch(images) == steps
+    assert recipe.settled(images).settled(20) == recipe.settled(images)
+    assert QUICK.settled(images) == QUICK
+
+
 def test_augmentation_fades_further_the_more_images_there_are() -> None:
     recipe = replace(QUICK, fade=500)
     assert recipe.strength(1, 500) == recipe.strength(0, 5000) == 1
@@ -249,7 +263,12 @@ def in_words(recipe: Recipe) -> str:
         assert names == [("crop",), ("flip",), ("crop", "flip")]
         seen = "no augmentation, crop, flip or both, as held-out answers decide"
     seen += " that fade" if recipe.fade else ""
-    return f"{adam}, {schedule}batch {recipe.batch}, {recipe.epochs} epochs{steps}, {seen}"
+    batch = f"batch {recipe.batch}"
+    if recipe.least_batches:
+        batch += (
+            f" (smaller where an epoch would have fewer than {recipe.least_batches}, at least 32)"
+        )
+    return f"{adam}, {schedule}{batch}, {recipe.epochs} epochs{steps}, {seen}"
 
 
 def test_the_recipes_are_as_the_documentation_has_them() -> None:

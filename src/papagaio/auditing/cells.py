@@ -28,7 +28,8 @@ __all__ = ["cell_job", "run_cell"]
 
 def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
     """A cell as a job: its cost is the number of images that its training shows."""
-    recipe, budget = cell.training.attack.recipe, cell.training.budget
+    budget = cell.training.budget
+    recipe = cell.training.attack.recipe.settled(budget)
     cost = recipe.epochs_for(budget) * recipe.steps_per_epoch(budget) * recipe.batch
     return Job(
         id=context.id_of(cell),
@@ -65,7 +66,8 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         seen = images[:some], answers[:some]
         train(build(), *seen, short, seed=training.seed, machine=context.machine)
 
-    recipe = paced(training.attack.recipe, len(images), train_on, folder / "pace")
+    recipe = training.attack.recipe.settled(len(images))
+    recipe = paced(recipe, len(images), train_on, folder / "pace")
     selection = select_recipe(
         build,
         images,

@@ -53,6 +53,7 @@ def distilling_recipe(
         name=copy.name,
         minutes=copy.minutes,
         batch=copy.batch,
+        least_batches=copy.least_batches,
         augmentation=copy.augmentation,
         rounds=(),
         fade=copy.fade,

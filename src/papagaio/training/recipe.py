@@ -1,7 +1,7 @@
 """A recipe: how a network is trained. Values only; the loop reads them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, cos, pi
 from typing import Any, Literal
 
@@ -12,6 +12,9 @@ __all__ = ["Changes", "Recipe"]
 
 # Fields of a recipe, with other values.
 Changes = Mapping[str, Any]
+
+# Smaller batches were not better, and cost more time.
+_LEAST_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Recipe:
         schedule: `constant`, or `one-cycle`: linear from a tenth of the rate to all of it over the
             first fifth, then down to 0 along a cosine.
         batch: images per step.
+        least_batches: an epoch has at least this many steps, of 32 images at least: few images make
+            smaller batches.
         epochs: how often each image is shown, unless `least_steps` needs more.
         least_steps: a training on few images takes at least this many steps.
         minutes: about the most that a training may take, with the choice of its recipe; 0 is no
@@ -59,6 +64,7 @@ class Recipe:
     muon: float = 0.0
     schedule: Literal["constant", "one-cycle"] = "constant"
     batch: int = 32
+    least_batches: int = 0
     epochs: int = 100
     least_steps: int = 0
     minutes: float = 0.0
@@ -70,9 +76,15 @@ class Recipe:
     variants: Variants = NO_VARIANTS
     rounds: tuple[tuple[Changes, ...], ...] = ()
 
+    def settled(self, images: int) -> "Recipe":
+        """Return the recipe with the size of batches that it has for a number of images."""
+        batches = min(self.least_batches, images // _LEAST_BATCH)
+        batch = min(self.batch, ceil(images / batches)) if batches else self.batch
+        return replace(self, batch=batch, least_batches=0)
+
     def steps_per_epoch(self, images: int) -> int:
         """Return how many batches, of nearly the same size, a number of images makes."""
-        return ceil(images / self.batch)
+        return ceil(images / self.settled(images).batch)
 
     def epochs_for(self, images: int) -> int:
         """Return how many epochs a training on a number of images takes."""

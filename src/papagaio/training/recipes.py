@@ -32,6 +32,7 @@ _RECOVERED_LOGITS = Recipe(
     muon=0.12,
     schedule="one-cycle",
     batch=128,
+    least_batches=32,
     epochs=60,
     rounds=(_AUGMENTATIONS,),
 )
