@@ -296,10 +296,12 @@ def test_the_recipes_are_as_the_documentation_has_them() -> None:
     assert small["censored-logits"].loss == "censored-l2"
     assert written["labels"] == [
         f"cross-entropy, smoothed by {labels.smoothing}",
-        "the same otherwise",
+        "the same otherwise, batch 128",
         in_words(small["labels"]),
     ]
-    assert labels == replace(logits, name="labels", loss=labels.loss, smoothing=labels.smoothing)
+    assert labels == replace(
+        logits, name="labels", loss=labels.loss, smoothing=labels.smoothing, least_batches=0
+    )
     assert {(one.loss, one.smoothing) for one in (labels, small["labels"])} == {
         ("cross-entropy", 0.05)
     }

@@ -38,7 +38,9 @@ _RECOVERED_LOGITS = Recipe(
 )
 # Rounded answers and the highest few give bounds of the logits instead.
 _CENSORED_LOGITS = replace(_RECOVERED_LOGITS, name="censored-logits", loss="censored-l2")
-_LABELS = replace(_RECOVERED_LOGITS, name="labels", loss="cross-entropy", smoothing=0.05)
+_LABELS = replace(
+    _RECOVERED_LOGITS, name="labels", loss="cross-entropy", smoothing=0.05, least_batches=0
+)
 _NATURAL = {
     recipe.name: recipe for recipe in (_RECOVERED_LOGITS, _CENSORED_LOGITS, _LABELS, _THESIS)
 }
