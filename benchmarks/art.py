@@ -54,6 +54,7 @@ PACKAGES = (f"{TOOLBOX}==1.20.1", "torch", "packaging")
 STUDENTS = {"small-cnn": small_cnn, "residual-cnn": residual_cnn}
 COLUMNS = (
     "response",
+    "student",
     "budget",
     "toolbox",
     "Papagaio",
@@ -143,6 +144,8 @@ def main() -> None:
 def _compare(given: argparse.Namespace) -> None:
     run = given.run or _demo()
     ours = [_own_copy(run, record) for record in _own_records(_result(run))]
+    if not ours:
+        sys.exit(f"{run}: no copy by auto of {', '.join(STUDENTS)} from probabilities or labels")
     inputs = _toolbox_inputs(run, given.epochs, given.batch)
     python = _toolbox_python(given.venv)
     with tempfile.TemporaryDirectory() as name:
@@ -168,15 +171,14 @@ def _write_figures(
 
 
 def _table(theirs: Sequence[Copy], ours: Sequence[OwnCopy]) -> str:
-    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1))]
-    for response, budget in dict.fromkeys((c.wanted.response, c.wanted.budget) for c in ours):
-        toolbox = [c for c in theirs if (c.wanted.response, c.wanted.budget) == (response, budget)]
-        papagaio = [c for c in ours if (c.wanted.response, c.wanted.budget) == (response, budget)]
+    lines = [COLUMNS, ("---", "---", *["---:"] * (len(COLUMNS) - 2))]
+    for key in dict.fromkeys(_row_of(copy) for copy in ours):
+        toolbox = [copy for copy in theirs if _row_of(copy) == key]
+        papagaio = [copy for copy in ours if _row_of(copy) == key]
         scores = [c.fidelity for c in toolbox], [c.fidelity for c in papagaio]
         lines.append(
             (
-                response,
-                f"{budget:,}",
+                *key,
                 *map(_spread, scores),
                 f"{np.mean(scores[1]) - np.mean(scores[0]):+.3f}",
                 f"{np.mean([c.alone for c in papagaio]):.3f}",
@@ -184,6 +186,11 @@ def _table(theirs: Sequence[Copy], ours: Sequence[OwnCopy]) -> str:
             )
         )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row_of(copy: Copy) -> tuple[str, str, str]:
+    wanted = copy.wanted
+    return wanted.response, wanted.student, f"{wanted.budget:,}"
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -15,7 +15,7 @@ chosen augmentation.
 
 Black boxes, trainings and choices are files in the folder, and a second run does only what is
 missing. Everything is reduced: the black boxes see few images, and copies get fewer answers, fewer
-epochs and smaller batches than by default; small batches still make enough steps from few answers.
+epochs than by default.
 The lines above the tables have the numbers. This script needs Papagaio with the extra `demo`.
 """
 
@@ -496,7 +496,7 @@ def measure(measurement: Measurement, folder: Path, progress: Progress) -> Outco
     answers = derive(box.answers[: measurement.answers], "probabilities", measurement.response)
     shape, classes = images.shape[1:], box.answers.shape[1]
     recipe = recipe_named(default_recipe(measurement.response), shape)
-    recipe = replace(recipe, epochs=measurement.epochs, batch=measurement.batch)
+    recipe = replace(recipe, epochs=measurement.epochs, batch=measurement.batch, least_batches=0)
     build = partial(build_student, default_student(shape), "random", images, classes, seed=seed)
     start = time.monotonic()
     if measurement.augmentation is None:
@@ -534,8 +534,8 @@ def conditions(options: argparse.Namespace) -> str:
         f"papagaio {__version__}, torch {torch.__version__}, numpy {np.__version__}.\n"
         f"Recipe {recipe.name}, response {options.response}. Reduced: {options.answers:,} answers; "
         f"{options.epochs} epochs instead of {recipe.epochs}, in batches of {options.batch} "
-        f"instead of {recipe.batch}; the script's own black boxes learn {min(learned):,} to "
-        f"{max(learned):,} images.\n"
+        f"instead of {recipe.settled(options.answers).batch}; the script's own black boxes learn "
+        f"{min(learned):,} to {max(learned):,} images.\n"
         "Fidelity on n test images: the mean of the seeds, ± half its 95 % interval. Seconds (s) "
         "are means, as measured when each training or choice ran."
     )

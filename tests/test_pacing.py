@@ -23,7 +23,7 @@ class Trainings:
 
     def __call__(self, images: int, recipe: Recipe) -> None:
         self.done.append((images, recipe.epochs_for(images)))
-        time.sleep(images * self.seconds_per_image)
+        time.sleep(images * recipe.epochs_for(images) * self.seconds_per_image)
 
 
 def test_without_minutes_a_recipe_is_not_changed_and_nothing_is_measured(tmp_path: Path) -> None:
@@ -38,7 +38,21 @@ def test_epochs_are_cut_to_what_fits(tmp_path: Path) -> None:
     cut = paced(recipe, 1000, trainings, tmp_path / "pace")
     assert 2 <= cut.epochs_for(1000) <= 10
     assert replace(cut, most_epochs=0) == recipe
-    assert trainings.done == [(8, 1), (160, 1)]
+    assert trainings.done == [(80, 1), (80, 3), (80, 1)]
+
+
+def test_the_speed_is_that_of_the_last_candidate_without_what_a_training_begins_with(
+    tmp_path: Path,
+) -> None:
+    shown: list[Recipe] = []
+
+    def train_on(images: int, recipe: Recipe) -> None:
+        shown.append(recipe)
+        time.sleep(0.3 + images * recipe.epochs_for(images) * 1e-3)
+
+    paced(replace(RECIPE, minutes=1, rounds=CHOICE), 1000, train_on, tmp_path / "pace")
+    assert {recipe.augmentation for recipe in shown} == {("flip",)}
+    assert 5e-4 < float((tmp_path / "pace").read_text()) < 2e-3
 
 
 def test_the_choice_is_part_of_the_time(tmp_path: Path) -> None:

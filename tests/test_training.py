@@ -265,9 +265,7 @@ def in_words(recipe: Recipe) -> str:
     seen += " that fade" if recipe.fade else ""
     batch = f"batch {recipe.batch}"
     if recipe.least_batches:
-        batch += (
-            f" (smaller where an epoch would have fewer than {recipe.least_batches}, at least 32)"
-        )
+        batch += f" (down to 32 where an epoch would have fewer than {recipe.least_batches} steps)"
     return f"{adam}, {schedule}{batch}, {recipe.epochs} epochs{steps}, {seen}"
 
 

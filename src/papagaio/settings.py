@@ -132,8 +132,9 @@ class CopyOptions(Authorisation, ExecutorOptions):
     minutes: Annotated[float | None, Option(_COPIES, "N", "no limit")] = Field(
         default=None, gt=0, allow_inf_nan=False
     )
-    """About the most minutes of every training, with the choice of its recipe. Its epochs are cut
-    to what fits at the speed of its first steps, and the report names a copy that was cut."""
+    """About how many minutes a training may take at most, with the choice of its recipe, which is
+    left out where it would take more than half. Epochs are cut to what fits at the speed of a few
+    steps, and the report names a copy that was cut."""
 
     seeds: Annotated[Many[Seed], Option(_COPIES, "N,N,...", also="seed")] = Field(
         default=(0,), min_length=1

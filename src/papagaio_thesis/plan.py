@@ -164,6 +164,7 @@ class Planner:
             muon=0.0,
             rate=5e-4,
             batch=64,
+            least_batches=0,
             epochs=self.options.students.epochs,
             augmentation=("crop", "flip"),
             rounds=(),

@@ -11,7 +11,7 @@ from papagaio.training.selection import steps_of_choice
 
 __all__ = ["paced"]
 
-_STEPS = 20
+_STEPS = 10
 
 
 def paced(
@@ -48,9 +48,19 @@ def paced(
 def _seconds_per_image(
     recipe: Recipe, images: int, train_on: Callable[[int, Recipe], object]
 ) -> float:
-    one_epoch = replace(recipe, epochs_given=1)
-    train_on(min(recipe.batch, images), one_epoch)  # the first step pays for set-up
+    """The difference of two short trainings: what a training begins with is in both."""
+    for changes in recipe.rounds:
+        recipe = replace(recipe, **changes[-1])  # the last changes the most, and is the slowest
+    # At such rates no loss stops being finite that would not in the training itself.
+    slow = replace(
+        recipe, rate=recipe.rate / 1000, muon=recipe.muon / 1000, schedule="constant", rounds=()
+    )
     shown = min(_STEPS * recipe.batch, images)
-    started = time.monotonic()
-    train_on(shown, one_epoch)
-    return (time.monotonic() - started) / shown
+
+    def seconds_for(epochs: int) -> float:
+        started = time.monotonic()
+        train_on(shown, replace(slow, epochs_given=epochs))
+        return time.monotonic() - started
+
+    seconds_for(1)  # the first training of a process is slower
+    return max(seconds_for(3) - seconds_for(1), 1e-6) / (2 * shown)

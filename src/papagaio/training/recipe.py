@@ -36,8 +36,8 @@ class Recipe:
         schedule: `constant`, or `one-cycle`: linear from a tenth of the rate to all of it over the
             first fifth, then down to 0 along a cosine.
         batch: images per step.
-        least_batches: an epoch has at least this many steps, of 32 images at least: few images make
-            smaller batches.
+        least_batches: batches are made smaller, down to 32 images, where an epoch would otherwise
+            have fewer steps than this.
         epochs: how often each image is shown, unless `least_steps` needs more.
         least_steps: a training on few images takes at least this many steps.
         minutes: about the most that a training may take, with the choice of its recipe; 0 is no

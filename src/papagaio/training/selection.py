@@ -117,7 +117,8 @@ def select_recipe(  # noqa: PLR0913  # what `train` needs, and where trainings a
         build: makes the network that will be trained, each time with the same initial weights.
         images: uint8 (N, H, W, C), what the copy may learn from.
         answers: the N answers to them.
-        recipe: how the copy is trained if nothing else is shown to be better; and its rounds.
+        recipe: how the copy is trained if nothing else is shown to be better; its rounds; and its
+            batches, `settled`.
         seed: the seed of the division into learned and held-out images, and of the short trainings.
         machine: where they run.
         kept: a folder in which each candidate is kept and looked for, or None.
