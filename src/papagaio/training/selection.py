@@ -131,7 +131,8 @@ def select_recipe(  # noqa: PLR0913  # what `train` needs, and where trainings a
         Diverged: the loss of every short training is no longer finite.
         NoSpace: the disk is full.
     """
-    if not steps_of_choice(recipe, len(images)):
+    steps = steps_of_choice(recipe, len(images))
+    if not steps:
         return None
     division = _divided(recipe, len(images))
     order = np.random.default_rng(seed).permutation(len(images))
@@ -149,7 +150,6 @@ def select_recipe(  # noqa: PLR0913  # what `train` needs, and where trainings a
 
     candidates, chosen = _compared(recipe, short_copy, kept, progress)
     winner = replace(recipe, **chosen.changes, rounds=())
-    steps = steps_of_choice(recipe, len(images))
     return Selection(winner, chosen.changes, tuple(candidates), division.epochs, steps)
 
 
