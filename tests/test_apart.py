@@ -188,7 +188,7 @@ def test_it_ends_by_itself_when_it_is_closed_or_forgotten(
 # The program around it.
 
 ASK = """
-import signal, sys, threading, time
+import signal, sys
 from contextlib import closing
 from pathlib import Path
 import numpy as np
@@ -200,16 +200,14 @@ from papagaio.ledger import Ledger
 
 folder, most = Path(sys.argv[1]), int(sys.argv[2])
 
-def watch():
-    before = asking = signal.getsignal(signal.SIGINT)
-    while asking is before:
-        time.sleep(0.01)
-        asking = signal.getsignal(signal.SIGINT)
-    while signal.getsignal(signal.SIGINT) is asking:
-        time.sleep(0.01)
-    (folder / "interrupted").touch()
+set_handler = signal.signal
 
-threading.Thread(target=watch, daemon=True).start()
+def watched(number, handler):
+    set_handler(number, handler)
+    if handler is signal.default_int_handler:
+        (folder / "interrupted").touch()
+
+signal.signal = watched
 declared = Declaration((1, 1, 1), classes=2, batch=4, concurrency=most)
 images = ImageSet.of("shades", np.arange(40, dtype=np.uint8).reshape(-1, 1, 1, 1))
 box = open_function(f"{folder / 'box.py'}:predict", declared)
