@@ -409,6 +409,7 @@ def test_what_is_no_plain_npz_is_refused(
         ({"pictures": grey(2, 0)}, "needs an array `images` of uint8"),
         ({"images": np.zeros((2, 8, 8), np.float32)}, "np.rint(images * 255).astype(np.uint8)"),
         ({"images": np.zeros((2, 8, 8, 4), np.uint8)}, "4 channels; 1 or 3 are needed"),
+        ({"images": np.uint8(0), "labels": [0]}, "has shape () and needs N x H x W"),
         ({"images": grey(2, 0), "labels": [0]}, "one number for each of the 2 images"),
         ({"images": grey(2, 0), "labels": [0.5, 1.0]}, "`labels`"),
         ({"images": grey(2, 0), "classes": 10}, "`classes` must be"),

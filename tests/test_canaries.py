@@ -128,6 +128,17 @@ def test_after_an_interruption_a_changed_model_is_found_in_the_first_request(
     assert len(box.requests) == 1
 
 
+def test_two_canaries_in_the_middle_of_a_request_are_enough(tmp_path: Path) -> None:
+    def wrong_at_first(images: Pixels) -> Scores:
+        return np.concatenate([another(images[:200]), model(images[200:])])
+
+    box = Box(wrong_at_first, contract=Contract(1, 2, 1, classes=2, batch=400))
+    with pytest.raises(BadAnswer, match="another way"):
+        asked(box, tmp_path / "ledger")
+    assert len(box.requests) == 1
+    assert box.requests[0][200:, 0, 1, 0].min() == 0  # the last canary is answered rightly
+
+
 def test_answers_in_another_order_are_found(tmp_path: Path) -> None:
     with pytest.raises(BadAnswer, match="come in another order"):
         asked(Box(lambda images: model(images)[::-1].copy()), tmp_path / "ledger")

@@ -138,8 +138,10 @@ def test_the_precision_is_the_one_that_was_measured_faster(
 ) -> None:
     clock = Clock(float32, bfloat16)
     monkeypatch.setattr(precision, "_time_of", clock)
+    torch.set_num_threads(2)
     machine, reason = settle(Machine(threads=3))
     assert machine == Machine(precision=expected, threads=3)
+    assert torch.get_num_threads() == 2
     assert reason == (
         f"measured once on this machine: a step in bfloat16 takes {share} of the processor time "
         "of one in float32"

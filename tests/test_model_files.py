@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
+from papagaio.auditing.examining import try_ways
 from papagaio.blackboxes.contract import Declaration
 from papagaio.blackboxes.model_file import ModelFile, black_box_of
 from papagaio.blackboxes.named import open_black_box
@@ -21,6 +22,7 @@ from papagaio.cli.main import app
 from papagaio.errors import BadSettings, PapagaioError
 from papagaio.ledger import Ledger
 from papagaio.options import read_toml
+from papagaio.progress import no_progress
 from papagaio.vocabulary import Returned
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
@@ -306,6 +308,12 @@ def test_images_are_given_as_stated(scale: str) -> None:
     turned = PixelForm(scale, "bgr", "nchw", "float16").of(IMAGES)
     assert turned == pytest.approx(expected[..., ::-1].transpose(0, 3, 1, 2), rel=1e-3, abs=1e-2)
     assert turned.dtype == np.float16
+
+
+@pytest.mark.parametrize("axes", [(None,), (None, 5), (None, 8, 8)])
+def test_check_refuses_a_model_that_takes_no_images(axes: tuple[int | None, ...]) -> None:
+    with pytest.raises(BadSettings, match=f"takes {len(axes)} axes"):
+        try_ways(made(axes), Declaration(), lambda _: pytest.fail("none can be asked"), no_progress)
 
 
 @pytest.mark.parametrize("returned", ["probabilities", "log-probabilities", "logits", "labels"])

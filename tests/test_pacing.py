@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from papagaio.progress import Progress, Step
 from papagaio.training.pacing import paced
 from papagaio.training.recipe import Changes, Recipe
 from papagaio.training.selection import steps_of_choice
@@ -16,14 +17,23 @@ CHOICE: tuple[tuple[Changes, ...], ...] = (({"augmentation": ("flip",)},),)
 
 @dataclass
 class Trainings:
-    """Trainings of a known speed, which are noted: images and epochs."""
+    """Trainings of a known speed, which are noted: images and epochs.
+
+    Each takes some seconds more to begin, and some in its second epoch.
+    """
 
     seconds_per_image: float
-    done: list[tuple[int, int]] = field(default_factory=list)
+    beginning: float = 0.0
+    hiccup: float = 0.0
+    done: list[tuple[int, Recipe]] = field(default_factory=list)
 
-    def __call__(self, images: int, recipe: Recipe) -> None:
-        self.done.append((images, recipe.epochs_for(images)))
-        time.sleep(images * recipe.epochs_for(images) * self.seconds_per_image)
+    def __call__(self, images: int, recipe: Recipe, progress: Progress) -> None:
+        epochs = recipe.epochs_for(images)
+        self.done.append((images, recipe))
+        time.sleep(self.beginning)
+        for epoch in range(epochs):
+            time.sleep(images * self.seconds_per_image + (epoch == 1) * self.hiccup)
+            progress(Step("quick", epoch + 1, epochs, "epochs"))
 
 
 def test_without_minutes_a_recipe_is_not_changed_and_nothing_is_measured(tmp_path: Path) -> None:
@@ -38,21 +48,17 @@ def test_epochs_are_cut_to_what_fits(tmp_path: Path) -> None:
     cut = paced(recipe, 1000, trainings, tmp_path / "pace")
     assert 2 <= cut.epochs_for(1000) <= 10
     assert replace(cut, most_epochs=0) == recipe
-    assert trainings.done == [(80, 1), (80, 3), (80, 1)]
+    assert [images for images, _ in trainings.done] == [80]
 
 
-def test_the_speed_is_that_of_the_last_candidate_without_what_a_training_begins_with(
-    tmp_path: Path,
+@pytest.mark.parametrize("trainings", [Trainings(1e-3, beginning=0.5), Trainings(1e-3, hiccup=0.5)])
+def test_the_speed_is_the_last_candidates_without_a_slow_beginning_or_a_hiccup(
+    tmp_path: Path, trainings: Trainings
 ) -> None:
-    shown: list[Recipe] = []
-
-    def train_on(images: int, recipe: Recipe) -> None:
-        shown.append(recipe)
-        time.sleep(0.3 + images * recipe.epochs_for(images) * 1e-3)
-
-    paced(replace(RECIPE, minutes=1, rounds=CHOICE), 1000, train_on, tmp_path / "pace")
-    assert {recipe.augmentation for recipe in shown} == {("flip",)}
-    assert 5e-4 < float((tmp_path / "pace").read_text()) < 2e-3
+    recipe = replace(RECIPE, minutes=1, rounds=CHOICE)
+    paced(recipe, 1000, trainings, tmp_path / "pace")
+    assert [shown.augmentation for _, shown in trainings.done] == [("flip",)]
+    assert 1e-3 <= float((tmp_path / "pace").read_text()) < 2e-3
 
 
 def test_the_choice_is_part_of_the_time(tmp_path: Path) -> None:

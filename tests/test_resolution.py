@@ -104,7 +104,7 @@ def test_a_step_is_a_fraction_or_a_decimal(text: object, step: float) -> None:
     assert options.resolution == step
 
 
-@pytest.mark.parametrize("text", ["1/0", "fine", "2", "0", "-1/256", "1/100000000"])
+@pytest.mark.parametrize("text", ["1/0", "fine", "2", "0", "-1/256", "1/100000000", "1e400"])
 def test_what_is_no_step_is_refused(text: str) -> None:
     with pytest.raises(BadSettings, match=r"^resolution -?[0-9a-z.]+"):
         validated(BlackBoxOptions, {"black-box": "b.py:f", "resolution": text})

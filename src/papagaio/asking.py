@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from types import FrameType
 
 import numpy as np
@@ -138,17 +138,18 @@ def _send(
                 digests, moved = images.digests[request.new], request.changes(scores, canaries)
                 ledger.note_answers(question, number, digests, scores[~request.is_known], moved)
                 yield len(request.new)
-                changes += moved
-                if min(changes[-2:], default=0) > canaries.tolerance and len(changes) > 1:
-                    failed = failed or _changed(changes, box)
+                changes = changes[-1:] + moved
+                for pair in pairwise(changes):
+                    if min(pair) > canaries.tolerance:
+                        failed = failed or _changed(pair, box)
     if failed:
         raise failed
 
 
-def _changed(changes: list[float], box: BlackBox) -> BadAnswer:
+def _changed(changes: tuple[float, float], box: BlackBox) -> BadAnswer:
     return BadAnswer(
         f"{box.name} answers the same images in another way than before: their scores change by "
-        f"{changes[-2]:.3f} and {changes[-1]:.3f}. Its model changed, its answers come in another "
+        f"{changes[0]:.3f} and {changes[1]:.3f}. Its model changed, its answers come in another "
         f"order, or it adds noise. What was paid for is kept under {box.identity}: give it another "
         "identity once it is fixed; if it adds noise on purpose, set unchecked"
     )

@@ -103,7 +103,10 @@ def relative_accuracy(
 ) -> Figure | None:
     """The student's accuracy divided by the black box's.
 
-    The interval is the delta method's for a ratio of paired means.
+    The interval is the delta method's for a ratio of paired means. An image that only the student
+    gets right and one that only the black box does are added to its spread (as Bonett and Price,
+    J. Educ. Behav. Stat. 2012, do for a difference): without them, two that are right on the same
+    images would have an interval without width.
 
     Returns:
         None where the black box is not better than the most frequent class: a ratio to a black box
@@ -113,8 +116,10 @@ def relative_accuracy(
     if not is_better_than_majority(rate(reference), labels):
         return None
     ratio = right.mean() / reference.mean()
-    spread = (right - ratio * reference) / reference.mean()
-    return _around(float(ratio), spread)
+    one, other = np.append(right, [1, 0]), np.append(reference, [0, 1])
+    spread = (one - one.mean() / other.mean() * other) / other.mean()
+    reach = _reach(spread)
+    return Figure(float(ratio), float(ratio) - reach, float(ratio) + reach, len(labels))
 
 
 def is_better_than_majority(accuracy: Figure, labels: Labels) -> bool:
@@ -200,16 +205,14 @@ def over_seeds(values: Sequence[float]) -> Figure:
 
 
 def _mean(values: NDArray[np.float64]) -> Figure:
-    return _around(float(values.mean()), values)
+    value, reach = float(values.mean()), _reach(values)
+    return Figure(value, value - reach, value + reach, len(values))
 
 
-def _around(value: float, terms: NDArray[np.float64]) -> Figure:
-    """The normal interval around a mean of independent terms."""
+def _reach(terms: NDArray[np.float64]) -> float:
+    """How far the normal interval of a mean of independent terms reaches on each side."""
     n = len(terms)
-    reach = float(
-        stats.norm.ppf((1 + _CONFIDENCE) / 2) * np.std(terms, ddof=min(1, n - 1)) / n**0.5
-    )
-    return Figure(value, value - reach, value + reach, n)
+    return float(stats.norm.ppf((1 + _CONFIDENCE) / 2) * np.std(terms, ddof=min(1, n - 1)) / n**0.5)
 
 
 def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -77,7 +77,7 @@ def _number(value: object) -> object:
         return value
     try:
         return float(Fraction(value))
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise ValueError("write a fraction such as 1/256, or a decimal such as 0.01") from error
 
 
@@ -441,6 +441,7 @@ class CheckOptions(BlackBoxOptions, TestOptions):
     @field_validator("price_per_1000")
     @classmethod
     def _has_a_budget(cls, price: float | None, info: ValidationInfo) -> float | None:
-        if price is not None and info.data.get("budget") is None:
+        # A budget that is wrong itself is absent.
+        if price is not None and info.data.get("budget", 0) is None:
             raise ValueError("needs a budget, whose price it is")
         return price

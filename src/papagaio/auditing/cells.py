@@ -62,9 +62,10 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         build_student, training.student, training.initial, images, classes, seed=training.seed
     )
 
-    def train_on(some: int, short: Recipe) -> None:
-        seen = images[:some], answers[:some]
-        train(build(), *seen, short, seed=training.seed, machine=context.machine)
+    learn = partial(train, seed=training.seed, machine=context.machine)
+
+    def train_on(some: int, short: Recipe, told: Progress) -> None:
+        learn(build(), images[:some], answers[:some], short, progress=told)
 
     recipe = training.attack.recipe.settled(len(images))
     recipe = paced(recipe, len(images), train_on, folder / "pace")
@@ -81,13 +82,11 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
     recipe = selection.recipe if selection else replace(recipe, rounds=())
     files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
-    epochs = train(
+    epochs = learn(
         student,
         images,
         answers,
         recipe,
-        seed=training.seed,
-        machine=context.machine,
         checkpoints=Checkpoints(folder / "checkpoint", context.checkpoint_seconds),
         progress=progress,
     )

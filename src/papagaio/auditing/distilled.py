@@ -106,8 +106,8 @@ def _train(context: CellContext, cell: DistilledCell, folder: Path, progress: Pr
     )
     learn = partial(distil, copies=copies, seed=training.seed, machine=context.machine)
 
-    def train_on(some: int, short: Recipe) -> None:
-        learn(build(), images=images[:some], stored=stored[:some], recipe=short)
+    def train_on(some: int, short: Recipe, told: Progress) -> None:
+        learn(build(), images=images[:some], stored=stored[:some], recipe=short, progress=told)
 
     recipe = distilling_recipe(taught, len(answered), len(others), images.shape[1:])
     recipe = paced(recipe, len(images), train_on, folder / "pace")

@@ -193,8 +193,8 @@ def try_ways(
 
 
 def _declarations(model: ModelFile, stated: Declaration) -> Iterator[Declaration]:
-    if model.form:
-        yield stated
+    if model.form or len(model.axes) != 4:
+        yield stated  # nothing to try, or what `black_box_of` refuses
         return
     scales = [stated.scale] if stated.scale or model.dtype == "uint8" else [*SCALES]
     orders = [stated.colour_order]

@@ -9,6 +9,7 @@ from urllib.error import URLError
 
 import numpy as np
 
+from papagaio.cache import cache_folder
 from papagaio.errors import BadImages
 from papagaio.images.parquet import parquet
 from papagaio.images.source import Source, arrays
@@ -44,7 +45,7 @@ def _downloaded(name: str, part: Part) -> Source:
     from torchvision.datasets import CIFAR10, CIFAR100  # noqa: PLC0415
 
     kind = CIFAR10 if name == "cifar10" else CIFAR100
-    folder = Path.home() / ".cache" / "papagaio"
+    folder = cache_folder()
     try:
         data = kind(folder, train=part == "train", download=True)
     except (URLError, OSError, RuntimeError) as error:

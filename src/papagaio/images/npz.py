@@ -50,7 +50,7 @@ def npz(path: Path, part: Part) -> Source:
     images, labels, classes = found[name], found.get(label), found.get("classes")
     problems = [
         *_problems_of_images(name, images),
-        *([] if labels is None else _problems_of_labels(label, labels, len(images))),
+        *([] if labels is None else _problems_of_labels(label, labels, images.shape[:1])),
     ]
     if classes is not None and classes.ndim != 1:
         problems.append("`classes` must be the names of the classes, an array of strings")
@@ -112,11 +112,12 @@ def _conversion(name: str, images: Array) -> str:
     return f"np.rint({scaled}).astype(np.uint8)"
 
 
-def _problems_of_labels(name: str, labels: Array, images: int) -> list[str]:
-    if labels.shape not in ((images,), (images, 1)):
+def _problems_of_labels(name: str, labels: Array, images: tuple[int, ...]) -> list[str]:
+    if labels.shape not in (images, (*images, 1)):
         return [
-            f"`{name}` has shape {labels.shape} and must have one number for each of the {images} "
-            "images" + (f"; of one-hot rows, take {name}.argmax(1)" if labels.ndim == 2 else "")
+            f"`{name}` has shape {labels.shape} and must have one number for each of the "
+            f"{sum(images)} images"
+            + (f"; of one-hot rows, take {name}.argmax(1)" if labels.ndim == 2 else "")
         ]
     is_whole = labels.dtype.kind in "iu" or (
         labels.dtype.kind == "f" and bool((np.isfinite(labels) & (labels == np.rint(labels))).all())

@@ -3,20 +3,24 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from papagaio import files
+from papagaio.progress import Progress
 from papagaio.training.recipe import Recipe
 from papagaio.training.selection import steps_of_choice
 
 __all__ = ["paced"]
 
-_STEPS = 10
+_STEPS, _EPOCHS = 10, 4
+
+# Trains a network to throw away on the first so many images, and tells how far it is.
+TrainOn = Callable[[int, Recipe, Progress], object]
 
 
-def paced(
-    recipe: Recipe, images: int, train_on: Callable[[int, Recipe], object], kept: Path
-) -> Recipe:
+def paced(recipe: Recipe, images: int, train_on: TrainOn, kept: Path) -> Recipe:
     """Return the recipe with no more epochs than fit into its minutes, and at least one.
 
     The choice of the recipe is part of this time; where it would take more than half, there is
@@ -26,7 +30,7 @@ def paced(
     Args:
         recipe: how to train, and what to try before. Without minutes, it is returned as it is.
         images: how many images the training shows in an epoch.
-        train_on: trains a network to throw away on the first so many images by a recipe.
+        train_on: a short training, which tells its progress after every epoch.
         kept: the file in which the seconds per image are kept and looked for.
 
     Raises:
@@ -45,10 +49,8 @@ def paced(
     return replace(cut, most_epochs=max(1, int(fit - choice)))
 
 
-def _seconds_per_image(
-    recipe: Recipe, images: int, train_on: Callable[[int, Recipe], object]
-) -> float:
-    """The difference of two short trainings: what a training begins with is in both."""
+def _seconds_per_image(recipe: Recipe, images: int, train_on: TrainOn) -> float:
+    """The median over the epochs of a short training, without what it begins with."""
     for changes in recipe.rounds:
         recipe = replace(recipe, **changes[-1])  # the last changes the most, and is the slowest
     # At such rates no loss stops being finite that would not in the training itself.
@@ -56,11 +58,6 @@ def _seconds_per_image(
         recipe, rate=recipe.rate / 1000, muon=recipe.muon / 1000, schedule="constant", rounds=()
     )
     shown = min(_STEPS * recipe.batch, images)
-
-    def seconds_for(epochs: int) -> float:
-        started = time.monotonic()
-        train_on(shown, replace(slow, epochs_given=epochs))
-        return time.monotonic() - started
-
-    seconds_for(1)  # the first training of a process is slower
-    return max(seconds_for(3) - seconds_for(1), 1e-6) / (2 * shown)
+    ends: list[float] = []
+    train_on(shown, replace(slow, epochs_given=_EPOCHS), lambda _: ends.append(time.monotonic()))
+    return median(later - earlier for earlier, later in pairwise(ends[-_EPOCHS:])) / shown
