@@ -43,7 +43,7 @@ def test_one_that_is_only_better_by_luck_is_refused() -> None:
     named = labels.copy()
     named[4:] = (labels[4:] + 1) % 3
     # 4 of 9 is above a third, and its interval is not.
-    with pytest.raises(BadAnswer, match=r"44.4% \(18.9% to 73.3%\) of 9 test images"):
+    with pytest.raises(BadAnswer, match=r"44.4 % \(18.9 to 73.3\) of 9 test images"):
         check_test_answers(BOX, answers_that_name(named, 3), labels)
 
 
@@ -51,7 +51,7 @@ def test_one_that_names_almost_one_class_only_is_refused() -> None:
     labels = np.repeat([0, 1], [6000, 4000])
     named = np.zeros(10000, np.int64)
     named[-300:] = 1
-    with pytest.raises(BadAnswer, match=r"names class 0 for 97\.0% of the test images"):
+    with pytest.raises(BadAnswer, match=r"names class 0 for 97\.0 % of the test images"):
         check_test_answers(BOX, answers_that_name(named, 2), labels)
 
 

@@ -365,8 +365,8 @@ def test_check_finds_how_a_model_was_trained(
     assert written["input"] == "8x8x3"
     best, *others = [line for line in done.output.splitlines() if line.startswith("scale ")]
     assert best.startswith(f"scale {scale}, colour-order {order}")
-    assert "accuracy 100.0%" in best
-    assert "accuracy 100.0%" not in "".join(others)
+    assert "accuracy 100 %" in best
+    assert "accuracy 100 %" not in "".join(others)
 
 
 def test_a_scale_on_which_a_model_returns_nan_does_not_end_the_check(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_scale_on_which_a_model_returns_nan_does_not_end_the_check(tmp_path: P
     file = export(tmp_path / "model.onnx", Logarithm(PixelForm("0..1")))
     done = papagaio("check", file, "--test", labelled(tmp_path))
     assert done.exit_code == 0, done.output
-    assert "scale 0..1, colour-order rgb\taccuracy 100.0%" in done.output
+    assert "scale 0..1, colour-order rgb\taccuracy 100 %" in done.output
     assert "scale -1..1" not in done.output
 
 
@@ -414,7 +414,7 @@ def test_check_refuses_a_model_that_is_used_in_the_wrong_way(tmp_path: Path) -> 
     done = papagaio("check", file, "--test", labelled(tmp_path), *words)
     assert isinstance(done.exception, PapagaioError)
     assert "what you leave out is tried" in str(done.exception)
-    assert "scale 0..255, colour-order rgb\taccuracy 25.0%" in done.output
+    assert "scale 0..255, colour-order rgb\taccuracy 25.0 %" in done.output
     assert not found.exists()
 
 

@@ -14,8 +14,9 @@ from pages import HOSTILE, PAGES, with_classes
 
 from papagaio.auditing.detail import copy_detail
 from papagaio.auditing.frozen import ScoringSet, TrainingSet
+from papagaio.learning_curve import LearningCurve
 from papagaio.report.confusion import confused, matrix
-from papagaio.report.cost import goals, in_a_sentence, offers
+from papagaio.report.cost import curve_of, goals, in_a_sentence, offers
 from papagaio.report.export import as_csv
 from papagaio.report.gauge import gauge
 from papagaio.report.lowering import fewer_answers, first_step, no_help, untried
@@ -65,6 +66,26 @@ def test_a_goal_far_beyond_the_budgets_is_out_of_reach() -> None:
     flat = [cell(budget=b, fidelity=0.3) for b in (250, 1000, 4000)]
     assert {one.basis for one in goals(result(flat))} == {"out of reach"}
     assert "out of reach" in nine_tenths(result(flat))
+
+
+def test_two_seeds_that_differ_do_not_tell_less_than_one() -> None:
+    """Student's t over two seeds is so wide that a curve through their mean says nothing."""
+    shares = ((500, 0.60), (1000, 0.70), (2000, 0.78), (5000, 0.86))
+    pairs = [
+        cell(budget=b, fidelity=f + (0.02, -0.02)[seed], seed=seed)
+        for b, f in shares
+        for seed in (0, 1)
+    ]
+    band = required_curve(result(pairs)).at(20_000)
+    alone = required_curve(result([one for one in pairs if one.seed == 0])).at(20_000)
+    assert 0.9 < band.value < 0.98
+    assert band.high - band.low < 1.25 * (alone.high - alone.low)
+
+
+def required_curve(audited: Result) -> LearningCurve:
+    curve = curve_of(audited, "fidelity")
+    assert curve
+    return curve
 
 
 def test_copies_that_are_poorer_than_their_answers_allow_tell_no_cost() -> None:

@@ -399,15 +399,6 @@ class RoundRecord(_Record):
     whole_budget: Figure | None
     """Expected on such images from the largest budget, with a band; None beyond ten times this."""
 
-    def __str__(self) -> str:
-        shown = (
-            f"copies from {self.budget:,} answers agree on {self.fidelity.percent} of"
-            f" {self.fidelity.n:,} held-out transfer images"
-        )
-        if self.whole_budget is None:
-            return shown
-        return f"{shown}; {self.whole_budget.percent} is expected from the whole budget"
-
 
 class UntilRecord(_Record):
     """Buying answers in rounds, until held-out answers show a fidelity goal."""

@@ -51,11 +51,6 @@ class Figure:
     high: float
     n: int
 
-    @property
-    def percent(self) -> str:
-        """The figure and its interval in per cent."""
-        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
-
 
 def score_student(
     student: Probabilities, black_box: Probabilities, labels: Labels

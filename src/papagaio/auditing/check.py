@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from papagaio.blackboxes.advice import declaration_for
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadAnswer
+from papagaio.numbers import percent, with_interval
 from papagaio.responses import PLAIN, recognised_response, shown_form
 from papagaio.scores import is_better_than_majority, names_almost_one_class, rate
 
@@ -44,13 +45,13 @@ def check_test_answers(
     majority = np.bincount(labels).max() / len(labels)
     if not is_better_than_majority(accuracy, labels):
         problem = (
-            f"is right on {accuracy.percent} of {len(labels):,} test images, which is not better "
-            f"than always naming the most frequent class ({majority:.1%})"
+            f"is right on {with_interval(accuracy)} of {len(labels):,} test images, which is not "
+            f"better than always naming the most frequent class ({percent(majority)})"
         )
     elif names_almost_one_class(answers, labels):
         counts = np.bincount(named)
         share = counts.max() / len(named)
-        problem = f"names class {counts.argmax()} for {share:.1%} of the test images"
+        problem = f"names class {counts.argmax()} for {percent(share)} of the test images"
     else:
         return
     cause = _ONE_CLASS if majority == 1 else _MISUSED

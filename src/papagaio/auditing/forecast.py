@@ -12,6 +12,7 @@ from papagaio.blackboxes.contract import BlackBox
 from papagaio.canaries import requests_of
 from papagaio.controls import Purpose
 from papagaio.ledger import Totals, snapshot
+from papagaio.numbers import money
 from papagaio.options import to_toml
 from papagaio.progress import Progress, no_progress
 from papagaio.settings import AuditOptions
@@ -44,7 +45,7 @@ class Forecast:
         lines.append(f"test images to send again, as canaries: {self.canaries}")
         lines.append(f"queries to send in all: {self.total + self.canaries}")
         price = self.options.price_of(self.total + self.canaries)
-        lines += [] if price is None else [f"price of these queries: {price:,.2f}"]
+        lines += [] if price is None else [f"price of these queries: {money(price)}"]
         lines.append(f"trainings: {self.trainings}")
         if self.options.until is not None:
             lines.append(

@@ -13,6 +13,7 @@ from papagaio.auditing.points import groups_of, held_out_fidelity, points_of
 from papagaio.auditing.querying import frozen_transfer_set
 from papagaio.errors import BadSettings, Diverged
 from papagaio.learning_curve import LearningCurve, Point
+from papagaio.numbers import with_interval
 from papagaio.progress import Message, Progress
 from papagaio.result import Result, RoundRecord, UntilOutcome, UntilRecord
 from papagaio.scores import Figure
@@ -58,7 +59,7 @@ def audit_until(audit: Round, out: Path, most: int, goal: float, progress: Progr
         result = audit([*learned, bought], until)
         points = _best_points(result, out, learned[-1])
         found = _round(points, learned[-1], bought, most)
-        progress(Message(f"until {goal:g}: {found}"))
+        progress(Message(f"until {goal:g}: {_in_words(found)}"))
         outcome = _outcome(found, goal, most)
         until = UntilRecord(goal=goal, outcome=outcome, rounds=[*until.rounds, found])
         if outcome:
@@ -100,6 +101,16 @@ def _round(points: tuple[Point, ...], learned: int, bought: int, most: int) -> R
     whole = curve.at(most) if most <= curve.farthest else None
     fidelity = _mean(points, learned)
     return RoundRecord(budget=learned, bought=bought, fidelity=fidelity, whole_budget=whole)
+
+
+def _in_words(found: RoundRecord) -> str:
+    words = (
+        f"copies from {found.budget:,} answers agree on {with_interval(found.fidelity)} of "
+        f"{found.fidelity.n:,} held-out transfer images"
+    )
+    if found.whole_budget:
+        words += f"; {with_interval(found.whole_budget)} is expected from the whole budget"
+    return words
 
 
 def _outcome(found: RoundRecord, goal: float, most: int) -> UntilOutcome | None:

@@ -8,6 +8,7 @@ import typer
 from papagaio.cli.options import command
 from papagaio.cli.printing import AsJson, print_json
 from papagaio.errors import BadAnswer
+from papagaio.numbers import money, percent, with_interval
 from papagaio.settings import CheckOptions, price_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _way_line(way: "Way") -> str:
         "layout": declared.layout,
     }
     words = ", ".join(f"{name} {value}" for name, value in stated.items() if value)
-    return f"{words or 'as its file says'}\taccuracy {way.accuracy.percent}"
+    return f"{words or 'as its file says'}\taccuracy {with_interval(way.accuracy)}"
 
 
 def _lines(found: "Examination", options: CheckOptions) -> list[str]:
@@ -78,8 +79,8 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
 
     median, late = (found.quantile(q) * 1000 for q in (0.5, 0.95))
     lines = [
-        f"accuracy\t{found.accuracy.percent} on {found.accuracy.n:,} test images",
-        f"most frequent class\t{found.majority.value:.1%} of them",
+        f"accuracy\t{with_interval(found.accuracy)} on {found.accuracy.n:,} test images",
+        f"most frequent class\t{percent(found.majority.value)} of them",
         f"shows\t{shown_form(found.response, found.resolution)}",
         f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
         f"asked again\t{_difference(found.asked_again)}",
@@ -96,7 +97,7 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
     if options.budget:
         seconds = options.budget / found.images_per_second
         price = price_of(options.budget, options.price_per_1000)
-        costs = "" if price is None else f" and costs {price:,.2f}"
+        costs = "" if price is None else f" and costs {money(price)}"
         lines.append(f"budget\tquerying {options.budget:,} images takes {seconds:,.0f} s{costs}")
     return lines
 

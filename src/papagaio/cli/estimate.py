@@ -7,6 +7,7 @@ import typer
 
 from papagaio.cli.options import command
 from papagaio.cli.printing import AsJson, print_json
+from papagaio.numbers import money, with_interval
 from papagaio.settings import EstimateOptions
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _lines(found: "Estimate", options: EstimateOptions) -> Iterator[str]:
         f"{found.sent:,} were sent now, canaries included"
     )
     yield f"kept in\t{options.ledger}"
-    price = "" if found.price is None else f" and costs {found.price:,.2f}"
+    price = "" if found.price is None else f" and costs {money(found.price)}"
     seconds = found.query_seconds
     takes = "has no known duration" if seconds is None else f"takes about {seconds:,.0f} s"
     yield f"budget\tquerying {found.budget:,} images {takes}{price}"
@@ -60,15 +61,16 @@ def _lines(found: "Estimate", options: EstimateOptions) -> Iterator[str]:
 
 def _prediction_lines(one: "Prediction", found: "Estimate") -> Iterator[str]:
     answers = f"{found.budget:,} answers"
-    yield f"expected fidelity\t{one.fidelity.percent} of images like the test set's, from {answers}"
+    fidelity = with_interval(one.fidelity)
+    yield f"expected fidelity\t{fidelity} of images like the test set's, from {answers}"
     if one.relative_accuracy:
-        yield f"expected accuracy\t{one.relative_accuracy.percent} of the black box's"
+        yield f"expected accuracy\t{with_interval(one.relative_accuracy)} of the black box's"
     for goal, needed in one.needed.items():
         yield f"fidelity goal {goal:.2f}\t{_needed(needed, one)}"
     for title, points in (("test", one.measured), ("held-out transfer", one.held_out)):
         for point in points:
             yield (
-                f"from {point.budget:,} answers\tfidelity {point.figure.percent} on "
+                f"from {point.budget:,} answers\tfidelity {with_interval(point.figure)} on "
                 f"{point.figure.n:,} {title} images"
             )
     seconds = f"{one.training_seconds:,.0f} s"

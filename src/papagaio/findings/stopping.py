@@ -1,6 +1,6 @@
 """Why no more answers were bought."""
 
-from papagaio.numbers import count, percent, share
+from papagaio.numbers import count, percent, with_interval
 from papagaio.result import Result
 
 __all__ = ["stopping"]
@@ -17,9 +17,8 @@ def stopping(result: Result) -> str:
         "budget spent": f"the budget is spent, and the interval is not above the goal of {goal}",
         "out of reach": f"the budget will not reach the goal of {goal}",
     }
-    shown = share(last.fidelity)
     return (
         f"Asking stopped after {count(last.bought)} answers, because {why[until.outcome]}: copies"
-        f" from {count(last.budget)} name the model\u2019s class on {shown.value}"
-        f" ({shown.interval}) of {count(last.fidelity.n)} held-out transfer images."
+        f" from {count(last.budget)} name the model\u2019s class on {with_interval(last.fidelity)}"
+        f" of {count(last.fidelity.n)} held-out transfer images."
     )

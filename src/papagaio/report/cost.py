@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from papagaio.findings.copies import copies, rivals, strength
+from papagaio.findings.copies import copies, rivals, strength, trainings
 from papagaio.findings.strongest import black_box_fault, strongest_copy
 from papagaio.findings.understating import Understated, understated
 from papagaio.learning_curve import LearningCurve, Point, fit_curve
@@ -84,8 +84,9 @@ def seconds_of(result: Result, budget: int) -> float | None:
 
 
 def curve_of(result: Result, measure: str) -> LearningCurve | None:
-    """The learning curve of the strongest copies; `measure` is a score of a summary row."""
-    scored = [(one.copy.budget, getattr(one.copy, measure)) for one in offers(result)]
+    """The learning curve of the strongest copies' trainings; `measure` is a score of theirs."""
+    cells = [cell for one in offers(result) for cell in trainings(result, one.copy)]
+    scored = [(cell.budget, getattr(cell.scores, measure)) for cell in cells]
     return fit_curve([Point(budget, figure) for budget, figure in scored if figure])
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from papagaio.findings.references import references
 from papagaio.findings.series import Series, series
 from papagaio.learning_curve import LearningCurve
-from papagaio.numbers import about, count, money, percent, plural, share
+from papagaio.numbers import about, count, money, percent, plural, with_interval
 from papagaio.report import plot
 from papagaio.report.cost import curve_of, offers, seconds_of
 from papagaio.report.drawing import add, markup
@@ -72,8 +72,7 @@ def budget_curve(result: Result) -> Markup | None:
 
 def _description(lines: Sequence[Series]) -> str:
     points = [
-        f"{one.label}: {percent(row.fidelity.value)} ({share(row.fidelity).interval})"
-        f" from {plural(row.budget, 'answer')}"
+        f"{one.label}: {with_interval(row.fidelity)} from {plural(row.budget, 'answer')}"
         for one in lines
         for row in one.rows
         if row.fidelity

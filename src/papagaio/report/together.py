@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from papagaio.findings.copies import copies
-from papagaio.numbers import count, percent, share
+from papagaio.numbers import count, with_interval
 from papagaio.result import EnsembleRecord, Result, SummaryRow
-from papagaio.scores import Figure
 from papagaio.vocabulary import DISTILLED
 
 __all__ = ["Together", "strongest", "together"]
@@ -49,15 +48,11 @@ def strongest(result: Result, row: SummaryRow) -> str:
     fidelity = line.ensemble.scores.fidelity
     sentence = (
         f"{count(len(line.ensemble.seeds))} such copies that answer together reproduce"
-        f" {_with_interval(fidelity)} of the model\u2019s decisions, at no further query"
+        f" {with_interval(fidelity)} of the model\u2019s decisions, at no further query"
     )
     if line.student is None or line.student.fidelity is None:
         return f"{sentence}."
     return (
         f"{sentence}; one student that learned from them reproduces"
-        f" {_with_interval(line.student.fidelity)}."
+        f" {with_interval(line.student.fidelity)}."
     )
-
-
-def _with_interval(figure: Figure) -> str:
-    return f"{percent(figure.value)} ({share(figure).interval})"
