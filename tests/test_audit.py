@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
-from papagaio.auditing.cells import run_cell
+from papagaio.auditing.cells import train_copy
+from papagaio.auditing.finishing import Trained
 from papagaio.auditing.frozen import Cell, CellContext
 from papagaio.auditing.opening import open_black_box_of, open_images, remarks
 from papagaio.auditing.plan import AuditImages
@@ -25,7 +26,7 @@ from papagaio.jobs import Task
 from papagaio.ledger import Ledger
 from papagaio.options import validated
 from papagaio.progress import Progress
-from papagaio.result import CellRecord, Result, UnansweredRecord, json_schema, read_result
+from papagaio.result import Result, UnansweredRecord, json_schema, read_result
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import auto_recipe
@@ -378,12 +379,12 @@ def test_a_training_that_diverges_is_recorded_and_the_others_are_there(
 def test_a_student_whose_copies_diverged_has_ended_too(
     own_model: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_cell_of(context: CellContext, cell: Cell, progress: Progress) -> CellRecord:
+    def train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> Trained:
         if cell.training.seed == 1:
             raise Diverged("the loss is nan")
-        return run_cell(context, cell, progress)
+        return train_copy(context, cell, folder, progress)
 
-    monkeypatch.setattr("papagaio.auditing.cells.run_cell", run_cell_of)
+    monkeypatch.setattr("papagaio.auditing.cells.train_copy", train)
     quick = {"budget": 20, "budgets": [], "controls": [], "responses": ["label"]}
     result = audit(settings(own_model, **quick, distil=True))
     assert [cell.seed for cell in result.cells] == [0]

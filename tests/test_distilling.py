@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from papagaio.auditing.cells import run_cell
-from papagaio.auditing.distilled import DistilledCell, distilled_job, run_distilled
+from papagaio.auditing.cells import cell_job
+from papagaio.auditing.distilled import DistilledCell, distilled_job
 from papagaio.auditing.finishing import TEST_LOGITS
 from papagaio.auditing.frozen import Cell, CellContext, ScoringSet, TrainingSet
 from papagaio.auditing.opening import open_images
@@ -178,7 +178,7 @@ def lab(tmp_path: Path) -> tuple[CellContext, DistilledCell]:
         for seed in (4, 5)
     )
     for copy in copies:
-        run_cell(context, copy)
+        cell_job(context, copy).run(no_progress)
     transfer, pool, test = (
         ImageSet.of("set", part) for part in (IMAGES[:20], IMAGES[20:28], IMAGES[28:])
     )
@@ -202,9 +202,9 @@ def test_a_student_is_trained_once_and_goes_on_where_it_was_killed(
             raise Killed
 
     with pytest.raises(Killed):
-        run_distilled(context, cell, stop)
+        job.run(stop)
     folder = context.folder / job.id
-    assert {path.name for path in folder.iterdir()} == {"recipe.json", "checkpoint"}
+    assert {path.name for path in folder.iterdir()} == {"checkpoint"}
     epochs: list[int] = []
 
     def note(step: Step | Message) -> None:
@@ -220,7 +220,7 @@ def test_a_student_is_trained_once_and_goes_on_where_it_was_killed(
     left = (folder / "student.safetensors").read_bytes(), (folder / TEST_LOGITS).read_bytes()
     for path in folder.iterdir():
         path.unlink()
-    run_distilled(context, cell)
+    job.run(no_progress)
     assert left == (
         (folder / "student.safetensors").read_bytes(),
         (folder / TEST_LOGITS).read_bytes(),
@@ -233,7 +233,7 @@ def test_a_student_is_cut_to_the_minutes_of_its_copies(
     context, cell = lab
     path = context.folder / context.id_of(cell.copies[0]) / "recipe.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"minutes": 1e-6}))
-    record = run_distilled(context, cell)
+    record = distilled_job(context, cell).run(no_progress)
     assert (record.epochs, record.recipe_epochs, record.undertrained) == (1, 2, True)
 
 

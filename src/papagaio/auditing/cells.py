@@ -4,18 +4,16 @@ All querying is over before the first cell runs: a cell reads files of images an
 writes weights and scores. It never opens the ledger.
 """
 
-import json
-import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from papagaio import files, scores
-from papagaio.auditing.finishing import Trained, finish_cell, finished_in
+from papagaio import scores
+from papagaio.auditing.finishing import Trained, job_of
 from papagaio.auditing.frozen import Cell, CellContext, answers_of
 from papagaio.jobs import Job
 from papagaio.networks.named import build_student
-from papagaio.progress import Progress, no_progress
+from papagaio.progress import Progress
 from papagaio.result import CandidateRecord, CellRecord, SelectionRecord
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.loop import train
@@ -23,7 +21,7 @@ from papagaio.training.pacing import paced
 from papagaio.training.recipe import Recipe
 from papagaio.training.selection import Selection, select_recipe
 
-__all__ = ["cell_job", "run_cell"]
+__all__ = ["cell_job", "train_copy"]
 
 
 def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
@@ -31,30 +29,15 @@ def cell_job(context: CellContext, cell: Cell) -> Job[CellRecord]:
     budget = cell.training.budget
     recipe = cell.training.attack.recipe.settled(budget)
     cost = recipe.epochs_for(budget) * recipe.steps_per_epoch(budget) * recipe.batch
-    return Job(
-        id=context.id_of(cell),
-        cost=cost,
-        run=partial(run_cell, context, cell),
-        finished=partial(finished_in, context.folder / context.id_of(cell)),
-    )
+    return job_of(context, cell, cost, train_copy)
 
 
-def run_cell(context: CellContext, cell: Cell, progress: Progress = no_progress) -> CellRecord:
-    """Train one student and score it, resuming an earlier attempt that was interrupted.
-
-    Leaves in the cell's folder `recipe.json`, `curve.csv`, `student.safetensors`,
-    `test-logits.npy` and, last of all, `scores.json`.
+def train_copy(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> Trained:
+    """Choose a recipe, and train a student by it.
 
     Raises:
         Diverged: the loss stopped being finite.
     """
-    started = time.monotonic()
-    name = context.id_of(cell)
-    trained = _train(context, cell, context.folder / name, progress)
-    return finish_cell(context, name, cell.training, trained, started, progress)
-
-
-def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -> Trained:
     training = cell.training
     images, answers = answers_of(cell)
     classes = answers.scores.shape[1]
@@ -80,7 +63,6 @@ def _train(context: CellContext, cell: Cell, folder: Path, progress: Progress) -
         progress=progress,
     )
     recipe = selection.recipe if selection else replace(recipe, rounds=())
-    files.write(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     student = build()
     epochs = learn(
         student,

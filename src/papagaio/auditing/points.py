@@ -1,19 +1,17 @@
 """The points of learning curves: finished copies, and their figures by budget."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from papagaio.auditing.finishing import load_copy
 from papagaio.learning_curve import Point
-from papagaio.networks.named import build_student
 from papagaio.result import CellRecord, Result
 from papagaio.scores import Figure, fidelity
 from papagaio.training.inference import predict
 from papagaio.training.machine import Machine
-from papagaio.weights import load_weights
 
 __all__ = ["groups_of", "held_out_fidelity", "points_of"]
 
@@ -60,10 +58,8 @@ def held_out_fidelity(
     for cell in result.cells:
         if cell.kind != "copy" or cell.budget > start:
             continue
-        student = build_student(cell.student, "random", images[:2], answers.shape[1], seed=0)
         folder = out / "cells" / cell.id
-        student.load_state_dict(load_weights(folder / "student.safetensors"))
-        recipe = json.loads((folder / "recipe.json").read_bytes())
-        named = predict(student, images[start:], machine, recipe["augmentation"])
+        student, recipe = load_copy(folder, cell.student, images, answers.shape[1])
+        named = predict(student, images[start:], machine, recipe.augmentation)
         found[cell.id] = fidelity(named, answers[start:])
     return found
