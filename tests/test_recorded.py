@@ -101,7 +101,7 @@ def test_an_image_without_a_row_is_named(tmp_path: Path) -> None:
     np.savez(path, name=np.array(NAMES[:8]), scores=SCORES[:8])
     box = open_recorded(str(path), DECLARED)
     assert box.answer(IMAGES[:8]) == pytest.approx(SCORES[:8])
-    with pytest.raises(BadAnswer, match=f"no row for {NAMES[8]} and 1 others of 10 images"):
+    with pytest.raises(BadAnswer, match=f"no row for 2 of 10 images, such as {NAMES[8]}"):
         box.answer(IMAGES)
 
 
@@ -148,7 +148,10 @@ def test_a_broken_table_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("missing", "it has no row for NAME and 0 others of 4 images; papagaio questions with"),
+        (
+            "missing",
+            "answers.npz has no row for 1 of 4 images, such as NAME; papagaio questions with",
+        ),
         ("double", "NAME has several rows; keep one row per image"),
         ("unknown", "parrot.png is not the name of an image that papagaio questions wrote"),
         ("nan", "the row of NAME needs a score for each of 3 classes"),

@@ -64,7 +64,7 @@ def test_scores_become_numbers_with_their_intervals() -> None:
 def test_a_tracker_without_its_package_is_one_line_before_anything_is_asked(
     tiny: Tiny, papagaio: Papagaio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(module._NEEDS, "mlflow", "mlflow_that_is_missing")
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
     ended = papagaio(*tiny.audit(), "--log-to=mlflow=http://127.0.0.1:1")
     assert ended.code == 2
     assert ended.complaint == (

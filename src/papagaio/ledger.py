@@ -5,7 +5,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, groupby
 from pathlib import Path
@@ -165,7 +165,7 @@ class Ledger:
         """How many scores the answers to the question have; None where there is none yet."""
         counts = self._rows(
             f"SELECT length(scores) * 8 / length(digests) {_ANSWERED} AND length(digests) LIMIT 1",
-            question,
+            *astuple(question),
         )
         return next((int(count) for (count,) in counts), None)
 
@@ -174,12 +174,12 @@ class Ledger:
         answered = self._rows(
             f"SELECT number, images, canaries, sent, answered, change, digests, scores {_ANSWERED} "
             "ORDER BY answers.rowid",
-            question,
+            *astuple(question),
         )
         interrupted = self._rows(
             "SELECT number, images, canaries, sent, answered, change, x'', x'' FROM requests "
             "WHERE box = ? AND response = ? AND draw = ? AND answered IS NULL ORDER BY number",
-            question,
+            *astuple(question),
         )
         requests = []
         for (_, *known), parts in groupby(chain(answered, interrupted), lambda row: row[:6]):
@@ -208,14 +208,16 @@ class Ledger:
         other = replace(question, response=response)
         if response == question.response or self.classes(other):
             return
-        answers = [*self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", question)]
+        answers = [
+            *self._rows(f"SELECT answers.rowid, digests, scores {_ANSWERED}", *astuple(question))
+        ]
         with self._transaction():
             for row, digests, scores in answers:
                 seals = b"".join(_seals(other, digests, scores))
                 self._db.execute("UPDATE answers SET seals = ? WHERE rowid = ?", (seals, row))
             self._db.execute(
                 "UPDATE requests SET response = ? WHERE box = ? AND response = ? AND draw = ?",
-                (response, question.box, question.response, question.draw),
+                (response, *astuple(question)),
             )
 
     def totals(self) -> list[Totals]:
@@ -235,10 +237,10 @@ class Ledger:
 
     def seconds_asked(self, question: Question) -> float:
         """How long at least one answered request of a question was on the way, in seconds."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT julianday(sent) * 86400.0, julianday(answered) * 86400.0 FROM requests"
             " WHERE box = ? AND response = ? AND draw = ? AND answered IS NOT NULL ORDER BY sent",
-            (question.box, question.response, question.draw),
+            *astuple(question),
         )
         total = until = 0.0
         for sent, answered in rows:
@@ -248,12 +250,12 @@ class Ledger:
 
     def canaries(self, question: Question, since: str) -> tuple[int, float | None]:
         """How many canaries were answered since a time (UTC, ISO 8601), and the largest change."""
-        rows = self._db.execute(
+        ((count, change),) = self._rows(
             "SELECT coalesce(sum(canaries), 0), max(change) FROM requests WHERE box = ? "
             "AND response = ? AND draw = ? AND answered IS NOT NULL AND sent >= ?",
-            (question.box, question.response, question.draw, since),
+            *astuple(question),
+            since,
         )
-        count, change = rows.fetchone()
         return int(count), change
 
     def problems(self) -> Iterator[str]:
@@ -319,7 +321,9 @@ class Ledger:
 
     def _joined(self, question: Question, column: Literal["digests", "scores"]) -> bytearray:
         joined = bytearray()
-        for (part,) in self._rows(f"SELECT {column} {_ANSWERED} ORDER BY answers.rowid", question):
+        for (part,) in self._rows(
+            f"SELECT {column} {_ANSWERED} ORDER BY answers.rowid", *astuple(question)
+        ):
             joined += part
         return joined
 
@@ -327,7 +331,7 @@ class Ledger:
         number = self._db.execute(
             "INSERT INTO requests (box, response, draw, images, canaries, sent) "
             "VALUES (?, ?, ?, ?, ?, ?)",
-            (question.box, question.response, question.draw, images, canaries, sent),
+            (*astuple(question), images, canaries, sent),
         ).lastrowid
         assert number is not None  # noqa: S101  # an INSERT has just succeeded
         return number
@@ -346,8 +350,7 @@ class Ledger:
             "UPDATE requests SET answered = ?, change = ? WHERE number = ?", (when, change, request)
         )
 
-    def _rows(self, sql: str, question: Question | None = None) -> Iterator[tuple[Any, ...]]:
-        values = () if question is None else (question.box, question.response, question.draw)
+    def _rows(self, sql: str, *values: str | int) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(sql, values)
         except sqlite3.DatabaseError as error:
@@ -414,7 +417,7 @@ def _seals(question: Question, digests: bytes, scores: bytes) -> Iterator[bytes]
     """
     count = len(digests) // _DIGEST
     size = len(scores) // max(count, 1)
-    key = (question.box.encode(), question.response.encode(), str(question.draw).encode())
+    key = [str(part).encode() for part in astuple(question)]
     before = _SEAL_TAG + b"".join(map(_sized, key)) + _size(_DIGEST)
     between = _size(size)
     for row in range(count):

@@ -130,6 +130,7 @@ class CellRecord(_Record):
     budget: int
     seed: int
     seconds: float
+    """Of its last session, if the training was interrupted and resumed."""
     epochs: int
     recipe_epochs: int
     """The epochs that the recipe asks for; `epochs` is less where they were cut."""

@@ -6,7 +6,6 @@ __all__ = [
     "AUGMENTATION_NAMES",
     "DISTILLED",
     "LEVELS",
-    "NORMALISATION_NAMES",
     "PRECISIONS",
     "RESPONSES",
     "SCORES",
@@ -44,7 +43,6 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 # The three colour normalisations with which ImageNet networks were published.
 Normalisation = Literal["torch", "caffe", "tf"]
-NORMALISATION_NAMES: tuple[Normalisation, ...] = get_args(Normalisation)
 
 # How an image of another size, or with another number of channels, is fitted to the black box.
 Resize = Literal["exact", "stretch", "crop", "pad"]

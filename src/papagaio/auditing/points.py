@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio.auditing.finishing import load_copy
+from papagaio.findings.copies import Way, copy_cells, way_of
 from papagaio.learning_curve import Point
 from papagaio.result import CellRecord, Result
 from papagaio.scores import Figure, fidelity
@@ -18,10 +19,9 @@ __all__ = ["groups_of", "held_out_fidelity", "points_of"]
 
 def groups_of(result: Result) -> list[list[CellRecord]]:
     """The copies of each way of making them: the same student, recipe and response."""
-    groups: dict[tuple[str, str, str], list[CellRecord]] = {}
-    for cell in result.cells:
-        if cell.kind == "copy":
-            groups.setdefault((cell.student, cell.recipe, cell.response), []).append(cell)
+    groups: dict[Way, list[CellRecord]] = {}
+    for cell in copy_cells(result):
+        groups.setdefault(way_of(cell), []).append(cell)
     return list(groups.values())
 
 
@@ -55,8 +55,8 @@ def held_out_fidelity(
     """
     machine = Machine(*(result.settings[name] for name in ("device", "precision", "threads")))
     found = {}
-    for cell in result.cells:
-        if cell.kind != "copy" or cell.budget > start:
+    for cell in copy_cells(result):
+        if cell.budget > start:
             continue
         folder = out / "cells" / cell.id
         student, recipe = load_copy(folder, cell.student, images, answers.shape[1])

@@ -63,8 +63,8 @@ class RecordedBox:
         missing = [name for name in names if name not in self.rows]
         if missing:
             raise BadAnswer(
-                f"it has no row for {missing[0]} and {len(missing) - 1} others of {len(images)} "
-                "images; papagaio questions with the same options writes all images"
+                f"{self.name} has no row for {len(missing)} of {len(images)} images, such as "
+                f"{missing[0]}; papagaio questions with the same options writes all images"
             )
         found = self.scores[[self.rows[name] for name in names]]
         return scores_of(found, self.returned, self.contract.classes)

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from papagaio.errors import BadSettings
@@ -53,7 +52,7 @@ def check_parameters(url: str) -> None:
         _refuse_secret(name, value, f"{name}=")
 
 
-def filled(text: str, environment: Mapping[str, str] = os.environ) -> str:
+def filled(text: str) -> str:
     """A text with the value of each variable.
 
     Raises:
@@ -61,7 +60,7 @@ def filled(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """
 
     def value_of(match: re.Match[str]) -> str:
-        value = environment.get(match[1], "")
+        value = os.environ.get(match[1], "")
         if not value or not (value.isascii() and value.isprintable()):
             wrong = "holds other characters than printable ASCII" if value else "is not set"
             raise BadSettings(f"the environment variable {match[1]} {wrong}", field="headers")
@@ -70,11 +69,11 @@ def filled(text: str, environment: Mapping[str, str] = os.environ) -> str:
     return _VARIABLE.sub(value_of, text)
 
 
-def hidden(text: str, *templates: str, environment: Mapping[str, str] = os.environ) -> str:
+def hidden(text: str, *templates: str) -> str:
     """A text in which the values of the templates' variables are replaced by their names."""
     names = {name for template in templates for name in _VARIABLE.findall(template)}
-    for name in sorted(names, key=lambda name: -len(environment.get(name, ""))):
-        value = environment.get(name)
+    for name in sorted(names, key=lambda name: -len(os.environ.get(name, ""))):
+        value = os.environ.get(name)
         text = text.replace(value, f"${{{name}}}") if value else text
     return text
 

@@ -13,7 +13,7 @@ from papagaio.comparing.differences import (
     unpaired_difference,
 )
 from papagaio.comparing.runs import Run, check_comparable, named_by
-from papagaio.findings.copies import copies, strength
+from papagaio.findings.copies import copies, strength, way_of
 from papagaio.findings.strongest import black_box_fault
 from papagaio.result import SummaryRow
 from papagaio.scores import Figure
@@ -117,22 +117,18 @@ def compare(first: Run, second: Run) -> Comparison:
 
 def _pairs(first: Run, second: Run) -> Iterator[tuple[str, SummaryRow, SummaryRow]]:
     """At each common budget the strongest copies, then those that are made alike."""
-    rows, others = copies(first.result), {_key(row): row for row in copies(second.result)}
+    rows, others = copies(first.result), copies(second.result)
     for budget in sorted(first.budgets & second.budgets):
         here = [row for row in rows if row.budget == budget]
-        there = [row for row in others.values() if row.budget == budget]
-        strongest, its_strongest = max(here, key=strength), max(there, key=strength)
-        alike = [(row, others[_key(row)]) for row in here if _key(row) in others]
+        there = {way_of(row): row for row in others if row.budget == budget}
+        strongest, its_strongest = max(here, key=strength), max(there.values(), key=strength)
+        alike = [(row, there[way_of(row)]) for row in here if way_of(row) in there]
         if alike != [(strongest, its_strongest)]:
             shown = dict.fromkeys((strongest.response, its_strongest.response))
             subject = f"strongest copy ({' to '.join(shown)}), {budget:,} answers"
             yield subject, strongest, its_strongest
         for row, other in alike:
-            yield f"{', '.join(_key(row)[:3])}, {budget:,} answers", row, other
-
-
-def _key(row: SummaryRow) -> tuple[str, str, str, int]:
-    return row.response, row.recipe, row.student, row.budget
+            yield f"{', '.join(way_of(row))}, {budget:,} answers", row, other
 
 
 def _of_the_boxes(first: Run, second: Run) -> Change:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from papagaio.canaries import tolerated
-from papagaio.findings.copies import trainings
+from papagaio.findings.copies import copy_cells, trainings
 from papagaio.findings.references import highest
 from papagaio.findings.strongest import at_the_floor, black_box_fault, strongest_copy
 from papagaio.numbers import count, listing, percent, plural
@@ -76,7 +76,7 @@ def _copies(result: Result) -> Iterator[str]:
             "The copy is no better than a floor: the student of the control"
             f" \u201c{floor.name}\u201d may reach as much, or more."
         )
-    copies = [cell for cell in result.cells if cell.kind == "copy"]
+    copies = copy_cells(result)
     if short := [cell for cell in copies if cell.undertrained]:
         whose = ", the headline\u2019s among them" if _any(short, trainings(result, row)) else ""
         yield (

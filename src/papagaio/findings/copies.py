@@ -1,9 +1,17 @@
 """Copies: which are compared, which is the strongest, and the trainings of one."""
 
 from papagaio.responses import is_derivable
-from papagaio.result import CellRecord, Result, SummaryRow
+from papagaio.result import CellRecord, EnsembleRecord, Result, SummaryRow
 
-__all__ = ["copies", "rivals", "strength", "trainings"]
+__all__ = ["Way", "copies", "copy_cells", "rivals", "strength", "trainings", "way_of"]
+
+# How a copy is made, whatever its budget and seed: response, recipe, student.
+Way = tuple[str, str, str]
+
+
+def way_of(record: SummaryRow | CellRecord | EnsembleRecord) -> Way:
+    """How the copy, or the copies, of a record were made."""
+    return record.response, record.recipe, record.student
 
 
 def copies(result: Result) -> list[SummaryRow]:
@@ -11,15 +19,20 @@ def copies(result: Result) -> list[SummaryRow]:
     return [row for row in result.summary if row.kind == "copy"]
 
 
-def rivals(result: Result, response: str, budget: int) -> list[SummaryRow]:
-    """The copies with this budget that a response allows.
+def copy_cells(result: Result) -> list[CellRecord]:
+    """The trainings of copies; floors and ceilings are left out."""
+    return [cell for cell in result.cells if cell.kind == "copy"]
+
+
+def rivals(result: Result, response: str | None, budget: int) -> list[SummaryRow]:
+    """The copies with this budget that a response allows; all of them if none is named.
 
     Somebody who is shown a response can also use any that is derived from it.
     """
     return [
         row
         for row in copies(result)
-        if row.budget == budget and is_derivable(row.response, response)
+        if row.budget == budget and (response is None or is_derivable(row.response, response))
     ]
 
 
@@ -30,6 +43,5 @@ def strength(row: SummaryRow) -> float:
 
 def trainings(result: Result, row: SummaryRow) -> list[CellRecord]:
     """The trainings, one per seed, of which a summary row is the mean."""
-    same = {"kind", "student", "recipe", "response", "budget"}
-    key = row.model_dump(include=same)
-    return [cell for cell in result.cells if cell.model_dump(include=same) == key]
+    same = row.kind, row.budget, way_of(row)
+    return [cell for cell in result.cells if (cell.kind, cell.budget, way_of(cell)) == same]

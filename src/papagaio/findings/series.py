@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from papagaio.findings.copies import copies
+from papagaio.findings.copies import Way, copies, copy_cells, way_of
 from papagaio.result import CellRecord, Result, SummaryRow
 
 __all__ = ["Series", "series"]
-
-_Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -30,24 +28,20 @@ class Series:
 def series(result: Result) -> list[Series]:
     """Every series of copies, in the order of the summary."""
     rows = copies(result)
-    cells = [cell for cell in result.cells if cell.kind == "copy"]
-    keys = list(dict.fromkeys(_key(row) for row in rows))
+    cells = copy_cells(result)
+    keys = list(dict.fromkeys(way_of(row) for row in rows))
     largest = max((cell.budget for cell in cells), default=0)
     return [
         Series(
             label,
-            tuple(sorted((r for r in rows if _key(r) == key), key=lambda row: row.budget)),
-            next((c for c in cells if _key(c) == key and c.budget == largest), None),
+            tuple(sorted((r for r in rows if way_of(r) == key), key=lambda row: row.budget)),
+            next((c for c in cells if way_of(c) == key and c.budget == largest), None),
         )
         for key, label in zip(keys, _labels(keys), strict=True)
     ]
 
 
-def _key(record: SummaryRow | CellRecord) -> _Key:
-    return record.response, record.recipe, record.student
-
-
-def _labels(keys: Sequence[_Key]) -> list[str]:
+def _labels(keys: Sequence[Way]) -> list[str]:
     """The response, and as few other parts as distinguish the series."""
     choices = [(0, *parts) for size in (0, 1, 2) for parts in combinations((1, 2), size)]
     tries = ([", ".join(key[i] for i in parts) for key in keys] for parts in choices)

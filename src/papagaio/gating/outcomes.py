@@ -86,7 +86,7 @@ def gate(run: str, result: Result, rules: Sequence[Rule], *, strict: bool = Fals
 def _outcome(result: Result, rule: Rule) -> Outcome:
     if rule.metric == VERDICT:
         return _of_the_verdict(result, rule)
-    rows = _copies_meant(result, rule)
+    rows = rivals(result, rule.response, rule.budget or max(budgets_of(result), default=0))
     figures = [(row, figure) for row in rows if (figure := getattr(row, rule.metric)) is not None]
     doubt = doubt_about(result)
     if not figures:
@@ -134,13 +134,6 @@ def doubt_about(result: Result) -> str:
     if lost := sum(one.kind == "copy" for one in result.diverged):
         parts.append(f"{plural(lost, 'training')} of copies diverged")
     return f"the run is incomplete: {', '.join(parts)}" if parts else ""
-
-
-def _copies_meant(result: Result, rule: Rule) -> list[SummaryRow]:
-    budget = rule.budget or max(budgets_of(result), default=0)
-    if rule.response is None:
-        return [row for row in copies(result) if row.budget == budget]
-    return rivals(result, rule.response, budget)
 
 
 def _state(rule: Rule, low: float, high: float) -> State:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from papagaio.findings.copies import rivals, strength
+from papagaio.findings.copies import copy_cells, rivals, strength
 from papagaio.findings.strongest import strongest_copy
 from papagaio.findings.understating import understated
 from papagaio.numbers import count, percent, plural
@@ -147,5 +147,5 @@ def untried(result: Result) -> bool:
     """Whether all copies learned from one response, and the black box shows more than labels."""
     return (
         result.black_box.response != "label"
-        and len({cell.response for cell in result.cells if cell.kind == "copy"}) < 2
+        and len({cell.response for cell in copy_cells(result)}) < 2
     )

@@ -13,7 +13,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, se
 from markupsafe import Markup
 
 from papagaio import files, numbers
-from papagaio.findings.copies import trainings
+from papagaio.findings.copies import copy_cells, trainings
 from papagaio.findings.headline import headline
 from papagaio.findings.references import references
 from papagaio.findings.stopping import stopping
@@ -173,8 +173,6 @@ def _recipe(candidate: CandidateRecord) -> str:
 def _chosen(result: Result) -> str:
     """How many copies chose each candidate: `none 8, crop + flip 4`."""
     choices = Counter(
-        _recipe(cell.selection.winner)
-        for cell in result.cells
-        if cell.kind == "copy" and cell.selection
+        _recipe(cell.selection.winner) for cell in copy_cells(result) if cell.selection
     )
     return ", ".join(f"{name} {count}" for name, count in choices.most_common())

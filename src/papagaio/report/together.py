@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from papagaio.findings.copies import copies
+from papagaio.findings.copies import Way, copies, way_of
 from papagaio.numbers import count, with_interval
 from papagaio.result import EnsembleRecord, Result, SummaryRow
 from papagaio.vocabulary import DISTILLED
@@ -36,8 +36,8 @@ def together(result: Result) -> list[Together]:
     ]
 
 
-def _key(record: SummaryRow | EnsembleRecord) -> tuple[str, str, str, int]:
-    return record.student, record.recipe, record.response, record.budget
+def _key(record: SummaryRow | EnsembleRecord) -> tuple[Way, int]:
+    return way_of(record), record.budget
 
 
 def strongest(result: Result, row: SummaryRow) -> str:

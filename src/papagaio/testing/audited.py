@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from papagaio.errors import BadSettings
-from papagaio.findings.copies import copies, rivals
+from papagaio.findings.copies import rivals
 from papagaio.gating.outcomes import budgets_of, doubt_about, responses_of
 from papagaio.gating.rules import unmeasured
 from papagaio.result import Result, read_result
@@ -59,8 +59,7 @@ class Audited:
         result = self.result
         if why := unmeasured(budget, response, budgets_of(result), responses_of(result)):
             raise BadSettings(why)
-        every = [row for row in copies(result) if row.budget == budget]
-        rows = every if response is None else rivals(result, response, budget)
+        rows = rivals(result, response, budget)
         every_figure: list[Figure | None] = [getattr(row, score) for row in rows]
         figures = [figure for figure in every_figure if figure]
         if not figures:

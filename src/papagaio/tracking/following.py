@@ -12,9 +12,6 @@ from papagaio.result import CellRecord, Result, Scores
 
 __all__ = ["Following", "Tracker", "follow", "need_trackers", "numbers_of"]
 
-# The package without which a tracker cannot work.
-_NEEDS = {"mlflow": "mlflow", "tensorboard": "tensorboard"}
-
 
 class Tracker(Protocol):
     """Something that is told what happens in a run. It may raise whatever it likes.
@@ -75,7 +72,7 @@ def need_trackers(places: Sequence[str]) -> None:
     """
     for place in places:
         name = place.partition("=")[0]
-        if find_spec(_NEEDS[name]) is None:
+        if find_spec(name) is None:  # a tracker has the name of the package that it needs
             raise BadSettings(
                 f"needs a package that is missing: {to_install(name)}",
                 field="log_to",

@@ -44,8 +44,9 @@ def targets_of(
 
     Returns:
         float32, N rows: for `cross-entropy` probabilities (N, K) at that temperature; for
-        `centred-l2` centred logits (N, K); for `censored-l2` three planes (N, 3, K): lower and
-        upper bounds of log-probabilities, and the share of the remainder of each hidden class.
+        `centred-l2` and `centred-l1` centred logits (N, K); for `censored-l2` three planes
+        (N, 3, K): lower and upper bounds of log-probabilities, and the share of the remainder of
+        each hidden class.
     """
     if loss == "censored-l2":
         return _bounds(answers)
@@ -89,7 +90,7 @@ def loss_of(loss: Loss, temperature: float, logits: Tensor, targets: Tensor) -> 
     """Compute the mean loss of a batch, in float32.
 
     * `cross-entropy`: -sum(targets * ln softmax(logits / T)); at T = 1 the thesis's equation 2.
-    * `centred-l2`: the mean squared difference between centred logits.
+    * `centred-l2`, `centred-l1`: the mean squared, or absolute, difference between centred logits.
     * `censored-l2`: the mean squared difference between logits and the nearest that the answer
       allows, up to one constant per image; for full answers it equals `centred-l2`. A positive
       score p allows ln p. A score rounded to 0 allows what is below half a step. A hidden class
