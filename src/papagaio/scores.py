@@ -22,6 +22,7 @@ __all__ = [
     "fidelity_where_wrong",
     "is_better_than_majority",
     "kl_divergence",
+    "majority",
     "mean_over_seeds",
     "names_almost_one_class",
     "over_seeds",
@@ -117,9 +118,14 @@ def relative_accuracy(
     return Figure(float(ratio), float(ratio) - reach, float(ratio) + reach, len(labels))
 
 
+def majority(labels: Labels) -> Figure:
+    """The share of the most frequent class, which always naming it would get right."""
+    return rate(labels == np.bincount(labels).argmax())
+
+
 def is_better_than_majority(accuracy: Figure, labels: Labels) -> bool:
     """Whether the whole interval of an accuracy lies above the share of the most frequent class."""
-    return bool(accuracy.low > np.bincount(labels).max() / len(labels))
+    return accuracy.low > majority(labels).value
 
 
 def names_almost_one_class(black_box: Probabilities, labels: Labels) -> bool:

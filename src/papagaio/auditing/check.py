@@ -12,7 +12,7 @@ from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadAnswer
 from papagaio.numbers import percent, with_interval
 from papagaio.responses import PLAIN, recognised_response, shown_form
-from papagaio.scores import is_better_than_majority, names_almost_one_class, rate
+from papagaio.scores import is_better_than_majority, majority, names_almost_one_class, rate
 
 __all__ = ["check_learnable", "check_response", "check_test_answers"]
 
@@ -42,11 +42,11 @@ def check_test_answers(
     """
     named = answers.argmax(1)
     accuracy = rate(named == labels)
-    majority = np.bincount(labels).max() / len(labels)
+    most = majority(labels).value
     if not is_better_than_majority(accuracy, labels):
         problem = (
             f"is right on {with_interval(accuracy)} of {len(labels):,} test images, which is not "
-            f"better than always naming the most frequent class ({percent(majority)})"
+            f"better than always naming the most frequent class ({percent(most)})"
         )
     elif names_almost_one_class(answers, labels):
         counts = np.bincount(named)
@@ -54,7 +54,7 @@ def check_test_answers(
         problem = f"names class {counts.argmax()} for {percent(share)} of the test images"
     else:
         return
-    cause = _ONE_CLASS if majority == 1 else _MISUSED
+    cause = _ONE_CLASS if most == 1 else _MISUSED
     raise BadAnswer(
         f"{box.name} {problem}. {cause}; nothing was spent on the transfer set. These answers are "
         f"kept under {box.identity}: give a corrected black box another identity. To audit it as "

@@ -1,6 +1,5 @@
 """What an audit is about -> the parts of its result that need no training."""
 
-import base64
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from papagaio.blackboxes.contract import BlackBox
 from papagaio.executors.options import ExecutorOptions
 from papagaio.hardware import cores, processor
 from papagaio.images.imageset import ImageSet
-from papagaio.images.png import png, shrunk
+from papagaio.images.png import thumbnail
 from papagaio.ledger import Totals
 from papagaio.result import (
     BlackBoxRecord,
@@ -178,10 +177,9 @@ def named_classes(answers: Scores, names: Sequence[str] | None) -> list[NamedCla
 def references_record(labels: Labels, classes: int) -> References:
     """Floors that need no training, on the test set's labels (int64, N)."""
     chance = 1 / classes
-    most = np.bincount(labels).argmax()
     return References(
         chance=scores.Figure(chance, chance, chance, len(labels)),
-        majority=scores.rate(labels == most),
+        majority=scores.majority(labels),
     )
 
 
@@ -252,7 +250,7 @@ def pictures(
         name = names[one] if names else str(one)
         chosen += [
             Picture(
-                png=base64.b64encode(png(shrunk(images[row]))).decode(),
+                png=thumbnail(images[row]),
                 named=name,
                 share=float(answers[row, one]),
             )

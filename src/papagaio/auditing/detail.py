@@ -1,6 +1,5 @@
 """The strongest copy on the test set, image by image."""
 
-import base64
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from papagaio.auditing.finishing import TEST_LOGITS
 from papagaio.auditing.frozen import ScoringSet
 from papagaio.findings.copies import trainings
 from papagaio.findings.strongest import strongest_copy
-from papagaio.images.png import png, shrunk
+from papagaio.images.png import thumbnail
 from papagaio.result import ConfidenceBin, CopyDetail, NamedPair, Result, TestPicture
 from papagaio.training.inference import softmax
 
@@ -54,7 +53,7 @@ def copy_detail(result: Result, folder: Path, test: ScoringSet) -> CopyDetail | 
     def pictures(rows: Iterable[np.integer]) -> list[TestPicture]:
         return [
             TestPicture(
-                png=base64.b64encode(png(shrunk(np.asarray(images[row])))).decode(),
+                png=thumbnail(np.asarray(images[row])),
                 black_box=names[named[row]],
                 copied=names[copied[row]],
                 truth=names[labels[row]],

@@ -237,7 +237,7 @@ def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress)
     others = max(_change(box, images.pixels[rows], answers[rows], ledger) for rows in mixed)
     return Examination(
         accuracy=accuracy,
-        majority=scores.rate(labels == np.bincount(labels).argmax()),
+        majority=scores.majority(labels),
         works=scores.is_better_than_majority(accuracy, labels)
         and not scores.names_almost_one_class(answers, labels),
         response=response,

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from papagaio.images.imageset import ImageSet
+from papagaio.images.png import pillow
 from papagaio.progress import Progress, Step, no_progress
 
 __all__ = ["near_duplicates"]
@@ -56,7 +57,7 @@ def difference_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The 64-bit difference hash of each image (uint8, N x H x W x C), as uint64 (N,)."""
     hashes = np.empty(len(pixels), np.uint64)
     for row, image in enumerate(pixels):
-        grey = Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).convert("L")
+        grey = pillow(image).convert("L")
         small = np.asarray(grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX))
         hashes[row] = np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)[0]
     return hashes

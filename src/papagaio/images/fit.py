@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from papagaio.errors import BadImages
 from papagaio.images.decode import Picture
+from papagaio.images.png import pillow
 from papagaio.vocabulary import Colour, Exif, Resize
 
 __all__ = ["Fit", "Shape", "fit_image", "oriented"]
@@ -91,8 +92,7 @@ def fit_image(pixels: NDArray[np.uint8], shape: Shape, fit: Fit, where: str) -> 
             f"needed; choose one of {', '.join(get_args(Resize)[1:])} to resize such images",
             field="resize",
         )
-    image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = pillow(pixels).convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         image = _RESIZERS[fit.resize](image, (width, height))
     return np.asarray(image).reshape(shape)
