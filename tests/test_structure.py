@@ -29,6 +29,7 @@ ROOMS = (
     "weights",
     "images",
     "responses",
+    "recognising",
     "blackboxes",
     "ledger_schema",
     "ledger",

@@ -11,7 +11,8 @@ from papagaio.blackboxes.advice import declaration_for
 from papagaio.blackboxes.contract import BlackBox
 from papagaio.errors import BadAnswer
 from papagaio.numbers import percent, with_interval
-from papagaio.responses import PLAIN, recognised_response, shown_form
+from papagaio.recognising import recognised_response
+from papagaio.responses import PLAIN, shown_form
 from papagaio.scores import is_better_than_majority, majority, names_almost_one_class, rate
 
 __all__ = ["check_learnable", "check_response", "check_test_answers"]

@@ -27,7 +27,8 @@ from papagaio.images.fit import Fit
 from papagaio.images.imageset import ImageSet
 from papagaio.ledger import Ledger
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.responses import PLAIN, recognised_response
+from papagaio.recognising import recognised_response
+from papagaio.responses import PLAIN
 from papagaio.scores import Figure
 from papagaio.settings import BlackBoxOptions, CheckOptions
 from papagaio.vocabulary import ColourOrder, Layout, Response

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from papagaio.blackboxes.advice import advice_on, advice_on_shape, declaration_for
 from papagaio.errors import BadAnswer
-from papagaio.responses import PLAIN, recognised_response, shown_step, step_of
+from papagaio.recognising import recognised_response
+from papagaio.responses import PLAIN, shown_step, step_of
 from papagaio.vocabulary import Response
 
 __all__ = ["check_form", "check_numbers"]

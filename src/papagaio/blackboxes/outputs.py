@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
-from papagaio.responses import recognised_step
+from papagaio.recognising import recognised_step
 from papagaio.vocabulary import Returned
 
 __all__ = ["recognised", "scores_of"]
