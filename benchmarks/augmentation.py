@@ -51,7 +51,7 @@ from papagaio.jobs import Executor, Job, run_jobs
 from papagaio.networks.classifier import Classifier, channel_statistics
 from papagaio.networks.named import build_student, default_student
 from papagaio.progress import Progress
-from papagaio.responses import RESPONSES, Answers, Response, derive
+from papagaio.responses import Answers, derive
 from papagaio.scores import Figure, accuracy, fidelity, mean_over_seeds
 from papagaio.training.inference import predict
 from papagaio.training.loop import train
@@ -59,7 +59,7 @@ from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named
 from papagaio.training.selection import select_recipe
-from papagaio.vocabulary import Augmentation, Part
+from papagaio.vocabulary import RESPONSES, Augmentation, Part, Response
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]

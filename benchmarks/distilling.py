@@ -24,13 +24,14 @@ from papagaio.images.choosing import choose, load
 from papagaio.images.named import open_source
 from papagaio.networks.classifier import Classifier
 from papagaio.networks.named import build_student, default_student
-from papagaio.responses import RESPONSES, Answers, centred_log, complete, derive
+from papagaio.responses import Answers, centred_log, complete, derive
 from papagaio.training.distilling import distil, distilling_recipe
 from papagaio.training.inference import infer
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named
+from papagaio.vocabulary import RESPONSES
 
 BUILD = Path(__file__).parents[1] / "build" / "distilling"
 MACHINE = Machine()

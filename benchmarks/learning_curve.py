@@ -32,7 +32,7 @@ from papagaio.images.choosing import choose, load
 from papagaio.images.named import open_source
 from papagaio.learning_curve import FARTHEST, LearningCurve, Point
 from papagaio.networks.named import build_student, default_student
-from papagaio.responses import Response, derive
+from papagaio.responses import derive
 from papagaio.result import read_result
 from papagaio.scores import Figure, fidelity, mean_over_seeds
 from papagaio.training.inference import predict
@@ -40,7 +40,7 @@ from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import default_recipe, recipe_named
-from papagaio.vocabulary import Augmentation
+from papagaio.vocabulary import Augmentation, Response
 
 BUILD = Path(__file__).parents[1] / "build" / "learning-curve"
 LETTERS = (60, 120, 250, 500, 1000, 2000, 3000, 4000)

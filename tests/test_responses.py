@@ -9,16 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from papagaio.errors import BadSettings
-from papagaio.responses import (
-    RESPONSES,
-    Answers,
-    Response,
-    centred_log,
-    complete,
-    derive,
-    shown_step,
-    step_of,
-)
+from papagaio.responses import Answers, centred_log, complete, derive, shown_step, step_of
+from papagaio.vocabulary import RESPONSES, Response
 
 # A row shows whether the column's response can be derived from it.
 DERIVABLE = {

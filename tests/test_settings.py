@@ -13,10 +13,9 @@ from papagaio.blackboxes.contract import Contract
 from papagaio.controls import CONTROLS
 from papagaio.errors import BadSettings
 from papagaio.options import read_toml, to_toml, validated
-from papagaio.responses import RESPONSES
 from papagaio.settings import Settings
 from papagaio.training.recipe import Recipe
-from papagaio.vocabulary import AUGMENTATION_NAMES
+from papagaio.vocabulary import AUGMENTATION_NAMES, RESPONSES
 
 NEEDED: dict[str, Any] = {
     "black-box": "box.py:predict",

@@ -14,7 +14,7 @@ from torch.nn import functional
 from papagaio.errors import BadSettings, Diverged
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Step
-from papagaio.responses import RESPONSES, Answers, centred_log, derive
+from papagaio.responses import Answers, centred_log, derive
 from papagaio.training.augmentation import AUGMENTATIONS, _changed, views
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.inference import infer, predict
@@ -34,7 +34,7 @@ from papagaio.training.recipes import (
     recipe_named,
 )
 from papagaio.training.step import Batch, training_step
-from papagaio.vocabulary import Augmentation
+from papagaio.vocabulary import RESPONSES, Augmentation
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (50, 8, 8, 1), np.uint8)

@@ -7,7 +7,8 @@ from example_results import AT_CHANCE, FLOOR, HARDER_FLOOR, ONE_CLASS, SEEDS, ce
 
 from papagaio.result import CellRecord, Scores
 from papagaio.scores import Figure
-from papagaio.verdict import Level, level_of, standing_of, verdict_of
+from papagaio.verdict import level_of, standing_of, verdict_of
+from papagaio.vocabulary import Level
 
 # Ten classes, and a floor above chance: the way to the black box is from 0.2 to 1.
 WORKS = {

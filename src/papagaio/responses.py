@@ -15,9 +15,7 @@ from papagaio.vocabulary import RESPONSES, Response
 
 __all__ = [
     "PLAIN",
-    "RESPONSES",
     "Answers",
-    "Response",
     "centred_log",
     "complete",
     "derive",

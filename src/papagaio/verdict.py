@@ -17,9 +17,7 @@ from papagaio.vocabulary import LEVELS, Level
 
 __all__ = [
     "BORDERS",
-    "LEVELS",
     "Floor",
-    "Level",
     "Measure",
     "Standing",
     "Verdict",

@@ -14,7 +14,7 @@ from papagaio.errors import BadSettings
 if TYPE_CHECKING:
     from papagaio.result import Result
     from papagaio.scores import Figure
-    from papagaio.verdict import Level
+    from papagaio.vocabulary import Level
 
 __all__ = ["list_"]
 

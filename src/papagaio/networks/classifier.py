@@ -7,14 +7,7 @@ from torch import Tensor, nn
 
 from papagaio.vocabulary import Normalisation
 
-__all__ = [
-    "IMAGENET",
-    "NORMALISATIONS",
-    "ChannelStatistics",
-    "Classifier",
-    "Normalisation",
-    "channel_statistics",
-]
+__all__ = ["IMAGENET", "NORMALISATIONS", "ChannelStatistics", "Classifier", "channel_statistics"]
 
 ChannelStatistics = tuple[list[float], list[float]]
 

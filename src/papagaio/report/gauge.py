@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from papagaio.numbers import percent
-from papagaio.verdict import LEVELS, Standing
+from papagaio.verdict import Standing
+from papagaio.vocabulary import LEVELS
 
 __all__ = ["Gauge", "Segment", "gauge"]
 

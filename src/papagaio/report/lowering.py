@@ -9,7 +9,8 @@ from papagaio.numbers import count, percent, plural
 from papagaio.report.cost import Offer, offers
 from papagaio.report.showing_less import ShownResponse
 from papagaio.result import Result, SummaryRow
-from papagaio.verdict import LEVELS, Level, Standing, standing_of, verdict_of
+from papagaio.verdict import Standing, standing_of, verdict_of
+from papagaio.vocabulary import LEVELS, Level
 
 __all__ = ["fewer_answers", "first_step", "no_help", "untried"]
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from papagaio.findings.copies import copies, rivals, strength, trainings
 from papagaio.findings.strongest import black_box_fault
 from papagaio.numbers import count, percent
-from papagaio.responses import RESPONSES, is_derivable
+from papagaio.responses import is_derivable
 from papagaio.result import Result, SummaryRow
 from papagaio.scores import Figure
+from papagaio.vocabulary import RESPONSES
 
 __all__ = ["ShownResponse", "advice", "showing_less"]
 

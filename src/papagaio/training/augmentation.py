@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from papagaio.vocabulary import Augmentation
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "views"]
+__all__ = ["AUGMENTATIONS", "views"]
 
 
 def flip(images: Tensor, strength: float) -> Tensor:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.training.augmentation import Augmentation, views
+from papagaio.training.augmentation import views
 from papagaio.training.machine import Machine
 from papagaio.training.products import placed
+from papagaio.vocabulary import Augmentation
 
 __all__ = ["ROWS_AT_ONCE", "infer", "predict", "softmax"]
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from papagaio.responses import Answers, centred_log, complete
 from papagaio.vocabulary import Loss
 
-__all__ = ["Loss", "loss_of", "spread_of", "targets_of"]
+__all__ = ["loss_of", "spread_of", "targets_of"]
 
 # Below this a remainder (1 minus the shown scores) is float32 rounding: only a bound is known.
 _LEAST_REMAINDER = 1e-6
