@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 COMMAND = Path(sys.executable).with_name("papagaio")
-PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision) \w+: )")
+PROGRESS = re.compile(r"^([^:]+: [\d,]+ of [\d,]+ \w+|(device|precision|ledger) \w+: )")
 
 # Logs how many images it is given, then answers with three classes by the mean grey level.
 BOX = """

@@ -424,6 +424,35 @@ def test_arrays_of_another_kind_are_refused(
     refused_with_nothing_left(ended, tiny, str(path), words)
 
 
+# The run directory.
+
+
+def test_a_run_among_the_images_is_refused(tiny: Tiny, papagaio: Papagaio) -> None:
+    folder = tiny.folder / "photos"
+    folder.mkdir()
+    ended = papagaio(*tiny.audit(transfer=folder, out=folder / "run"))
+    assert ended.code == 2
+    assert f"--transfer {folder}: the run directory {folder / 'run'} would lie" in ended.complaint
+    assert [*folder.iterdir()] == []
+
+
+def test_the_result_of_another_audit_is_not_overwritten(tiny: Tiny, papagaio: Papagaio) -> None:
+    assert papagaio(*tiny.audit()).code == 0
+    before = (tiny.out / "result.json").read_bytes()
+    np.savez(tiny.folder / "others.npz", images=grey(14, 5))
+    ended = papagaio(*tiny.audit(transfer=tiny.folder / "others.npz"))
+    assert ended.code == 2
+    assert "holds the audit of" in ended.complaint
+    assert "name another folder" in ended.complaint
+    assert (tiny.out / "result.json").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(tiny: Tiny, papagaio: Papagaio) -> None:
+    ended = papagaio(*tiny.audit(out="/proc/papagaio"))
+    assert ended.code == 2
+    assert "/proc/papagaio" in ended.complaint
+
+
 # The black box: what it answers.
 
 RAISES_ONCE_BROKEN = BOX.replace(
@@ -478,10 +507,10 @@ def test_answers_paid_before_the_black_box_failed_are_kept_and_not_asked_again(
     (tiny.folder / "broken").unlink()
     again = papagaio(*tiny.audit())
     assert again.code == 0, again.stderr
-    # The failed request once more, then the 12 transfer images and two canaries.
-    assert tiny.asked()[3:] == [1, 4, 4, 4, 2]
+    # The image of the failed request, then the 12 transfer images; two canaries each time.
+    assert tiny.asked()[3:] == [3, 4, 4, 4, 2]
     result = json.loads((tiny.out / "result.json").read_text())
-    assert result["queries"]["total"] == 23
+    assert result["queries"]["total"] == 25
     assert result["queries"]["interrupted"] == 1
 
 
@@ -496,7 +525,7 @@ def test_a_mended_file_goes_on_with_the_identity_that_the_message_names(
     tiny.box(BOX)
     again = papagaio(*tiny.audit(identity=named[1]))
     assert again.code == 0, again.stderr
-    assert sum(tiny.asked()[3:]) == 4 + 9 + 2  # canaries
+    assert sum(tiny.asked()[3:]) == 4 + 9 + 2 * 2  # canaries
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tiny: Tiny, papagaio: Papagaio) -> None:

@@ -200,14 +200,15 @@ def answer(images):
     lit = images.reshape(len(images), 4, -1).mean(2)
     scores = np.exp(lit / 20)
     scores = (scores / scores.sum(1, keepdims=True)).astype(np.float32)
-    return WRONG if asked > 40 else scores
+    return WRONG if asked > RIGHT else scores
 """
 
 
-def audited(folder: Path, wrong: str, *words: str) -> Result:
-    """Audit a black box that answers rightly about the 40 images of its test set only."""
+def audited(folder: Path, wrong: str, *words: str, right: int = 40) -> Result:
+    """Audit a black box that answers rightly only about as many images as its test set has."""
     random = np.random.default_rng(0)
-    (folder / "box.py").write_text(MISBEHAVING.replace("WRONG", wrong))
+    source = MISBEHAVING.replace("WRONG", wrong).replace("RIGHT", str(right))
+    (folder / "box.py").write_text(source)
     labels = np.arange(240) % 4
     images = random.integers(0, 90, (240, 4, 4, 1), np.uint8)
     images[np.arange(240), labels] += 60
@@ -228,6 +229,20 @@ def test_an_audit_stops_when_answers_change(tmp_path: Path, wrong: str) -> None:
         (totals,) = ledger.totals()
     assert 40 < totals.answers < 240
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_changed_model_is_found_while_the_test_set_is_completed(tmp_path: Path) -> None:
+    kept = ["--identity", "same", "--ledger", f"{tmp_path}/kept.sqlite"]
+    assert audited(tmp_path, "scores", "--dry-run").exit_code == 0
+    named = [f"{tmp_path}/box.py:answer", "--input", "4x4x1", "--classes", "4", "--batch", "10"]
+    sample = ["--test", f"{tmp_path}/test.npz", "--limit", "24"]
+    assert CliRunner().invoke(app, ["check", *named, *sample, *kept]).exit_code == 0
+    done = audited(tmp_path, "scores[:, ::-1]", *kept, right=0)
+    assert isinstance(done.exception, BadAnswer)
+    assert "answers the same images in another way than before" in done.exception.args[0]
+    with Ledger(tmp_path / "kept.sqlite") as ledger:
+        (totals,) = ledger.totals()
+    assert totals.answers < 40
 
 
 def test_unchecked_an_audit_goes_on_and_reports_the_change(tmp_path: Path) -> None:

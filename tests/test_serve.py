@@ -404,7 +404,8 @@ def test_a_black_box_that_fails_is_a_failure_of_the_service() -> None:
         status, _, content = exchanged(address, "/classify", body)
         assert usage_of(address)["images"] == 0
     assert status == 500
-    assert json.loads(content)["error"] == "broken raised ValueError: out of order"
+    said = json.loads(content)["error"]
+    assert re.fullmatch(r"broken raised ValueError: out of order \(test_serve.py, line \d+\)", said)
 
 
 def test_a_black_box_is_called_by_one_thread_and_given_no_more_than_it_takes(

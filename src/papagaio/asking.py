@@ -19,7 +19,7 @@ from papagaio.images.imageset import ImageSet, as_keys
 from papagaio.ledger import Ledger, Question
 from papagaio.progress import Progress, Step, no_progress
 
-__all__ = ["ask", "check_shape", "queries_missing", "question_for"]
+__all__ = ["answered_before", "ask", "check_shape", "queries_missing", "question_for"]
 
 Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float32]
@@ -101,6 +101,11 @@ def check_shape(box: BlackBox, images: ImageSet) -> None:
 def queries_missing(box: BlackBox, digests: NDArray[np.uint8], ledger: Ledger) -> int:
     """How many of these images (digests, uint8, N x 32) `ask` would send, each once."""
     return len(_missing(ledger, question_for(box), digests))
+
+
+def answered_before(box: BlackBox, digests: NDArray[np.uint8], ledger: Ledger) -> NDArray[np.int64]:
+    """The rows of these images (digests, uint8, N x 32) whose answers the ledger holds."""
+    return np.setdiff1d(np.arange(len(digests)), ledger.missing(question_for(box), digests))
 
 
 def _send(

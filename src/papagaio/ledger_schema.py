@@ -81,7 +81,7 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if is_full(error):
             raise NoSpace(f"{path}: no space left on the disk; free some first") from error
-        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
+        raise _unusable(path, error) from error
     return db
 
 
@@ -102,7 +102,14 @@ def copy(path: Path, to: Path) -> None:
     except sqlite3.DatabaseError as error:
         if is_full(error):
             raise NoSpace(f"{to}: no space left on the disk; free some first") from error
-        raise BadLedger(f"{path}: not a ledger ({error}); name another file") from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: sqlite3.DatabaseError) -> BadLedger:
+    # Opening one may fail for another reason than its content: SQLite writes beside it.
+    if isinstance(error, sqlite3.OperationalError):
+        return BadLedger(f"{path}: cannot be opened ({error}); it needs a folder to write in")
+    return BadLedger(f"{path}: not a ledger ({error}); name another file")
 
 
 def is_full(error: sqlite3.DatabaseError) -> bool:

@@ -260,9 +260,7 @@ class BlackBoxOptions(Authorisation):
     """A stable name for exactly this model; its answers are stored under it. Give one if the
     function loads weights from another file: by default, only its own file is digested."""
 
-    input: Annotated[str | None, Option(_BOX, "HxWxC", "what the black box declares")] = Field(
-        default=None, pattern=r"^[1-9]\d*x[1-9]\d*x[13]$"
-    )
+    input: Annotated[str | None, Option(_BOX, "HxWxC", "what the black box declares")] = None
     """The shape of the images that the black box takes, such as 224x224x3. Required for a Python
     function, and for a model's file or a service that does not say it."""
 
@@ -327,6 +325,13 @@ class BlackBoxOptions(Authorisation):
     returns: Annotated[Returned | None, Option(_BOX, default="recognised")] = None
     """What this output is. A service's is taken for probabilities."""
 
+    @field_validator("input")
+    @classmethod
+    def _is_a_shape(cls, text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[13]", text):
+            raise ValueError("write height, width and 1 or 3 channels, such as 224x224x3")
+        return text
+
     @property
     def shape(self) -> tuple[int, int, int] | None:
         """Height, width and channels of `input`, if it is given."""
@@ -383,6 +388,18 @@ class ImageOptions(TransferOptions):
 
 class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
     """All settings of `papagaio audit`: black box, images, and how they are audited."""
+
+    @field_validator("transfer", "test", "own_data", "pool")
+    @classmethod
+    def _does_not_hold_the_run(cls, images: str | None, info: ValidationInfo) -> str | None:
+        out = info.data.get("out")  # absent if it is wrong itself
+        if not (images and out and Path(images).is_dir()):
+            return images
+        if out.resolve().is_relative_to(Path(images).resolve()):
+            raise ValueError(
+                f"the run directory {out} would lie among these images; name another with out"
+            )
+        return images
 
     @field_validator("pool")
     @classmethod

@@ -104,8 +104,9 @@ class Verdict:
         budget: the number of answers at which it stands; None where no copy was scored.
         price: of that many answers; None where no price was given.
         cautions: what could make it meaningless, the most serious first.
-        reaches: the levels at both ends of the interval, the upper one `critical` where the figure
-            is only a lower bound; None where nothing is decided for another reason.
+        reaches: the levels at both ends of the interval; None where nothing is decided for another
+            reason. Where the figure is only a lower bound, the upper one is `critical`, and the
+            lower one is at least what as many answers about other images are known to give.
     """
 
     level: Level
@@ -128,7 +129,11 @@ def verdict_of(result: Result) -> Verdict:
     reaches = None
     if row and standing and not _doubt(result, level_of(standing)):
         low, high = standing.levels
-        reaches = (low, "critical" if understated(result, row) else high)
+        only = understated(result, row)
+        # What answers about other images give is possible too.
+        other = standing_of(result, only.better) if only and only.better else None
+        low = max(low, other.levels[0], key=LEVELS.index) if other else low
+        reaches = (low, "critical" if only else high)
     return Verdict(
         level,
         reason,

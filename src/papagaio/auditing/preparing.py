@@ -17,6 +17,7 @@ from papagaio.images.imageset import ImageSet, check_labels
 from papagaio.networks.named import build_student, check_student, default_student
 from papagaio.options import read_toml, validated
 from papagaio.progress import Message, Progress
+from papagaio.result import read_result
 from papagaio.settings import AuditOptions
 from papagaio.training.machine import Machine, choose_device
 from papagaio.training.precision import settled_precision
@@ -68,6 +69,7 @@ def prepare(
         BadSettings: a response, recipe, student or device cannot be used.
     """
     _check_images(images, box)
+    _check_place(options, images, box)
     attacks = attacks or attack_configs(options, box.contract)
     students = options.students or (default_student(box.contract.shape),)
     _check_students(options, students, box)
@@ -109,6 +111,26 @@ def _check_images(images: AuditImages, box: BlackBox) -> None:
         if each is images.test or each is images.own:
             check_classes(each, box.contract)
     _check_own_classes(images)
+
+
+def _check_place(options: AuditOptions, images: AuditImages, box: BlackBox) -> None:
+    """Refuse a folder with the result of another audit, which would be lost."""
+    try:
+        earlier = read_result(options.out / "result.json")
+    except BadSettings:  # there is none, or it is of another version
+        return
+    was, now = (
+        "estimate" if "sample" in names else "audit"
+        for names in (earlier.settings, type(options).model_fields)
+    )
+    names = earlier.black_box.name, earlier.transfer.name, earlier.test.name
+    if (was, *names) != (now, box.name, images.transfer.name, images.test.name):
+        raise BadSettings(
+            f"it holds the {was} of {earlier.black_box.name} about {earlier.transfer.name}, "
+            f"tested on {earlier.test.name}; name another folder, or delete that one",
+            field="out",
+            value=str(options.out),
+        )
 
 
 def check_classes(images: ImageSet, contract: Contract) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papagaio import files
-from papagaio.asking import ask
+from papagaio.asking import answered_before, ask, question_for
 from papagaio.auditing.check import check_learnable, check_response, check_test_answers
 from papagaio.auditing.frozen import ScoringSet, TrainingSet
 from papagaio.auditing.plan import Plan
@@ -32,7 +32,8 @@ def ask_plan(
 ) -> dict[Purpose, Scores]:
     """Query the black box about every image in a plan, the test set first.
 
-    Test images are the canaries among all others.
+    Test images are the canaries among all others, and those that were answered before, among the
+    rest of the test set.
 
     Args:
         plan: what to query.
@@ -49,13 +50,18 @@ def ask_plan(
         BadLedger, NoSpace: as for `asking.ask`; answers already paid for are kept.
     """
     test = plan.images["test"]
-    answers: dict[Purpose, Scores] = {"test": ask(box, test, ledger, progress)}
     form = box.contract.response, box.contract.resolution
+    tolerance = math.inf if unchecked else tolerated(*form)
+    known = test.take(answered_before(box, test.digests, ledger))
+    canaries = None
+    if len(known):
+        earlier = ledger.read(question_for(box), known.digests)
+        canaries = canaries_of(known.pixels, earlier, tolerance)
+    answers: dict[Purpose, Scores] = {"test": ask(box, test, ledger, progress, canaries=canaries)}
     check_form(box.name, answers["test"], *form)
     if not unchecked:
         check_test_answers(box, answers["test"], test.required_labels)
         check_response(box, answers["test"])
-    tolerance = math.inf if unchecked else tolerated(*form)
     canaries = canaries_of(test.pixels, answers["test"], tolerance)
     for purpose in plan.queried[1:]:
         answers[purpose] = ask(box, plan.images[purpose], ledger, progress, canaries=canaries)

@@ -27,7 +27,7 @@ from papagaio.images.duplicates import near_duplicates
 from papagaio.jobs import Job, run_jobs
 from papagaio.ledger import Ledger
 from papagaio.options import to_toml
-from papagaio.progress import Progress, no_progress
+from papagaio.progress import Message, Progress, no_progress
 from papagaio.report.page import write_report
 from papagaio.result import (
     CellRecord,
@@ -171,6 +171,8 @@ def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _A
     """Ask everything, and freeze in files what trainings read."""
     box, log, progress = session.box, session.log, session.progress
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
+    if not options.ledger_path.exists():
+        progress(Message(f"ledger new: {options.ledger_path} holds no answer yet"))
     with Ledger(options.ledger_path) as ledger:
         answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))

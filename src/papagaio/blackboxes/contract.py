@@ -1,6 +1,9 @@
 """What every black box is held to: `Contract`, `BlackBox`, and the check of its answers."""
 
+import sysconfig
+import traceback
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +15,9 @@ from papagaio.responses import shown_step
 from papagaio.vocabulary import ColourOrder, Layout, Response, Returned
 
 __all__ = ["BlackBox", "Contract", "Declaration", "any_answers", "checked_answers"]
+
+# Where Papagaio, other packages and Python itself are.
+_NOT_THE_OWNERS = (str(Path(__file__).parents[1]), *map(sysconfig.get_path, ("purelib", "stdlib")))
 
 _ALWAYS_USED = ("shape", "classes", "response", "resolution", "batch", "identity", "authorised_by")
 
@@ -232,7 +238,18 @@ def any_answers(box: BlackBox, images: NDArray[np.uint8]) -> Scores:
     except BadAnswer:  # says itself what is wrong
         raise
     except (Exception, SystemExit) as error:  # whatever the owner's code raises
-        raise BadAnswer(f"{box.name} raised {type(error).__name__}: {error}") from error
+        raised = f"{type(error).__name__}: {error}{_place_of(error)}"
+        raise BadAnswer(f"{box.name} raised {raised}") from error
     contract = box.contract
     check_numbers(box.name, scores, (len(images), contract.classes), contract.response)
     return np.asarray(scores)
+
+
+def _place_of(error: BaseException) -> str:
+    """Where in the owner's own code an error was raised, in words; empty where there is none."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*_NOT_THE_OWNERS, "<"))
+    ]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

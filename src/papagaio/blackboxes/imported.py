@@ -67,6 +67,8 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 def _module_of_name(name: str) -> ModuleType:
+    # As python -m does. Last, so that no file there hides a module of another package.
+    sys.path.append(str(Path.cwd()))
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # whatever the owner's code raises

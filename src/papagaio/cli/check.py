@@ -75,16 +75,17 @@ def _way_line(way: "Way") -> str:
 
 
 def _lines(found: "Examination", options: CheckOptions) -> list[str]:
-    from papagaio.responses import shown_form  # imports NumPy
+    from papagaio.canaries import tolerated  # imports NumPy
 
+    tolerance = tolerated(found.response, found.resolution)
     median, late = (found.quantile(q) * 1000 for q in (0.5, 0.95))
     lines = [
         f"accuracy\t{with_interval(found.accuracy)} on {found.accuracy.n:,} test images",
         f"most frequent class\t{percent(found.majority.value)} of them",
-        f"shows\t{shown_form(found.response, found.resolution)}",
+        f"shows\t{_form(found, options)}",
         f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
-        f"asked again\t{_difference(found.asked_again)}",
-        f"in other requests\t{_difference(found.in_other_requests)}",
+        f"asked again\t{_difference(found.asked_again, tolerance)}",
+        f"in other requests\t{_difference(found.in_other_requests, tolerance)}",
         f"sent\t{found.sent:,} images, {found.sent_again} of them again",
         f"known before\t{found.known:,} answers",
         f"kept in\t{options.ledger}",
@@ -102,10 +103,25 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
     return lines
 
 
-def _difference(change: float | None) -> str:
+def _form(found: "Examination", options: CheckOptions) -> str:
+    from papagaio.responses import shown_form, shown_step  # imports NumPy
+
+    stated = []
+    if found.response != "probabilities" and options.shows is None:
+        stated.append(f"--shows {found.response}")
+    if found.resolution and options.resolution is None:
+        stated.append(f"--resolution {shown_step(found.resolution)}")
+    form = shown_form(found.response, found.resolution)
+    return f"{form}; an audit needs {' '.join(stated)}" if stated else form
+
+
+def _difference(change: float | None, tolerance: float) -> str:
     if change is None:
         return "not tried: a request holds one image"
-    return "the same answers" if change < 1e-4 else f"scores change by up to {change:.4f}"
+    if change < 1e-4:
+        return "the same answers"
+    words = f"scores change by up to {change:.4f}"
+    return words if change <= tolerance else f"{words}: an audit stops, unless --unchecked is given"
 
 
 check = command(CheckOptions, _check)

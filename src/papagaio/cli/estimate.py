@@ -48,6 +48,7 @@ def _lines(found: "Estimate", options: EstimateOptions) -> Iterator[str]:
         f"{found.sent:,} were sent now, canaries included"
     )
     yield f"kept in\t{options.ledger}"
+    yield f"report\t{options.out / 'report.html'}"
     price = "" if found.price is None else f" and costs {money(found.price)}"
     seconds = found.query_seconds
     takes = "has no known duration" if seconds is None else f"takes about {seconds:,.0f} s"

@@ -36,7 +36,10 @@ from papagaio.version import __version__
 __all__ = ["app", "main"]
 
 # Mistakes in a path that the user named.
-_NO_PLACE = (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
+_NO_PLACE = (
+    *(FileNotFoundError, FileExistsError, PermissionError),
+    *(IsADirectoryError, NotADirectoryError),
+)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -116,10 +116,12 @@ def _transfer_set(result: Result) -> Iterator[str]:
     never = [one.name for one in named if not one.images]
     asked = []
     if len(named) > 2 and sum(one.images for one in named[:2]) > _TWO_CLASSES * total:
-        two = sum(one.images for one in named[:2]) / total
+        most = [one for one in named[:2] if one.images]
+        share = sum(one.images for one in most) / total
+        which = "one class" if len(most) == 1 else "two classes"
         asked.append(
-            f"names two classes ({listing([one.name for one in named[:2]])}) on {percent(two)} of"
-            " the transfer images"
+            f"names {which} ({listing([one.name for one in most])}) on {percent(share)} of the"
+            " transfer images"
         )
     # Of two classes, a single one that is never named is half of them.
     if total and never and len(never) >= min(len(named) - 1, max(2, _NEVER_NAMED * len(named))):

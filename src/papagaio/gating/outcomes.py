@@ -99,7 +99,7 @@ def _outcome(result: Result, rule: Rule) -> Outcome:
     )
     if len(figures) < len(rows):
         doubt = doubt or f"{rule.metric} was not measured of every copy"
-    if rule.keeps_copies_poor and (only := understated(result, row)):
+    if rule.keeps_copies_poor and (only := understated(result, row, rule.response)):
         doubt = doubt or only.reason
     reason = _name(row)
     if doubt and (state != "fail" or black_box_fault(result)):

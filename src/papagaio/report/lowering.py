@@ -128,7 +128,7 @@ def fewer_answers(result: Result) -> str:
     if not least.fidelity or not most.fidelity or least.fidelity.high >= most.fidelity.low:
         return ""
     return (
-        f"From {count(least.budget)} answers instead of {count(most.budget)}, the strongest copy"
+        f"From {plural(least.budget, 'answer')} instead of {count(most.budget)}, the strongest copy"
         f" reaches a fidelity of {percent(least.fidelity.value)} instead of"
         f" {percent(most.fidelity.value)}. {_ACCOUNTS}"
     )
