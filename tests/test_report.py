@@ -571,7 +571,7 @@ def test_what_a_copier_pays_is_shown_beside_what_the_owner_paid() -> None:
     shown = np.reshape(Page(render(result(queries=queries))).cells["queries"][3:], (-1, 3))
     assert [[text.strip() for text in row] for row in shown.tolist()] == [
         ["what a copier pays", "4,000", "4.00"],
-        ["what the owner paid in total", "9,797", "12.00"],
+        ["all queries of this audit", "9,797", "12.00"],
     ]
     free = render(result(queries={"price": None, "price_total": None}))
     assert [one.strip() for one in Page(free).cells["queries"][5::3]] == ["not given"] * 2
