@@ -220,6 +220,22 @@ def audited(folder: Path, wrong: str, *words: str, right: int = 40) -> Result:
     return CliRunner().invoke(app, ["audit", *named, *sets, *cost, *words])
 
 
+def checked(folder: Path, *words: str) -> str:
+    """Check the black box that an audit left, on 20 images, and say what was found."""
+    named = [f"{folder}/box.py:answer", "--input", "4x4x1", "--classes", "4", "--batch", "10"]
+    sample = ["--test", f"{folder}/test.npz", "--limit", "24"]
+    done = CliRunner().invoke(app, ["check", *named, *sample, *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_check_says_that_an_audit_would_stop(tmp_path: Path) -> None:
+    assert audited(tmp_path, "scores[:, ::-1]", "--dry-run", right=20).exit_code == 0
+    found = checked(tmp_path, "--ledger", f"{tmp_path}/kept.sqlite")
+    (again,) = (line for line in found.splitlines() if line.startswith("asked again"))
+    assert again.endswith(": an audit stops, unless --unchecked is given")
+
+
 @pytest.mark.parametrize("wrong", ["scores[::-1]", "scores[:, ::-1]"])
 def test_an_audit_stops_when_answers_change(tmp_path: Path, wrong: str) -> None:
     done = audited(tmp_path, wrong)
@@ -234,9 +250,7 @@ def test_an_audit_stops_when_answers_change(tmp_path: Path, wrong: str) -> None:
 def test_a_changed_model_is_found_while_the_test_set_is_completed(tmp_path: Path) -> None:
     kept = ["--identity", "same", "--ledger", f"{tmp_path}/kept.sqlite"]
     assert audited(tmp_path, "scores", "--dry-run").exit_code == 0
-    named = [f"{tmp_path}/box.py:answer", "--input", "4x4x1", "--classes", "4", "--batch", "10"]
-    sample = ["--test", f"{tmp_path}/test.npz", "--limit", "24"]
-    assert CliRunner().invoke(app, ["check", *named, *sample, *kept]).exit_code == 0
+    assert "asked again\tthe same answers\n" in checked(tmp_path, *kept)
     done = audited(tmp_path, "scores[:, ::-1]", *kept, right=0)
     assert isinstance(done.exception, BadAnswer)
     assert "answers the same images in another way than before" in done.exception.args[0]

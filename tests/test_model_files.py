@@ -491,6 +491,7 @@ def test_answers_are_kept_under_the_response_that_is_written(tmp_path: Path) -> 
     words = ("--input", "8x8x3", "--classes", 4, "--limit", 100, "--write", "found.toml")
     done = papagaio("check", f"{tmp_path / 'box.py'}:predict", "--test", "test.npz", *words)
     assert done.exit_code == 0, done.output
+    assert "shows\tlabel; an audit needs --shows label\n" in done.output
     assert read_toml(tmp_path / "found.toml")["shows"] == "label"
     options = ("--transfer", "test.npz", "--test", "test.npz", "--budget", 30, "--dry-run")
     done = papagaio("audit", "--config", "found.toml", *options)
