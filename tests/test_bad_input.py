@@ -433,6 +433,12 @@ def test_a_run_among_the_images_is_refused(tiny: Tiny, papagaio: Papagaio) -> No
     ended = papagaio(*tiny.audit(transfer=folder, out=folder / "run"))
     assert ended.code == 2
     assert f"--transfer {folder}: the run directory {folder / 'run'} would lie" in ended.complaint
+    box, *_ = (word for word in tiny.audit() if word.endswith("box.py:predict"))
+    sets = f"--transfer={folder}", f"--test={tiny.folder / 'test.npz'}"
+    ended = papagaio(
+        "estimate", box, "--input=8x8x1", "--classes=3", *sets, f"--out={folder / 'run'}"
+    )
+    assert f"--out {folder / 'run'}: the run directory" in ended.complaint
     assert [*folder.iterdir()] == []
 
 

@@ -473,6 +473,15 @@ def test_a_file_finds_the_modules_beside_it(
     assert sys.path[0] == str(folder)
 
 
+def test_a_module_is_found_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "box_in_this_folder.py").write_text("def predict(images):\n    return 42\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
+    assert import_function("box_in_this_folder:predict").function(None) == 42
+
+
 def test_two_functions_of_one_file_have_two_digests(tmp_path: Path) -> None:
     file = tmp_path / "box.py"
     file.write_text("def one(images):\n    return 1\n\ndef two(images):\n    return 2\n")

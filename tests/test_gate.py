@@ -206,6 +206,15 @@ def test_answers_about_noise_from_the_whole_budget_say_nothing_about_a_smaller_o
     assert states(audited, "fidelity <= 0.5 at 500") == ["pass"]
 
 
+def test_who_is_shown_labels_cannot_learn_from_other_answers_about_noise() -> None:
+    noise = cell(kind=HARDER_FLOOR.kind, fidelity=0.7)
+    copies = [cell(fidelity=0.9), cell(fidelity=0.4, response="label", recipe="labels")]
+    audited = result([*copies, noise, SHUFFLED])
+    assert states(audited, "fidelity <= 0.5 for label", "fidelity <= 0.95") == ["pass", "pass"]
+    known = noise.model_copy(update={"response": "label"})
+    assert states(result([*copies, known]), "fidelity <= 0.5 for label") == ["not decided"]
+
+
 def test_a_planned_budget_that_is_not_trained_yet_is_not_decided() -> None:
     audited = result([], complete=False, trainings=2)
     assert states(audited, "fidelity <= 0.8 at 4000") == ["not decided"]

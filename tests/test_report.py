@@ -349,6 +349,7 @@ CAUTIONS: list[tuple[dict[str, Any], str]] = [
         {"named": named(500, 410, 60, 30)},
         "names two classes (class 0, class 1) on 91.0 % of the transfer images: these images",
     ),
+    ({"named": named(500, 0, 0)}, "names one class (class 0) on 100 % of the transfer images"),
     ({"named": named(300, 0)}, "never names 1 of its 2 classes (class 1)"),
     ({"named": named(300, 0, 0, 300, 400)}, "never names 2 of its 5 classes (class 1, class 2)"),
     ({"transfer": {"broken": ["a.jpg", "b.jpg"]}}, "replaced: 2 (a.jpg, b.jpg)."),

@@ -110,6 +110,27 @@ def test_a_copy_that_is_worse_than_answers_about_noise_decides_nothing() -> None
     assert level(copy(0.2, 0.3), floor(0.2), copy(0.2, 0.35, kind=HARDER_FLOOR.kind)) == "low"
 
 
+def test_the_risk_is_at_least_what_answers_about_noise_give() -> None:
+    noise = copy(0.86, 0.90, kind=HARDER_FLOOR.kind)
+    said = verdict_of(result([copy(0.2, 0.3), floor(0.2), noise], black_box=WORKS))
+    assert (said.level, said.reaches) == ("not decided", ("high", "critical"))
+
+
+@pytest.mark.parametrize(
+    ("noise", "reason"),
+    [((0.86, 0.90), "the transfer images were a bad choice"), ((0.75, 0.85), "more seeds decide")],
+)
+def test_noise_is_compared_over_images_where_two_seeds_make_the_interval_wide(
+    noise: tuple[float, float], reason: str
+) -> None:
+    copies = [copy(0.67, 0.77, seed=0), copy(0.73, 0.83, seed=1)]
+    audited = result([*copies, floor(0.2), copy(*noise, kind=HARDER_FLOOR.kind)], black_box=WORKS)
+    of_copies = audited.summary[0].fidelity
+    assert of_copies
+    assert of_copies.high == 1
+    assert reason in verdict_of(audited).reason
+
+
 def test_the_floor_is_the_highest_trained_or_not() -> None:
     audited = result([copy(0.9, 0.92), floor(0.4)], black_box=WORKS)
     found = standing_of(audited, audited.summary[0])

@@ -106,8 +106,13 @@ def copy(path: Path, to: Path) -> None:
 
 
 def _unusable(path: Path, error: sqlite3.DatabaseError) -> BadLedger:
-    # Opening one may fail for another reason than its content: SQLite writes beside it.
-    if isinstance(error, sqlite3.OperationalError):
+    if path.is_dir():
+        return BadLedger(f"{path}: a folder, not a ledger; name a file")
+    # Its content may be sound: SQLite also writes beside it.
+    if getattr(error, "sqlite_errorcode", None) in (
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+    ):
         return BadLedger(f"{path}: cannot be opened ({error}); it needs a folder to write in")
     return BadLedger(f"{path}: not a ledger ({error}); name another file")
 

@@ -392,13 +392,7 @@ class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
     @field_validator("transfer", "test", "own_data", "pool")
     @classmethod
     def _does_not_hold_the_run(cls, images: str | None, info: ValidationInfo) -> str | None:
-        out = info.data.get("out")  # absent if it is wrong itself
-        if not (images and out and Path(images).is_dir()):
-            return images
-        if out.resolve().is_relative_to(Path(images).resolve()):
-            raise ValueError(
-                f"the run directory {out} would lie among these images; name another with out"
-            )
+        _refuse_among(info.data.get("out"), images)  # absent if it is wrong itself
         return images
 
     @field_validator("pool")
@@ -407,6 +401,13 @@ class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
         if pool is not None and not info.data.get("distil", True):
             raise ValueError("shows these images to distilled students; add distil")
         return pool
+
+
+def _refuse_among(out: Path | None, images: str | None) -> None:
+    if not (out and images and Path(images).is_dir()):
+        return
+    if out.resolve().is_relative_to(Path(images).resolve()):
+        raise ValueError(f"the run directory {out} would lie among the images of {images}")
 
 
 class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):
@@ -431,6 +432,13 @@ class EstimateOptions(BlackBoxOptions, TransferOptions, CopyOptions):
 
     out: Annotated[Path, Option(_OUTPUT, "FOLDER")] = Path("runs/estimate")
     """Where the small copies and a report on them are written."""
+
+    @field_validator("out")
+    @classmethod
+    def _is_not_among_images(cls, out: Path, info: ValidationInfo) -> Path:
+        for name in ("transfer", "test"):
+            _refuse_among(out, info.data.get(name))
+        return out
 
 
 class CheckOptions(BlackBoxOptions, TestOptions):

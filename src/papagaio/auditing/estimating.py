@@ -20,7 +20,6 @@ from papagaio.images.imageset import ImageSet
 from papagaio.images.named import open_source
 from papagaio.learning_curve import FARTHEST, LearningCurve, Needed, Point, fit_curve
 from papagaio.ledger import Ledger
-from papagaio.options import validated
 from papagaio.progress import Progress, no_progress
 from papagaio.result import CellRecord, Result
 from papagaio.scores import Figure
@@ -166,7 +165,7 @@ def _settings(options: EstimateOptions, sample: int) -> Settings:
     given = {name: getattr(options, name) for name in options.model_fields_set}
     budgets = tuple(max(1, round(part * sample)) for part in _PARTS)
     own = {"budget": sample, "budgets": budgets, "controls": ("shuffled",)}
-    return validated(_SampleSettings, given | own)
+    return _SampleSettings(**given | own)
 
 
 def _tested(test: ImageSet, box: BlackBox, ledger: Ledger) -> ImageSet:

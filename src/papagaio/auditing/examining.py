@@ -57,6 +57,7 @@ class Examination:
         works: whether it is better than always naming that class, and names more than one.
         response: what the answers show, as declared, or judged by their values.
         resolution: the step of their scores, if the response does not say it, or 0.
+        recognised: whether these two were judged by the values, since nothing declares them.
         never_named: the classes it names for no image.
         known: the number of the images whose answers the ledger held before.
         sent: the number of images that were sent, those that were sent again included.
@@ -74,6 +75,7 @@ class Examination:
     works: bool
     response: Response
     resolution: float
+    recognised: bool
     never_named: tuple[int, ...]
     known: int
     sent: int
@@ -243,6 +245,7 @@ def examine(box: BlackBox, images: ImageSet, ledger: Ledger, progress: Progress)
         and not scores.names_almost_one_class(answers, labels),
         response=response,
         resolution=resolution,
+        recognised=(box.contract.response, box.contract.resolution) == PLAIN,
         never_named=tuple(
             np.setdiff1d(np.arange(box.contract.classes), answers.argmax(1)).tolist()
         ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from papagaio.asking import queries_missing, question_for
+from papagaio.asking import answered_before, queries_missing, question_for
 from papagaio.auditing.plan import AuditImages
 from papagaio.auditing.preparing import prepare
 from papagaio.blackboxes.contract import BlackBox
@@ -31,6 +31,7 @@ class Forecast:
         canaries: test images that are sent again among the others.
         trainings: the number of trainings.
         others: what the ledger holds under other identities.
+        is_first: whether there is no ledger yet.
     """
 
     options: AuditOptions
@@ -39,6 +40,7 @@ class Forecast:
     canaries: int
     trainings: int
     others: tuple[Totals, ...]
+    is_first: bool
 
     def __str__(self) -> str:
         lines = [f"queries to send about {p} images: {n}" for p, n in self.queries.items()]
@@ -51,6 +53,8 @@ class Forecast:
             lines.append(
                 "with until, asking may stop earlier; rounds train copies and send canaries, too"
             )
+        if self.is_first:
+            lines.append(f"a ledger will be created: {self.options.ledger_path}")
         lines += [
             f"the ledger also holds {other.answers} answers of another identity, "
             f"{other.question.box}; if that is this model, give it this identity"
@@ -75,12 +79,20 @@ def forecast(
         # What remains after the sets before it: an image of two sets is sent once.
         so_far = [np.concatenate([*digests.values()][:n]) for n in range(1, len(digests) + 1)]
         totals = [queries_missing(box, rows, ledger) for rows in so_far]
+        # The test set has canaries where a part of it was answered before.
+        first = totals[:1] if len(answered_before(box, digests["test"], ledger)) else []
         held = ledger.totals()
-    # The test set has canaries of its own where a part of it was answered before.
-    first = [totals[0]] if totals[0] < len(plan.images["test"]) else []
     asked = [np.arange(more) for more in (*first, *np.diff(totals))]
     requests = [one for rows in asked for one in requests_of(rows, box.contract.batch, len(rows))]
     trainings = len(plan.trainings) + plan.students
     canaries = sum(len(request.known) for request in requests)
     others = tuple(one for one in held if one.question.box != question_for(box).box)
-    return Forecast(prepared.options, missing, totals[-1], canaries, trainings, others)
+    return Forecast(
+        prepared.options,
+        missing,
+        totals[-1],
+        canaries,
+        trainings,
+        others,
+        not options.ledger_path.exists(),
+    )

@@ -114,7 +114,7 @@ def _check_images(images: AuditImages, box: BlackBox) -> None:
 
 
 def _check_place(options: AuditOptions, images: AuditImages, box: BlackBox) -> None:
-    """Refuse a folder with the result of another audit, which would be lost."""
+    """Refuse a folder with the result of an audit of other names, which would be lost."""
     try:
         earlier = read_result(options.out / "result.json")
     except BadSettings:  # there is none, or it is of another version
@@ -123,11 +123,14 @@ def _check_place(options: AuditOptions, images: AuditImages, box: BlackBox) -> N
         "estimate" if "sample" in names else "audit"
         for names in (earlier.settings, type(options).model_fields)
     )
-    names = earlier.black_box.name, earlier.transfer.name, earlier.test.name
-    if (was, *names) != (now, box.name, images.transfer.name, images.test.name):
+    same_box = earlier.black_box.name == box.name or earlier.black_box.identity == box.identity
+    sets = earlier.transfer.name, earlier.test.name
+    if not same_box or (was, *sets) != (now, images.transfer.name, images.test.name):
+        kept = options.ledger_path
         raise BadSettings(
             f"it holds the {was} of {earlier.black_box.name} about {earlier.transfer.name}, "
-            f"tested on {earlier.test.name}; name another folder, or delete that one",
+            f"tested on {earlier.test.name}; name another folder"
+            + (f", and the ledger {kept} to use the answers in it" if kept.exists() else ""),
             field="out",
             value=str(options.out),
         )

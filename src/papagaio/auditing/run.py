@@ -172,7 +172,7 @@ def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _A
     box, log, progress = session.box, session.log, session.progress
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
     if not options.ledger_path.exists():
-        progress(Message(f"ledger new: {options.ledger_path} holds no answer yet"))
+        progress(Message(f"ledger created: {options.ledger_path}, without any answer"))
     with Ledger(options.ledger_path) as ledger:
         answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
         (held,) = (t for t in ledger.totals() if t.question == question_for(box))

@@ -16,8 +16,9 @@ from papagaio.vocabulary import ColourOrder, Layout, Response, Returned
 
 __all__ = ["BlackBox", "Contract", "Declaration", "any_answers", "checked_answers"]
 
-# Where Papagaio, other packages and Python itself are.
-_NOT_THE_OWNERS = (str(Path(__file__).parents[1]), *map(sysconfig.get_path, ("purelib", "stdlib")))
+# Where Papagaio and Python itself are, and the folders of other packages.
+_NOT_THE_OWNERS = (Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")))
+_INSTALLED = {"site-packages", "dist-packages"}
 
 _ALWAYS_USED = ("shape", "classes", "response", "resolution", "batch", "identity", "authorised_by")
 
@@ -250,6 +251,7 @@ def _place_of(error: BaseException) -> str:
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*_NOT_THE_OWNERS, "<"))
+        if not frame.filename.startswith("<") and not _INSTALLED & {*Path(frame.filename).parts}
+        if not any(Path(frame.filename).is_relative_to(place) for place in _NOT_THE_OWNERS)
     ]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

@@ -67,7 +67,7 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 def _module_of_name(name: str) -> ModuleType:
-    # As python -m does. Last, so that no file there hides a module of another package.
+    # Found in the current folder too; last, so that no file there hides another package's module.
     sys.path.append(str(Path.cwd()))
     try:
         return importlib.import_module(name)

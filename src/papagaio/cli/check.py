@@ -82,7 +82,7 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
     lines = [
         f"accuracy\t{with_interval(found.accuracy)} on {found.accuracy.n:,} test images",
         f"most frequent class\t{percent(found.majority.value)} of them",
-        f"shows\t{_form(found, options)}",
+        f"shows\t{_form(found)}",
         f"never named\t{', '.join(map(str, found.never_named)) or 'no class'}",
         f"asked again\t{_difference(found.asked_again, tolerance)}",
         f"in other requests\t{_difference(found.in_other_requests, tolerance)}",
@@ -103,16 +103,13 @@ def _lines(found: "Examination", options: CheckOptions) -> list[str]:
     return lines
 
 
-def _form(found: "Examination", options: CheckOptions) -> str:
+def _form(found: "Examination") -> str:
     from papagaio.responses import shown_form, shown_step  # imports NumPy
 
-    stated = []
-    if found.response != "probabilities" and options.shows is None:
-        stated.append(f"--shows {found.response}")
-    if found.resolution and options.resolution is None:
-        stated.append(f"--resolution {shown_step(found.resolution)}")
     form = shown_form(found.response, found.resolution)
-    return f"{form}; an audit needs {' '.join(stated)}" if stated else form
+    missing = [f"--shows {found.response}"] if found.response != "probabilities" else []
+    missing += [f"--resolution {shown_step(found.resolution)}"] if found.resolution else []
+    return f"{form}; an audit needs {' '.join(missing)}" if found.recognised and missing else form
 
 
 def _difference(change: float | None, tolerance: float) -> str:
@@ -121,7 +118,9 @@ def _difference(change: float | None, tolerance: float) -> str:
     if change < 1e-4:
         return "the same answers"
     words = f"scores change by up to {change:.4f}"
-    return words if change <= tolerance else f"{words}: an audit stops, unless --unchecked is given"
+    return (
+        words if change <= tolerance else f"{words}: an audit may stop, unless --unchecked is given"
+    )
 
 
 check = command(CheckOptions, _check)

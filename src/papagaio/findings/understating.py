@@ -1,6 +1,7 @@
 """Whether the figures of a copy are only a lower bound of what its answers allow."""
 
-from typing import NamedTuple
+from statistics import fmean
+from typing import Literal, NamedTuple
 
 from papagaio.controls import CONTROLS
 from papagaio.findings.copies import copies, trainings
@@ -53,13 +54,18 @@ def _better_from_noise(
     # It has the whole budget: a copy from fewer answers may well be worse.
     if row.budget < max(one.budget for one in copies(result)):
         return None
-    # Over images only: an interval over two seeds is so wide that nothing lies above it.
-    of_seeds = [one.scores.fidelity.high for one in trainings(result, row) if one.scores.fidelity]
     above = [
         (one.fidelity.value, one)
         for one in result.summary
-        if one.kind in _OTHER_IMAGES and one.fidelity and of_seeds
+        if one.kind in _OTHER_IMAGES and one.fidelity and row.fidelity
         if shown is None or is_derivable(one.response, shown)
-        if one.fidelity.value > sum(of_seeds) / len(of_seeds)
+        if one.fidelity.value > row.fidelity.high
+        or _over_images(result, one, "low") > _over_images(result, row, "high")
     ]
     return max(above, key=lambda one: one[0], default=None)
+
+
+def _over_images(result: Result, row: SummaryRow, end: Literal["low", "high"]) -> float:
+    """An end of the fidelity's interval over images only: nothing is above it over two seeds."""
+    figures = [cell.scores.fidelity for cell in trainings(result, row)]
+    return fmean(getattr(figure, end) for figure in figures if figure)
