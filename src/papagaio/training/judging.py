@@ -1,7 +1,5 @@
 """How predictions for held-out images are compared, whatever loss a copy was trained with."""
 
-from math import copysign, inf
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,16 +9,12 @@ from papagaio.responses import Answers
 from papagaio.training.losses import loss_of, targets_of
 from papagaio.training.recipe import Recipe
 
-__all__ = ["held_out_losses", "is_noise", "standard_errors"]
+__all__ = ["held_out_losses"]
 
 # Factors of a copy's logits. The loss is taken at the best one: a factor changes no class that the
 # copy names, but logits that are too large raise the loss by themselves, and augmentation makes
 # them smaller.
 _FACTORS = np.geomspace(1 / 16, 4, 49).tolist()
-
-# How many standard errors of the paired difference count as noise: the one-standard-error rule of
-# Breiman et al. (1984), "Classification and Regression Trees". Two kept useful augmentation away.
-_NOISE = 1.0
 
 
 def held_out_losses(
@@ -48,17 +42,3 @@ def held_out_losses(
     return np.array(
         [loss(best, *pair) for pair in zip(rows[:, None], targets[:, None], strict=True)]
     )
-
-
-def is_noise(differences: NDArray[np.float64]) -> bool:
-    """Whether the mean of paired differences (N,) is not above 0 by more than noise."""
-    return standard_errors(differences) <= _NOISE
-
-
-def standard_errors(differences: NDArray[np.float64]) -> float:
-    """Return the mean of differences (N,) in units of its standard error; 0 for a mean of 0."""
-    mean = float(differences.mean())
-    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
-    if not mean:
-        return 0.0
-    return mean / error if error else copysign(inf, mean)

@@ -3,13 +3,12 @@
 No recipe is right for every black box. An augmented image, for one, is paired with the answer to
 the original: a wrong example unless the black box would have given the same answer. Nothing but its
 answers can show what is right. So each candidate trains a short copy on some of the answers, and
-its predictions are compared with answers that no short copy learned. Another recipe than the given
-one is used only where it is shown to help.
+its predictions are compared with answers that no short copy learned.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -24,7 +23,7 @@ from papagaio.networks.classifier import Classifier
 from papagaio.progress import Progress, Step, no_progress
 from papagaio.responses import Answers
 from papagaio.training.inference import infer
-from papagaio.training.judging import held_out_losses, is_noise
+from papagaio.training.judging import held_out_losses
 from papagaio.training.loop import train
 from papagaio.training.machine import Machine
 from papagaio.training.recipe import Changes, Recipe
@@ -109,9 +108,8 @@ def select_recipe(  # noqa: PLR0913  # what `train` needs, and where trainings a
     """Choose among a recipe's candidates the one that is shown to help.
 
     Each round of the recipe adds changes to the winner of the round before. The winner of a round
-    is its first candidate whose loss on held-out images is not above the best one's by more than
-    noise: one standard error of the paired difference. A candidate whose short training diverges is
-    not chosen.
+    is the candidate with the least loss on held-out images, and of equal ones the first. A
+    candidate whose short training diverges is not chosen.
 
     Args:
         build: makes the network that will be trained, each time with the same initial weights.
@@ -186,7 +184,7 @@ def _compared(
     for changes in recipe.rounds:
         so_far = best[0].changes if best else {}
         entrants = best + [one for change in changes for one in tried({**so_far, **change})]
-        best = [_first_within_noise(entrants)] if entrants else []
+        best = sorted(entrants, key=lambda one: float(one.losses.mean()))[:1]
     if not best:
         raise next(one for one in outcomes if isinstance(one, Diverged))
     return [one for one in outcomes if isinstance(one, Candidate)], best[0]
@@ -224,12 +222,6 @@ def _read(path: Path) -> Candidate | Diverged:
 
 def _trainings(recipe: Recipe) -> int:
     return 1 + sum(map(len, recipe.rounds))
-
-
-def _first_within_noise(candidates: Sequence[Candidate]) -> Candidate:
-    """The first candidate that is not worse than the best one by more than noise."""
-    best = min(candidates, key=lambda candidate: float(candidate.losses.mean()))
-    return next(c for c in candidates if is_noise(c.losses - best.losses))
 
 
 def _divided(recipe: Recipe, images: int) -> _Division:
