@@ -651,13 +651,14 @@ def test_an_audit_pays_for_no_image_that_a_check_has_paid_for(
     ended = papagaio(*tiny.audit(config=written, unchecked=None, **left_out))
     assert ended.code == 0, ended.stderr
     result = json.loads(Path("runs/audit/result.json").read_text())
-    assert (result["queries"]["canaries"], result["queries"]["total"]) == (2, 132 + 2)
+    # Two for the rest of the test set, and two for the transfer set.
+    assert (result["queries"]["canaries"], result["queries"]["total"]) == (4, 132 + 4)
     # And what two checks repeated.
-    assert result["queries"]["ledger"] == 132 + 2 + 2 * 20
+    assert result["queries"]["ledger"] == 132 + 4 + 2 * 20
     assert result["queries"]["interrupted"] == 0
     assert result["settings"]["concurrency"] == 3
     sent_last = service.received[count:]
-    assert sum(one.images for one in sent_last) == 132 - 100 + 2  # canaries
+    assert sum(one.images for one in sent_last) == 132 - 100 + 4  # canaries
     assert {one.headers["X-Team"] for one in sent_last} == {"birds"}
 
 

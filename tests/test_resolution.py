@@ -263,5 +263,5 @@ def test_check_finds_what_a_black_box_hides(tiny: Tiny, papagaio: Papagaio) -> N
     found = tiny.folder / "found.toml"
     checked = papagaio("check", tiny.box(source), *words, f"--write={found}")
     assert checked.code == 0, checked.stderr
-    assert "shows\ttop-1\n" in checked.stdout
+    assert "shows\ttop-1; an audit needs --shows top-1\n" in checked.stdout
     assert read_toml(found)["shows"] == "top-1"

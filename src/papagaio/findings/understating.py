@@ -1,5 +1,6 @@
 """Whether the figures of a copy are only a lower bound of what its answers allow."""
 
+from math import nan
 from statistics import fmean
 from typing import Literal, NamedTuple
 
@@ -68,4 +69,5 @@ def _better_from_noise(
 def _over_images(result: Result, row: SummaryRow, end: Literal["low", "high"]) -> float:
     """An end of the fidelity's interval over images only: nothing is above it over two seeds."""
     figures = [cell.scores.fidelity for cell in trainings(result, row)]
-    return fmean(getattr(figure, end) for figure in figures if figure)
+    ends = [getattr(figure, end) for figure in figures if figure]
+    return fmean(ends) if ends else nan
