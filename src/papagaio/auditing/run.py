@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from papagaio import files
 from papagaio.asking import question_for
 from papagaio.auditing import describing
@@ -20,6 +23,7 @@ from papagaio.auditing.querying import ask_plan, freeze_test_set, freeze_trainin
 from papagaio.auditing.unanswered import Unanswered, freeze_unanswered
 from papagaio.auditing.until import audit_until
 from papagaio.blackboxes.contract import BlackBox
+from papagaio.controls import Purpose
 from papagaio.errors import BadSettings, Diverged
 from papagaio.executors.here import on_this_machine
 from papagaio.executors.named import executor_for
@@ -32,6 +36,7 @@ from papagaio.report.page import write_report
 from papagaio.result import (
     CellRecord,
     DivergedRecord,
+    Queries,
     Result,
     UntilRecord,
     read_result,
@@ -171,14 +176,7 @@ def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _A
     """Ask everything, and freeze in files what trainings read."""
     box, log, progress = session.box, session.log, session.progress
     options, plan, out = prepared.options, prepared.plan, prepared.options.out
-    if not options.ledger_path.exists():
-        progress(Message(f"ledger created: {options.ledger_path}, without any answer"))
-    with Ledger(options.ledger_path) as ledger:
-        answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
-        (held,) = (t for t in ledger.totals() if t.question == question_for(box))
-        canaries = ledger.canaries(held.question, log.begun)
-        seconds = ledger.seconds_asked(held.question)
-    log.note("asked", answers=held.answers, interrupted=held.interrupted)
+    answers, queries = _answers(session, prepared)
     sets = freeze_training_sets(plan, answers, box.contract, out / "inputs")
     test = freeze_test_set(plan.images["test"], answers["test"], box.contract, out / "inputs")
     context = CellContext(out / _CELLS, test, prepared.machine, options.checkpoint_seconds)
@@ -210,7 +208,7 @@ def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _A
         test=describing.test_record(images, len(near_duplicates(images, transfer, progress))),
         unanswered=unanswered and describing.unanswered_record(unanswered, len(transfer)),
         until=until,
-        queries=describing.queries_record(options, plan, held, canaries, seconds),
+        queries=queries,
         named=describing.named_classes(answers["transfer"], names),
         references=describing.references_record(labels, box.contract.classes),
         trainings=len(cells) + plan.students,
@@ -222,6 +220,23 @@ def _ask(session: _Session, prepared: Prepared, until: UntilRecord | None) -> _A
         settings_given=_plain(session.given),
     )
     return _Asked(empty, context, cells, unanswered)
+
+
+def _answers(
+    session: _Session, prepared: Prepared
+) -> tuple[dict[Purpose, NDArray[np.float32]], Queries]:
+    """The black box's answers, float32 (N, K) for each purpose, and what was sent for them."""
+    box, log, progress = session.box, session.log, session.progress
+    options, plan = prepared.options, prepared.plan
+    if not options.ledger_path.exists():
+        progress(Message(f"ledger created: {options.ledger_path}, without any answer"))
+    with Ledger(options.ledger_path) as ledger:
+        answers = ask_plan(plan, box, ledger, progress, unchecked=options.unchecked)
+        (held,) = (t for t in ledger.totals() if t.question == question_for(box))
+        canaries = ledger.canaries(held.question, log.begun)
+        seconds = ledger.seconds_asked(held.question)
+    log.note("asked", answers=held.answers, interrupted=held.interrupted)
+    return answers, describing.queries_record(options, plan, held, canaries, seconds)
 
 
 def _train(session: _Session, asked: _Asked, followers: Following) -> Result:
