@@ -199,6 +199,16 @@ def test_only_what_cannot_be_asked_from_here_has_questions() -> None:
     assert "can be asked from here" in str(done.exception)
 
 
+def test_questions_are_not_written_among_the_images(tiny: Tiny, papagaio: Papagaio) -> None:
+    folder = tiny.folder / "photos"
+    folder.mkdir()
+    words = tiny.audit(box="recorded=answers.csv", transfer=folder)
+    ended = papagaio("questions", *words[1:], f"--to={folder / 'asked'}")
+    assert ended.code == 2
+    assert "would lie among the images of" in ended.complaint
+    assert [*folder.iterdir()] == []
+
+
 def test_questions_are_answered_elsewhere_and_audited(tmp_path: Path) -> None:
     """The owner's part here: read each PNG file, and write a row with its scores."""
     random = np.random.default_rng(2)

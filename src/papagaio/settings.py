@@ -32,6 +32,7 @@ __all__ = [
     "Settings",
     "TestOptions",
     "TransferOptions",
+    "is_among",
     "price_of",
 ]
 
@@ -403,10 +404,13 @@ class Settings(BlackBoxOptions, ImageOptions, AuditOptions):
         return pool
 
 
+def is_among(folder: Path, images: str) -> bool:
+    """Whether a folder is, or lies within, the folder that holds these images."""
+    return Path(images).is_dir() and folder.resolve().is_relative_to(Path(images).resolve())
+
+
 def _refuse_among(out: Path | None, images: str | None) -> None:
-    if not (out and images and Path(images).is_dir()):
-        return
-    if out.resolve().is_relative_to(Path(images).resolve()):
+    if out and images and is_among(out, images):
         raise ValueError(f"the run directory {out} would lie among the images of {images}")
 
 

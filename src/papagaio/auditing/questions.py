@@ -10,7 +10,7 @@ from papagaio.errors import BadSettings
 from papagaio.images.png import png
 from papagaio.networks.named import default_student
 from papagaio.progress import Progress, Step, no_progress
-from papagaio.settings import Settings
+from papagaio.settings import Settings, is_among
 
 __all__ = ["write_questions"]
 
@@ -37,6 +37,13 @@ def write_questions(settings: Settings, folder: Path, progress: Progress = no_pr
             f"{settings.black_box} can be asked from here: audit it; or name recorded=FILE, the "
             "table that the answers will be in"
         )
+    for named in (settings.transfer, settings.test):
+        if is_among(folder, named):
+            raise BadSettings(
+                f"these files would lie among the images of {named}; name another folder",
+                field="to",
+                value=str(folder),
+            )
     contract = declaration_of(settings).contract(settings.black_box)
     # Only students are shown a pool, and none is trained here.
     images = open_images(settings.model_copy(update={"distil": False}), contract, progress)
