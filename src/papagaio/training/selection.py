@@ -184,7 +184,7 @@ def _compared(
     for changes in recipe.rounds:
         so_far = best[0].changes if best else {}
         entrants = best + [one for change in changes for one in tried({**so_far, **change})]
-        best = sorted(entrants, key=lambda one: float(one.losses.mean()))[:1]
+        best = [min(entrants, key=lambda one: float(one.losses.mean()))] if entrants else []
     if not best:
         raise next(one for one in outcomes if isinstance(one, Diverged))
     return [one for one in outcomes if isinstance(one, Candidate)], best[0]
