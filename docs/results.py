@@ -9,6 +9,7 @@ when a page is stale.
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ DOCS = Path(__file__).parent
 _BLOCK = re.compile(r"(<!-- from results: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+@cache
 def blocks() -> dict[str, str]:
     """Generated Markdown by block name."""
     full, small, readings = (

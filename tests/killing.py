@@ -194,7 +194,7 @@ class Run:
             if moment():
                 time.sleep(delay)
                 break
-            time.sleep(0.005)
+            time.sleep(0.02)
         process.kill()
         if process.wait() != -signal.SIGKILL:
             raise RuntimeError(f"ended before it could be killed: {self.output()}")
