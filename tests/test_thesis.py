@@ -284,12 +284,17 @@ def test_a_group_has_every_class_as_often_as_the_others_or_once_less(
 
 
 @pytest.mark.parametrize(
-    ("experiments", "training_set"), [((1, 2, 3, 4), "large"), ((2, 4), "small"), ((), "large")]
+    ("experiments", "training_set", "form", "other"),
+    [
+        ((1, 2, 3, 4), "large", "torch", "caffe"),
+        ((2, 4), "small", "torch", "caffe"),
+        ((), "large", "caffe", "torch"),
+    ],
 )
 def test_an_explosion_is_looked_for_with_one_thing_changed_at_a_time(
-    experiments: tuple[int, ...], training_set: str
+    experiments: tuple[int, ...], training_set: str, form: str, other: str
 ) -> None:
-    planner = planner_of(read_options(), experiments=experiments)
+    planner = planner_of(read_options(keras=form == "caffe"), experiments=experiments)
     (thesis,) = planner.experiment(1 if training_set == "large" else 2)
     trials = {trial.variant: trial for trial in planner.study("explosion")}
     assert {trial.training_set.name for trial in trials.values()} == {training_set}
@@ -302,7 +307,7 @@ def test_an_explosion_is_looked_for_with_one_thing_changed_at_a_time(
     assert changed("clipped") == ["recipe.clip"]
     assert changed("decayed") == ["recipe.decay", "recipe.optimiser"]
     assert changed("normalised") == ["architecture.body"]
-    assert changed("caffe colours") == ["architecture.normalisation"]
+    assert changed(f"{other} colours") == ["architecture.normalisation"]
 
 
 def flat(tree: dict[str, Any], stem: str = "") -> dict[str, Any]:

@@ -105,13 +105,14 @@ class Planner:
         clipped = replace(one.recipe, name="thesis, gradients clipped", clip=1.0)
         decayed = replace(one.recipe, name="thesis, AdamW", optimiser="adamw", decay=0.05)
         normalised = replace(one.architecture, body="torchvision/vgg16_bn")
-        # Inputs 58 times as large, for which biases matter less.
-        caffe = replace(one.architecture, normalisation="caffe")
+        # Inputs in the form caffe are 58 times as large as in torch, so biases matter less.
+        is_caffe = one.architecture.normalisation == "caffe"
+        recoloured = replace(one.architecture, normalisation="torch" if is_caffe else "caffe")
         return [
             replace(one, variant="clipped", recipe=clipped),
             replace(one, variant="decayed", recipe=decayed),
             replace(fresh, variant="normalised", architecture=normalised),
-            replace(one, variant="caffe colours", architecture=caffe),
+            replace(one, variant=f"{recoloured.normalisation} colours", architecture=recoloured),
         ]
 
     def _longer(self) -> list[Trial]:
