@@ -156,7 +156,7 @@ def _changed(changes: tuple[float, float], box: BlackBox) -> BadAnswer:
         f"{box.name} answers the same images in another way than before: their scores change by "
         f"{changes[0]:.3f} and {changes[1]:.3f}. Its model changed, its answers come in another "
         f"order, or it adds noise. What was paid for is kept under {box.identity}: give it another "
-        "identity once it is fixed; if it adds noise on purpose, set unchecked"
+        "identity once it is fixed; if it adds noise on purpose, add --unchecked"
     )
 
 

@@ -59,7 +59,7 @@ def check_test_answers(
     raise BadAnswer(
         f"{box.name} {problem}. {cause}; nothing was spent on the transfer set. These answers are "
         f"kept under {box.identity}: give a corrected black box another identity. To audit it as "
-        "it is, set unchecked"
+        "it is, add --unchecked"
     )
 
 
@@ -82,7 +82,7 @@ def check_response(box: BlackBox, answers: NDArray[np.float32]) -> None:
         raise BadAnswer(
             f"{box.name} declares probabilities, and all its answers to the test images fit "
             f"{shown_form(*found)}: {declare}; nothing was spent on the transfer set. To audit it "
-            "as it is, set unchecked",
+            "as it is, add --unchecked",
             field=field,
         )
 
@@ -101,6 +101,6 @@ def check_learnable(box: BlackBox, answers: NDArray[np.float32]) -> None:
         raise BadAnswer(
             f"{box.name} gives the same answer, class {answers[0].argmax()}, to all "
             f"{len(answers):,} transfer images: nothing can be learned from them. Name other "
-            "images; these answers are kept. To audit it as it is, set unchecked",
+            "images; these answers are kept. To audit it as it is, add --unchecked",
             field="transfer",
         )
