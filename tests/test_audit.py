@@ -295,19 +295,6 @@ def test_a_torch_module_with_its_weights_is_a_black_box(
     assert result.black_box.identity.startswith("weights-sha256:")
 
 
-def test_a_copy_of_a_simple_box_is_far_above_the_shuffled_floor(
-    own_model: dict[str, object], tmp_path: Path
-) -> None:
-    np.savez(tmp_path / "transfer.npz", images=images(600, 1))
-    quick = {"budgets": [], "responses": ["probabilities"], "seeds": [0], "controls": ["shuffled"]}
-    values = {k: v for k, v in own_model.items() if k != "epochs"}
-    result = audit(settings(values | quick, budget=600))
-    copy, floor = (row.fidelity for row in result.summary)
-    assert copy is not None
-    assert floor is not None
-    assert copy.value > floor.high
-
-
 def test_the_price_is_that_of_the_copies_own_queries(own_model: dict[str, object]) -> None:
     quick = {"controls": [], "budgets": [], "responses": ["label"], "seeds": [0]}
     priced = {"price-per-1000": 2.5, "authorised-by": "me, 1"}
