@@ -24,7 +24,7 @@ __all__ = ["blocks", "refreshed"]
 
 DOCS = Path(__file__).parent
 
-# By the thesis's own teacher, and by a stand-in for it.
+# With a teacher as in the thesis, and with a stand-in for it.
 RESULTS = ("full", "small", "stand-in-full", "stand-in-small")
 
 _BLOCK = re.compile(r"(<!-- from results: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -35,10 +35,8 @@ def blocks() -> dict[str, str]:
     """Generated Markdown by block name."""
     results = {name: read_thesis(DOCS / "thesis" / f"{name}.json") for name in RESULTS}
     full, small = results["full"], results["small"]
+    readings = read_thesis(DOCS / "thesis" / "readings-reduced.json")
     stand_in_full, stand_in_small = results["stand-in-full"], results["stand-in-small"]
-    readings = {
-        scale: read_thesis(DOCS / "thesis" / f"readings-{scale}.json") for scale in ("reduced",)
-    }
     return {
         "summary": _summary(full, small),
         "stand-in summary": _summary(stand_in_full, stand_in_small),
@@ -61,10 +59,7 @@ def blocks() -> dict[str, str]:
         "magnified": _magnified({"small scale": small}),
         "stand-in magnified": _magnified({"in full": stand_in_full, "small scale": stand_in_small}),
         "digits": _digits(stand_in_small.digits),
-        **{
-            f"readings {scale}": readings_to_markdown(result).strip()
-            for scale, result in readings.items()
-        },
+        "readings": readings_to_markdown(readings).strip(),
     }
 
 

@@ -918,10 +918,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return Ran(context, trial, run(context, trial, told.append), told)
 
 
-def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(tmp_path: Path, whole: Ran) -> None:
+# Before a mark, and at one.
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(
+    tmp_path: Path, whole: Ran, epoch: int
+) -> None:
     def stop(step: Step | Message) -> None:
-        # Just after the first mark.
-        if isinstance(step, Step) and (step.task, step.done) == ("thesis", 3):
+        if isinstance(step, Step) and (step.task, step.done) == ("thesis", epoch + 1):
             raise Interrupted
 
     context, trial = trial_of(tmp_path)
@@ -930,7 +933,7 @@ def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(tmp_path: Path, wh
     told: list[Step | Message] = []
     resumed = run(context, trial, told.append)
     epochs = [step.done for step in told if isinstance(step, Step) and step.task == "thesis"]
-    assert epochs[0] == 3
+    assert epochs[0] == epoch + 1
     record = whole.record
     assert resumed.model_copy(update={"seconds": 0}) == record.model_copy(update={"seconds": 0})
     assert [(m.epoch, m.part) for m in record.measurements] == [
