@@ -2,6 +2,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from papagaio.errors import BadSettings, Diverged
 from papagaio.networks.named import build_student
 from papagaio.progress import Message, Step
 from papagaio.responses import Answers, centred_log, derive
+from papagaio.training import winograd
 from papagaio.training.augmentation import AUGMENTATIONS, _changed, views
 from papagaio.training.checkpoint import Checkpoints
 from papagaio.training.inference import infer, predict
@@ -23,7 +25,7 @@ from papagaio.training.losses import loss_of, spread_of, targets_of
 from papagaio.training.machine import Machine
 from papagaio.training.muon import Muon, convolutions_before_norm, orthogonal
 from papagaio.training.optimisers import optimisers_for
-from papagaio.training.products import use_products
+from papagaio.training.products import placed, use_products
 from papagaio.training.recipe import Recipe
 from papagaio.training.recipes import (
     _AUGMENTATIONS,
@@ -34,7 +36,7 @@ from papagaio.training.recipes import (
     recipe_named,
 )
 from papagaio.training.step import Batch, training_step
-from papagaio.vocabulary import RESPONSES, Augmentation
+from papagaio.vocabulary import RESPONSES, Augmentation, Precision
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (50, 8, 8, 1), np.uint8)
@@ -678,17 +680,56 @@ def test_convolutions_as_products_give_and_learn_the_same(
 ) -> None:
     product = deepcopy(convolution)
     use_products(product)
+    assert list(product.state_dict()) == list(convolution.state_dict())
+    assert_same_convolution(product, convolution, side, side)
+
+
+def assert_same_convolution(
+    fast: nn.Conv2d, plain: nn.Conv2d, height: int, width: int, rounding: float = 1e-4
+) -> None:
     found = []
-    for one, kind in ((deepcopy(convolution).double(), torch.float64), (product, torch.float32)):
-        images = torch.randn(3, 6, side, side, generator=torch.Generator().manual_seed(0)).to(kind)
+    for one, kind in ((deepcopy(plain).double(), torch.float64), (fast, torch.float32)):
+        random = torch.Generator().manual_seed(0)
+        images = torch.randn(3, one.in_channels, height, width, generator=random).to(kind)
         images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
         made = one(images)
-        made.square().sum().backward()
+        (made * torch.randn(made.shape, generator=random).to(kind)).sum().backward()
         slopes = [weight.grad for weight in one.parameters()]
         found.append([made.detach(), images.grad, *slopes])
-    for mine, theirs in zip(*found, strict=True):
-        assert torch.allclose(mine, theirs.double(), atol=1e-4)
-    assert list(product.state_dict()) == list(convolution.state_dict())
+    for exact, quick in zip(*found, strict=True):
+        assert torch.allclose(exact, quick.double(), atol=rounding * exact.abs().max())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(3, 3), (4, 4), (3, 7), (5, 5), (8, 8), (15, 16)])
+def test_winograds_filtering_gives_and_learns_the_same(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int, *, bias: bool
+) -> None:
+    monkeypatch.setattr("papagaio.training.products._LEAST_PAIRS_OF_WINOGRAD", 1)
+    used = Mock(wraps=winograd.convolve)
+    monkeypatch.setattr("papagaio.training.winograd.convolve", used)
+    plain = nn.Conv2d(7, 5, 3, padding=1, bias=bias)
+    fast = deepcopy(plain)
+    placed(fast, torch.device("cpu"))
+    assert_same_convolution(fast, plain, height, width, rounding=3e-5)
+    used.assert_called_once()
+
+
+@pytest.mark.parametrize(
+    ("convolution", "side", "precision"),
+    [
+        (nn.Conv2d(128, 128, 3, padding=1), 17, "float32"),  # a large plane
+        (nn.Conv2d(64, 64, 3, padding=1), 8, "float32"),  # few channels
+        (nn.Conv2d(128, 128, 3, padding=1), 8, "bfloat16"),
+    ],
+)
+def test_winograds_filtering_is_used_only_where_it_is_faster_and_exact(
+    monkeypatch: pytest.MonkeyPatch, convolution: nn.Conv2d, side: int, precision: Precision
+) -> None:
+    monkeypatch.setattr("papagaio.training.winograd.convolve", lambda *_: pytest.fail("used"))
+    fast = placed(convolution, torch.device("cpu"))
+    with Machine(precision=precision).autocast():
+        fast(torch.zeros(1, convolution.in_channels, side, side))
 
 
 @pytest.mark.parametrize(

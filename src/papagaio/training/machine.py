@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from papagaio.errors import BadSettings
+from papagaio.hardware import keep_memory
 from papagaio.vocabulary import Precision
 
 __all__ = ["Machine", "choose_device"]
@@ -25,8 +26,9 @@ class Machine:
     threads: int = 1
 
     def use(self) -> torch.device:
-        """Set the threads, make arithmetic on the device repeatable, and return the device."""
+        """Set threads and memory, make arithmetic repeatable, and return the device."""
         torch.set_num_threads(self.threads)
+        keep_memory()
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         device = torch.device(self.device)
