@@ -72,8 +72,9 @@ def test_the_copies_answer_the_view_that_is_shown() -> None:
     same = (shown == IMAGES[:10]).all((1, 2, 3))
     assert 0 < same.sum() < 10
     assert batch.targets[same].numpy() == pytest.approx(centred_log(ANSWERS[:10])[same])
-    (logits,) = given.answers(batch.images[~same]).unsqueeze(0)
-    assert torch.equal(batch.targets[~same], logits)
+    # Asked in a batch of another size, which on some processors changes the last digit.
+    answered = given.answers(batch.images[~same])
+    assert batch.targets[~same].numpy() == pytest.approx(answered.numpy(), abs=1e-6)
 
 
 def test_a_student_takes_twice_the_steps_of_a_copy_however_many_images_there_are() -> None:
