@@ -668,6 +668,7 @@ def test_recorded_steps_learn_what_steps_one_by_one_learn(monkeypatch: pytest.Mo
         nn.Conv2d(6, 4, 1),
         nn.Conv2d(6, 4, 1, bias=False),
         nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False),
+        nn.Conv2d(6, 6, 3, padding=1, stride=2, groups=6, bias=False),
         nn.Conv2d(6, 6, 3, padding=1, groups=6),
         nn.Conv2d(6, 4, 1, stride=2),
         nn.Conv2d(6, 4, 1, stride=(1, 2), bias=False),
@@ -688,7 +689,8 @@ def assert_same_convolution(
     fast: nn.Conv2d, plain: nn.Conv2d, height: int, width: int, rounding: float = 1e-4
 ) -> None:
     found = []
-    for one, kind in ((deepcopy(plain).double(), torch.float64), (fast, torch.float32)):
+    for layer, kind in ((plain, torch.float64), (fast, torch.float32)):
+        one = deepcopy(layer).to(kind)
         random = torch.Generator().manual_seed(0)
         images = torch.randn(3, one.in_channels, height, width, generator=random).to(kind)
         images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -698,6 +700,14 @@ def assert_same_convolution(
         found.append([made.detach(), images.grad, *slopes])
     for exact, quick in zip(*found, strict=True):
         assert torch.allclose(exact, quick.double(), atol=rounding * exact.abs().max())
+
+
+def test_a_depthwise_convolution_on_two_pixels_is_a_product_too() -> None:
+    plain = nn.Conv2d(6, 6, 3, padding=1, stride=2, groups=6, bias=False)
+    fast = deepcopy(plain)
+    use_products(fast)
+    assert_same_convolution(fast, plain, 1, 2)
+    assert_same_convolution(fast, plain, 2, 1)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -1,5 +1,7 @@
 """Convolutions on small planes, computed as matrix products where that is faster."""
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,6 +16,8 @@ _LARGEST_PLANE = 64
 # The same for 3 x 3 convolutions. A product needs nine shifted copies of the plane: it takes 0.4 of
 # the time on 2 x 2 pixels (512 channels, batches of 32, float32), and as long on 3 x 3 and 4 x 4.
 _LARGEST_PLANE_OF_3X3 = 4
+# Up to here, each pixel of a depthwise 3 x 3 convolution's output sees each pixel of the plane.
+_LARGEST_SIDE_OF_DEPTHWISE = 2
 # On larger planes and with fewer pairs of channels, Winograd's form moves more memory than it saves
 # products: it takes 0.4 to 0.85 of the time within these limits, and up to 2 outside.
 _LARGEST_PLANE_OF_WINOGRAD = 256
@@ -32,22 +36,22 @@ def use_products(network: nn.Module) -> None:
 
     Weights, names and (up to rounding) results stay the same. A 1 x 1 convolution becomes a matrix
     product. A 3 x 3 convolution becomes one with the nine shifted planes, or several by Winograd's
-    filtering on larger planes. A 3 x 3 depthwise convolution on a plane of one pixel becomes a
-    product with its middle weights, because all others fall on the padding.
+    filtering on larger planes. A depthwise 3 x 3 convolution on up to 2 x 2 pixels becomes a sum of
+    products over all pixels.
     """
     for module in network.modules():
-        if type(module) is not nn.Conv2d:
+        if isinstance(module, nn.Hardtanh):  # and ReLU6
+            module.inplace = False  # in place, torch copies its input first, for the gradient
+        if type(module) is not nn.Conv2d or module.padding_mode != "zeros":
             continue
-        if (module.kernel_size, module.padding, module.groups) == ((1, 1), (0, 0), 1):
-            module.__class__ = _Pointwise
         depthwise = module.groups == module.in_channels == module.out_channels
-        sizes = module.kernel_size, module.padding, module.stride, module.dilation
-        if sizes != ((3, 3), (1, 1), (1, 1), (1, 1)) or module.padding_mode != "zeros":
-            continue
-        if depthwise and module.bias is None:
-            module.__class__ = _Depthwise
-        elif module.groups == 1:
-            module.__class__ = _ThreeByThree
+        match module.kernel_size, module.padding, module.dilation, module.stride:
+            case (1, 1), (0, 0), _, _ if module.groups == 1:
+                module.__class__ = _Pointwise
+            case (3, 3), (1, 1), (1, 1), (1, 1) | (2, 2) if depthwise and module.bias is None:
+                module.__class__ = _Depthwise
+            case (3, 3), (1, 1), (1, 1), (1, 1) if module.groups == 1:
+                module.__class__ = _ThreeByThree
 
 
 class _Pointwise(nn.Conv2d):
@@ -64,9 +68,23 @@ class _Pointwise(nn.Conv2d):
 
 class _Depthwise(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[2:] != (1, 1):
+        height, width = images.shape[2:]
+        if height > _LARGEST_SIDE_OF_DEPTHWISE or width > _LARGEST_SIDE_OF_DEPTHWISE:
             return super().forward(images)
-        return images * self.weight[:, 0, 1, 1].view(1, -1, 1, 1)
+        weights = self.weight.flatten(1).T[_weights_between(height, width, self.stride[0])]
+        pixels = images.permute(0, 2, 3, 1).flatten(1, 2)
+        planes = (pixels[:, None] * weights).sum(2)
+        across = -(-width // self.stride[1])
+        return planes.view(len(images), -1, across, self.out_channels).permute(0, 3, 1, 2)
+
+
+@cache
+def _weights_between(height: int, width: int, stride: int) -> Tensor:
+    """Which of the nine weights lies between two pixels: int64 (outputs, inputs)."""
+    rows, columns = (
+        torch.arange(side) - torch.arange(0, side, stride)[:, None] + 1 for side in (height, width)
+    )
+    return (3 * rows[:, None, :, None] + columns[None, :, None, :]).flatten(2).flatten(0, 1)
 
 
 class _ThreeByThree(nn.Conv2d):
