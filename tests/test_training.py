@@ -710,7 +710,7 @@ def test_a_depthwise_convolution_on_two_pixels_is_a_product_too() -> None:
     assert_same_convolution(fast, plain, 2, 1)
 
 
-@pytest.mark.parametrize(("bias", "at_once"), [(True, 128), (False, 2)])
+@pytest.mark.parametrize(("bias", "at_once"), [(True, 128), (False, 128), (False, 2)])
 @pytest.mark.parametrize(("height", "width"), [(3, 3), (4, 4), (3, 7), (5, 5), (8, 8), (15, 16)])
 def test_winograds_filtering_gives_and_learns_the_same(
     monkeypatch: pytest.MonkeyPatch, height: int, width: int, at_once: int, *, bias: bool
@@ -727,10 +727,47 @@ def test_winograds_filtering_gives_and_learns_the_same(
 
 
 @pytest.mark.parametrize(
+    ("inner", "outer", "side"), [(64, 128, 16), (128, 64, 16), (256, 256, 8), (512, 512, 4)]
+)
+def test_winograds_filtering_is_precise_where_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, inner: int, outer: int, side: int
+) -> None:
+    used = Mock(wraps=winograd.convolve)
+    monkeypatch.setattr("papagaio.training.winograd.convolve", used)
+    plain = nn.Conv2d(inner, outer, 3, padding=1)
+    fast = deepcopy(plain)
+    use_products(fast)
+    assert_same_convolution(fast, plain, side, side, rounding=3e-5)
+    used.assert_called_once()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("side", [3, 4, 8])
+def test_what_follows_winograds_filtering_may_work_in_place(count: int, side: int) -> None:
+    images = torch.randn(count, 6, side, side, requires_grad=True)
+    planes = winograd.convolve(images, torch.randn(4, 6, 3, 3), None)
+    planes += 1
+    torch.autograd.backward(planes.relu_().sum())
+    assert images.grad is not None
+
+
+def test_a_network_learns_after_it_has_answered() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), nn.ReLU6(inplace=True), nn.Flatten()
+    )
+    placed(network, torch.device("cpu"))
+    with torch.inference_mode():
+        network(torch.ones(1, 6, 2, 2))
+    torch.autograd.backward(network(torch.ones(1, 6, 2, 2)).sum())
+    assert not network[1].inplace
+
+
+@pytest.mark.parametrize(
     ("convolution", "side", "precision"),
     [
         (nn.Conv2d(128, 128, 3, padding=1), 17, "float32"),  # a large plane
         (nn.Conv2d(64, 64, 3, padding=1), 8, "float32"),  # few channels
+        (nn.Conv2d(128, 128, 3, padding=1).double(), 8, "float32"),
         (nn.Conv2d(128, 128, 3, padding=1), 8, "bfloat16"),
     ],
 )
@@ -740,7 +777,7 @@ def test_winograds_filtering_is_used_only_where_it_is_faster_and_exact(
     monkeypatch.setattr("papagaio.training.winograd.convolve", lambda *_: pytest.fail("used"))
     fast = placed(convolution, torch.device("cpu"))
     with Machine(precision=precision).autocast():
-        fast(torch.zeros(1, convolution.in_channels, side, side))
+        fast(torch.zeros(1, convolution.in_channels, side, side, dtype=convolution.weight.dtype))
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,11 @@ class Machine:
     def use(self) -> torch.device:
         """Set threads and memory, make arithmetic repeatable, and return the device."""
         torch.set_num_threads(self.threads)
-        keep_memory()
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         device = torch.device(self.device)
+        if device.type == "cpu":
+            keep_memory()
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
         return device

@@ -1,7 +1,5 @@
 """Convolutions on small planes, computed as matrix products where that is faster."""
 
-from functools import cache
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,8 +16,8 @@ _LARGEST_PLANE = 64
 _LARGEST_PLANE_OF_3X3 = 4
 # Up to here, each pixel of a depthwise 3 x 3 convolution's output sees each pixel of the plane.
 _LARGEST_SIDE_OF_DEPTHWISE = 2
-# On larger planes and with fewer pairs of channels, Winograd's form moves more memory than it saves
-# products: it takes 0.4 to 0.85 of the time within these limits, and up to 2 outside.
+# On larger planes and with fewer pairs of channels, Winograd's filtering moves more memory than it
+# saves products: it takes 0.5 to 0.95 of the time within these limits, and up to 1.9 outside.
 _LARGEST_PLANE_OF_WINOGRAD = 256
 _LEAST_PAIRS_OF_WINOGRAD = 64 * 128
 
@@ -37,11 +35,11 @@ def use_products(network: nn.Module) -> None:
     Weights, names and (up to rounding) results stay the same. A 1 x 1 convolution becomes a matrix
     product. A 3 x 3 convolution becomes one with the nine shifted planes, or several by Winograd's
     filtering on larger planes. A depthwise 3 x 3 convolution on up to 2 x 2 pixels becomes a sum of
-    products over all pixels.
+    products over all pixels. Activations cut at both ends, such as ReLU6, no longer work in place.
     """
     for module in network.modules():
         if isinstance(module, nn.Hardtanh):  # and ReLU6
-            module.inplace = False  # in place, torch copies its input first, for the gradient
+            module.inplace = False  # otherwise torch copies its input, for the gradient
         if type(module) is not nn.Conv2d or module.padding_mode != "zeros":
             continue
         depthwise = module.groups == module.in_channels == module.out_channels
@@ -71,20 +69,17 @@ class _Depthwise(nn.Conv2d):
         height, width = images.shape[2:]
         if height > _LARGEST_SIDE_OF_DEPTHWISE or width > _LARGEST_SIDE_OF_DEPTHWISE:
             return super().forward(images)
-        weights = self.weight.flatten(1).T[_weights_between(height, width, self.stride[0])]
-        pixels = images.permute(0, 2, 3, 1).flatten(1, 2)
-        planes = (pixels[:, None] * weights).sum(2)
-        across = -(-width // self.stride[1])
-        return planes.view(len(images), -1, across, self.out_channels).permute(0, 3, 1, 2)
-
-
-@cache
-def _weights_between(height: int, width: int, stride: int) -> Tensor:
-    """Which of the nine weights lies between two pixels: int64 (outputs, inputs)."""
-    rows, columns = (
-        torch.arange(side) - torch.arange(0, side, stride)[:, None] + 1 for side in (height, width)
-    )
-    return (3 * rows[:, None, :, None] + columns[None, :, None, :]).flatten(2).flatten(0, 1)
+        rows, columns = range(0, height, self.stride[0]), range(0, width, self.stride[1])
+        weights = self.weight[:, 0].permute(1, 2, 0)
+        # For each output pixel, the weights that lie on the plane.
+        seen = [
+            weights[1 - row : 1 - row + height, 1 - column : 1 - column + width]
+            for row in rows
+            for column in columns
+        ]
+        products = images.permute(0, 2, 3, 1)[:, None] * torch.stack(seen)
+        planes = products.sum((2, 3)).view(len(images), len(rows), len(columns), -1)
+        return planes.permute(0, 3, 1, 2)
 
 
 class _ThreeByThree(nn.Conv2d):
@@ -95,7 +90,9 @@ class _ThreeByThree(nn.Conv2d):
         pairs = self.in_channels * self.out_channels
         if pixels > _LARGEST_PLANE_OF_WINOGRAD or pairs < _LEAST_PAIRS_OF_WINOGRAD:
             return super().forward(images)
-        if torch.is_autocast_enabled("cpu"):  # its transformations need more digits than bfloat16's
+        # Its transformations are on the CPU, and need more digits than bfloat16 has.
+        kind = images.device.type, images.dtype
+        if kind != ("cpu", torch.float32) or torch.is_autocast_enabled("cpu"):
             return super().forward(images)
         return winograd.convolve(images, self.weight, self.bias)
 
