@@ -33,8 +33,8 @@ def keep_memory() -> None:
     """Let this process keep 512 MB of the memory that it frees, for its next allocations.
 
     Each step of a training frees and allocates the same arrays. Where they come from the system
-    every time, each of their pages costs a fault: 3,800 in a step of VGG16 at 32 pixels, which is
-    3 to 5 % of its time. Only glibc can be told; elsewhere, and for arrays above 32 MB, nothing
+    every time, each of their pages costs a fault: 3,900 in a step of VGG16 at 32 pixels, which is
+    1 to 4 % of its time. Only glibc can be told; elsewhere, and for arrays above 32 MB, nothing
     changes.
     """
     adjust = getattr(ctypes.CDLL(None), "mallopt", None)
