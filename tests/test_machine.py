@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from papagaio.errors import BadSettings
-from papagaio.hardware import cores, processor
+from papagaio.hardware import cores, keep_memory, processor
 from papagaio.networks.classifier import Classifier
 from papagaio.training import precision
 from papagaio.training.machine import Machine, choose_device
@@ -228,3 +229,23 @@ def test_on_cuda_the_devices_own_time_counts() -> None:
 def test_the_processor_has_a_name_and_cores() -> None:
     assert cores() >= 1
     assert processor() == processor().strip() != ""
+
+
+@pytest.mark.parametrize(("taken", "limits"), [(1, [-3, -1]), (0, [-3])])
+def test_memory_is_kept_only_where_both_limits_can_be_set(
+    monkeypatch: pytest.MonkeyPatch, taken: int, limits: list[int]
+) -> None:
+    set_limits = []
+
+    def mallopt(limit: int, _: int) -> int:
+        set_limits.append(limit)
+        return taken
+
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    keep_memory()
+    assert set_limits == limits
+
+
+def test_without_glibc_memory_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace())
+    keep_memory()
