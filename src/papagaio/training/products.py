@@ -78,7 +78,7 @@ class _Depthwise(nn.Conv2d):
             for column in columns
         ]
         products = images.permute(0, 2, 3, 1)[:, None] * torch.stack(seen)
-        planes = products.sum((2, 3)).view(len(images), len(rows), len(columns), -1)
+        planes = products.sum((2, 3)).view(len(images), len(rows), len(columns), self.out_channels)
         return planes.permute(0, 3, 1, 2)
 
 
