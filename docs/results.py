@@ -24,8 +24,8 @@ __all__ = ["blocks", "refreshed"]
 
 DOCS = Path(__file__).parent
 
-# With a teacher as in the thesis, and with a stand-in for it.
-RESULTS = ("full", "small", "stand-in-full", "stand-in-small")
+# With a teacher as in the thesis, and with a stand-in for it. From ImageNet weights: MobileNetV2.
+RESULTS = ("full", "full-imagenet", "small", "stand-in-full", "stand-in-small")
 
 _BLOCK = re.compile(r"(<!-- from results: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -56,7 +56,13 @@ def blocks() -> dict[str, str]:
             if result.trials
         },
         "epochs": _epochs(small.trials),
-        "magnified": _magnified({"small scale": small}),
+        "magnified": _magnified(
+            {
+                "in full": full,
+                "in full from ImageNet weights": results["full-imagenet"],
+                "small scale": small,
+            }
+        ),
         "stand-in magnified": _magnified({"in full": stand_in_full, "small scale": stand_in_small}),
         "digits": _digits(stand_in_small.digits),
         "readings": readings_to_markdown(readings).strip(),
