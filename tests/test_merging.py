@@ -47,6 +47,16 @@ def test_records_stand_in_the_order_of_seeds_whichever_ended_first(stored: Thesi
     assert [t.seed for t in merged(None, with_(stored, *seeds)).trials] == [0, 1, 2]
 
 
+def test_an_unfinished_training_stays_until_it_is_finished(stored: ThesisResult) -> None:
+    trial = thesis_trial(stored, "experiment 4")
+    longer = trial.model_copy(update={"seconds": 2 * trial.seconds})
+    begun = with_(stored, unfinished=[trial])
+    assert merged(begun, with_(stored)).unfinished == [trial]
+    assert merged(begun, with_(stored, unfinished=[longer])).unfinished == [longer]
+    assert merged(begun, with_(stored, trial)).unfinished == []
+    assert merged(with_(stored, trial), begun).unfinished == []
+
+
 def test_what_was_learned_of_another_teacher_is_not_shown_beside_this_one(
     stored: ThesisResult,
 ) -> None:

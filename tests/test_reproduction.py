@@ -226,7 +226,7 @@ def shared(monkeypatch: pytest.MonkeyPatch, stored: ThesisResult) -> list[Any]:
     class Named:
         """What running needs of a trial."""
 
-        variant, seed, architecture = "thesis", 0, Architecture("b")
+        variant, seed, architecture, marks = "thesis", 0, Architecture("b"), ()
         diverged, labelled = Trial.diverged, Trial.labelled
 
         def __init__(self, study: str) -> None:
@@ -262,6 +262,27 @@ def test_a_training_that_diverges_is_shown_and_the_others_continue(
     ]
     assert Message("a: not finite in epoch 3") in told
     assert told[-1] == Step("training", 2, 2, "trainings", stored.trials[0].note)
+
+
+def test_an_interrupted_run_keeps_the_marks_that_were_reached(
+    tmp_path: Path,
+    context: TrialContext,
+    shared: list[Any],
+    stored: ThesisResult,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(told: Step | Message) -> None:
+        if told == Message("a: not finite in epoch 3"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "unfinished", lambda *_: stored.trials[0])
+    outcomes, log = Outcomes([]), Log(tmp_path / "log.jsonl")
+    settings = ReproduceSettings(studies=())
+    with pytest.raises(KeyboardInterrupt):
+        run_module._train(settings, context, shared, outcomes, log, interrupt)
+    assert [record.study for record in outcomes.unfinished][-2:] == ["b", "explosion"]
+    assert not outcomes.is_complete
+    assert not outcomes.is_empty
 
 
 def test_students_on_magnified_images_are_measured_with_progress(

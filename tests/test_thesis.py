@@ -60,7 +60,14 @@ from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.superclasses import GROUPS, rows_of
 from papagaio_thesis.tables import mean_accuracy, tables, to_csv, to_markdown
 from papagaio_thesis.teacher import teacher_phases
-from papagaio_thesis.trials import TrainingSet, Trial, TrialContext, _epoch_figures, trial_job
+from papagaio_thesis.trials import (
+    TrainingSet,
+    Trial,
+    TrialContext,
+    _epoch_figures,
+    trial_job,
+    unfinished,
+)
 from papagaio_thesis.verdicts import combined, is_above
 
 TINY = """
@@ -476,6 +483,27 @@ def test_tables_put_printed_and_measured_numbers_side_by_side(stored: ThesisResu
     assert row.measured.value == trial.at("test").accuracy
     assert row.measured.low < row.measured.value < row.measured.high
     assert row.difference == pytest.approx(row.measured.value - 0.34)
+
+
+def test_tables_show_the_marks_of_an_unfinished_training_and_claims_do_not(
+    stored: ThesisResult,
+) -> None:
+    four = [t for t in stored.trials if (t.study, t.variant) == ("experiment 4", "thesis")]
+    (trial,) = four
+    epochs = [m.model_copy(update={"epoch": 1}) for m in trial.measurements]
+    begun = trial.model_copy(update={"curve": trial.curve[:1], "measurements": epochs})
+    others = [t for t in stored.trials if t not in four]
+    result = stored.model_copy(update={"trials": others, "unfinished": [begun]})
+    table = tables(result)[-1]
+    assert "UNFINISHED: trained for 1 of 2 epochs so far." in table.note
+    measured = {(row.epoch, row.thesis.part): row.measured for row in table.rows}
+    assert measured[2, "test"] is None
+    assert "experiment 4" not in claims(result)[0].text
+    for template in ("thesis.html.j2", "thesis.md.j2"):
+        assert "trained for 1 of 2 epochs" in render(result, template)
+    # A finished seed takes its place.
+    both = stored.model_copy(update={"unfinished": [begun]})
+    assert tables(both)[-1] == tables(stored)[-1]
 
 
 def test_a_csv_holds_each_number_in_its_own_column(stored: ThesisResult) -> None:
@@ -943,6 +971,34 @@ def test_a_resumed_trial_is_as_if_it_had_not_been_interrupted(
         (5, "test"),
     ]
     assert {m.images for m in record.measurements} == {20}
+
+
+@pytest.mark.parametrize("marks", [0, 1])
+def test_an_interrupted_trial_has_a_record_up_to_its_last_mark(
+    tmp_path: Path, whole: Ran, marks: int
+) -> None:
+    def stop(step: Step | Message) -> None:
+        if isinstance(step, Step) and (step.task, step.done) == ("thesis", 3 * marks + 1):
+            raise Interrupted
+
+    context, trial = trial_of(tmp_path)
+    with pytest.raises(Interrupted):
+        trial_job(context, trial).run(stop)
+    record = unfinished(context, trial)
+    if not marks:
+        assert record is None
+        return
+    # Three epochs are trained; the last mark is after the second.
+    first = {"curve": whole.record.curve[:2], "measurements": whole.record.measurements[:2]}
+    assert record is not None
+    assert record.seconds > 0
+    assert record.model_copy(update={"seconds": 0}) == whole.record.model_copy(
+        update=first | {"seconds": 0}
+    )
+
+
+def test_a_finished_trial_is_not_unfinished(whole: Ran) -> None:
+    assert unfinished(whole.context, whole.trial) is None
 
 
 def test_measuring_a_whole_part_shows_progress(whole: Ran) -> None:

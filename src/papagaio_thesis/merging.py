@@ -36,12 +36,19 @@ def merged(earlier: ThesisResult | None, new: ThesisResult) -> ThesisResult:
     """
     if earlier is None or _teachers_differ(earlier, new):
         earlier = new.model_copy(
-            update={"teacher": None, "trials": [], "diverged": [], "magnified": []}
+            update={
+                "teacher": None,
+                "trials": [],
+                "unfinished": [],
+                "diverged": [],
+                "magnified": [],
+            }
         )
     return new.model_copy(
         update={
             "teacher": new.teacher or earlier.teacher,
-            "trials": _trials(earlier.trials, new.trials),
+            "trials": (trials := _trials(earlier.trials, new.trials)),
+            "unfinished": _unfinished(earlier.unfinished, new.unfinished, trials),
             "diverged": _diverged(earlier.diverged, new),
             "magnified": _magnified(earlier.magnified, new.magnified),
             "readings": _readings(earlier.readings, new.readings),
@@ -60,10 +67,18 @@ def _trials(earlier: Sequence[TrialRecord], new: Sequence[TrialRecord]) -> list[
         return not record.study.startswith("experiment"), record.study, record.seed
 
     # Later ones replace earlier ones.
-    records = {
-        (*record.key, record.initial, record.training_set): record for record in (*earlier, *new)
-    }
-    return sorted(records.values(), key=order)
+    return sorted({_training(record): record for record in (*earlier, *new)}.values(), key=order)
+
+
+def _unfinished(
+    earlier: Sequence[TrialRecord], new: Sequence[TrialRecord], finished: Sequence[TrialRecord]
+) -> list[TrialRecord]:
+    done = {_training(record) for record in finished}
+    return [record for record in _trials(earlier, new) if _training(record) not in done]
+
+
+def _training(record: TrialRecord) -> tuple[object, ...]:
+    return *record.key, record.initial, record.training_set
 
 
 def _diverged(earlier: Sequence[DivergedRecord], new: ThesisResult) -> list[DivergedRecord]:

@@ -23,6 +23,7 @@ class Outcomes:
         teacher: the teacher.
         planned: the number of trials, once they are planned.
         trials: finished trials.
+        unfinished: interrupted trials, each up to its last mark.
         diverged: trainings that diverged.
         magnified: students measured on magnified images.
         readings: teachers trained by readings of the grid.
@@ -32,6 +33,7 @@ class Outcomes:
     teacher: TeacherRecord | None = None
     planned: int | None = None
     trials: list[TrialRecord] = field(default_factory=list)
+    unfinished: list[TrialRecord] = field(default_factory=list)
     diverged: list[DivergedRecord] = field(default_factory=list)
     magnified: list[MagnifiedRecord] = field(default_factory=list)
     readings: list[ReadingRecord] = field(default_factory=list)
@@ -39,7 +41,8 @@ class Outcomes:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show yet."""
-        return self.planned != 0 and not (self.trials or self.diverged or self.readings)
+        some = self.trials or self.unfinished or self.diverged or self.readings
+        return self.planned != 0 and not some
 
     @property
     def is_complete(self) -> bool:

@@ -230,7 +230,11 @@ class DigitRecord(_Record):
 
 
 class ThesisResult(_Record):
-    """One reproduction."""
+    """One reproduction.
+
+    Attributes:
+        unfinished: interrupted trainings, each up to its last mark. Only the tables show them.
+    """
 
     papagaio: str
     packages: dict[str, str]
@@ -243,6 +247,7 @@ class ThesisResult(_Record):
     options: StudyOptions
     teacher: TeacherRecord | None
     trials: list[TrialRecord]
+    unfinished: list[TrialRecord] = []
     diverged: list[DivergedRecord] = []
     digits: list[DigitRecord]
     magnified: list[MagnifiedRecord] = []

@@ -36,7 +36,7 @@ from papagaio_thesis.records import (
 )
 from papagaio_thesis.settings import ReproduceSettings
 from papagaio_thesis.teacher import CLASSES, SHAPE, prepare_teacher
-from papagaio_thesis.trials import Trial, TrialContext, trial_job
+from papagaio_thesis.trials import Trial, TrialContext, trial_job, unfinished
 
 __all__ = ["reproduce"]
 
@@ -185,15 +185,25 @@ def _train(
         by_id.setdefault(context.id_of(trial), []).append(trial)
     jobs = [trial_job(context, same[0]) for same in by_id.values()]
     finished: list[Trial] = []
-    for job, outcome in run_jobs(jobs, _executor(settings), unit="trainings", progress=progress):
-        for trial in by_id[job.id]:
-            if isinstance(outcome, Diverged):
-                outcomes.diverged.append(trial.diverged(str(outcome)))
-            else:
-                outcomes.trials.append(trial.labelled(outcome))
-                finished.append(trial)
-            event = "diverged" if isinstance(outcome, Diverged) else "trained"
-            log.note(event, study=trial.study, variant=trial.variant, seed=trial.seed)
+    outcome_of_each = run_jobs(jobs, _executor(settings), unit="trainings", progress=progress)
+    try:
+        for job, outcome in outcome_of_each:
+            for trial in by_id.pop(job.id):
+                if isinstance(outcome, Diverged):
+                    outcomes.diverged.append(trial.diverged(str(outcome)))
+                else:
+                    outcomes.trials.append(trial.labelled(outcome))
+                    finished.append(trial)
+                event = "diverged" if isinstance(outcome, Diverged) else "trained"
+                log.note(event, study=trial.study, variant=trial.variant, seed=trial.seed)
+    finally:
+        # By now, only interrupted trials are left.
+        outcomes.unfinished = [
+            trial.labelled(record)
+            for same in by_id.values()
+            if (record := unfinished(context, same[0]))
+            for trial in same
+        ]
     some = [trial for trial in finished if _is_magnified(trial)]
     if "magnified" in settings.studies and some:
         for trial in tracked(some, len(some), "magnifying images", "students", progress):
@@ -247,6 +257,7 @@ def _result(
         options=options,
         teacher=outcomes.teacher,
         trials=outcomes.trials,
+        unfinished=outcomes.unfinished,
         diverged=outcomes.diverged,
         digits=outcomes.digits,
         magnified=outcomes.magnified,

@@ -93,6 +93,14 @@ def experiment_trials(
     return [t for t in result.trials if (t.study, t.variant) == (study, variant)]
 
 
+def _shown_trials(result: ThesisResult, number: int, variant: str = "thesis") -> list[TrialRecord]:
+    """The finished trials of an experiment; if there are none, the unfinished ones."""
+    study = f"experiment {number}"
+    return experiment_trials(result, number, variant) or [
+        t for t in result.unfinished if (t.study, t.variant) == (study, variant)
+    ]
+
+
 def mean_accuracy(trials: Sequence[TrialRecord]) -> Figure | None:
     """Return the final accuracy on the test part over seeds; None without trials."""
     return _mean([trial.at("test") for trial in trials], "accuracy")
@@ -192,8 +200,8 @@ def _row(result: ThesisResult, printed: Published) -> Row:
     return Row(
         printed,
         epoch,
-        after_epoch(experiment_trials(result, printed.experiment)),
-        after_epoch(experiment_trials(result, printed.experiment, "recovered-logits")),
+        after_epoch(_shown_trials(result, printed.experiment)),
+        after_epoch(_shown_trials(result, printed.experiment, "recovered-logits")),
         after_epoch(in_scope) if epoch == epochs else None,
     )
 
@@ -235,8 +243,12 @@ def _note(result: ThesisResult, number: int) -> str:
     elif teacher and teacher.start:
         form = result.options.images.normalisation
         sentences.append(f"Teacher from {teacher.start}, colours in the form {form}.")
-    trials = experiment_trials(result, number - 1) if number > 1 else []
+    trials = _shown_trials(result, number - 1) if number > 1 else []
     if trials:
+        if trials[0] in result.unfinished:
+            reached = " and ".join(str(len(trial.curve)) for trial in trials)
+            epochs = result.options.students.epochs
+            sentences.append(f"UNFINISHED: trained for {reached} of {epochs} epochs so far.")
         precisions = ", ".join(sorted({trial.precision for trial in trials}))
         seconds = sum(trial.seconds for trial in trials) / len(trials)
         start = trials[0].start or f"{trials[0].initial} weights"

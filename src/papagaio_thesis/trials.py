@@ -28,7 +28,15 @@ from papagaio_thesis.options import Initial
 from papagaio_thesis.reach import reach
 from papagaio_thesis.records import DivergedRecord, EpochRecord, Measurement, TrialRecord
 
-__all__ = ["TrainingSet", "Trial", "TrialContext", "run_trial", "student_of", "trial_job"]
+__all__ = [
+    "TrainingSet",
+    "Trial",
+    "TrialContext",
+    "run_trial",
+    "student_of",
+    "trial_job",
+    "unfinished",
+]
 
 # The number of test images from which `reach` starts.
 _REACH_IMAGES = 8
@@ -164,6 +172,18 @@ def _finished(context: TrialContext, trial: Trial) -> TrialRecord | None:
     return TrialRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
+def unfinished(context: TrialContext, trial: Trial) -> TrialRecord | None:
+    """Return the record of an interrupted training, up to its last mark.
+
+    None if the training is finished or was interrupted before its first mark.
+    """
+    folder = context.folder_of(trial)
+    reached = [mark for mark in trial.marks if _epoch_file(folder, mark).exists()]
+    if _finished(context, trial) or not reached:
+        return None
+    return _record(trial, student_of(trial), _read_figures(folder, max(reached)))
+
+
 def student_of(trial: Trial) -> Classifier:
     """Build a trial's student, with its initial weights."""
     _, *shape = files.read_array(trial.training_set.images).shape
@@ -191,7 +211,7 @@ def run_trial(context: TrialContext, trial: Trial, progress: Progress = no_progr
         nonlocal begun
         seconds = time.monotonic() - begun
         figures = _epoch_figures(student, context, trial, epoch, seconds, progress)
-        files.write(_epoch_file(folder, epoch), figures.model_dump_json())
+        files.write(_epoch_file(folder, epoch.number), figures.model_dump_json())
         begun = time.monotonic()
 
     epochs = train(
@@ -206,11 +226,7 @@ def run_trial(context: TrialContext, trial: Trial, progress: Progress = no_progr
         progress=progress,
         visit=visit,
     )
-    figures = [
-        _EpochFigures.model_validate_json(_epoch_file(folder, epoch).read_bytes())
-        for epoch in epochs
-    ]
-    record = _record(trial, student, figures)
+    record = _record(trial, student, _read_figures(folder, len(epochs)))
     save_weights(folder / "student.safetensors", student)
     # Last of all: a trial with a record is finished.
     files.write(folder / "record.json", record.model_dump_json(indent=1))
@@ -229,8 +245,15 @@ class _EpochFigures(BaseModel):
     measurements: list[Measurement]
 
 
-def _epoch_file(folder: Path, epoch: Epoch) -> Path:
-    return folder / "epochs" / f"{epoch.number:03}.json"
+def _epoch_file(folder: Path, epoch: int) -> Path:
+    return folder / "epochs" / f"{epoch:03}.json"
+
+
+def _read_figures(folder: Path, epochs: int) -> list[_EpochFigures]:
+    return [
+        _EpochFigures.model_validate_json(_epoch_file(folder, epoch).read_bytes())
+        for epoch in range(1, epochs + 1)
+    ]
 
 
 def _epoch_figures(
