@@ -495,12 +495,12 @@ def test_tables_show_the_marks_of_an_unfinished_training_and_claims_do_not(
     others = [t for t in stored.trials if t not in four]
     result = stored.model_copy(update={"trials": others, "unfinished": [begun]})
     table = tables(result)[-1]
-    assert "UNFINISHED: trained for 1 of 2 epochs so far." in table.note
+    assert "UNFINISHED: measured up to epoch 1 of 2." in table.note
     measured = {(row.epoch, row.thesis.part): row.measured for row in table.rows}
     assert measured[2, "test"] is None
     assert "experiment 4" not in claims(result)[0].text
     for template in ("thesis.html.j2", "thesis.md.j2"):
-        assert "trained for 1 of 2 epochs" in render(result, template)
+        assert "measured up to epoch 1 of 2" in render(result, template)
     # A finished seed takes its place.
     both = stored.model_copy(update={"unfinished": [begun]})
     assert tables(both)[-1] == tables(stored)[-1]

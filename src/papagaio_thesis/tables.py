@@ -248,7 +248,7 @@ def _note(result: ThesisResult, number: int) -> str:
         if trials[0] in result.unfinished:
             reached = " and ".join(str(len(trial.curve)) for trial in trials)
             epochs = result.options.students.epochs
-            sentences.append(f"UNFINISHED: trained for {reached} of {epochs} epochs so far.")
+            sentences.append(f"UNFINISHED: measured up to epoch {reached} of {epochs}.")
         precisions = ", ".join(sorted({trial.precision for trial in trials}))
         seconds = sum(trial.seconds for trial in trials) / len(trials)
         start = trials[0].start or f"{trials[0].initial} weights"
